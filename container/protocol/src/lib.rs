@@ -1,0 +1,31 @@
+//! What the gateway and the agent-runner say to each other: the files of the ipc directory, and the frames of
+//! the broker bridge.
+//!
+//! Types and names only. The two sides are not always built together, so every file that opens a conversation
+//! carries [`VERSION`], enums are tagged by `type`, and nothing is flattened or untagged.
+//!
+//! The ipc directory, as both sides see it (`layout` has the names):
+//!
+//! | path | written by | what |
+//! |---|---|---|
+//! | `input/<number>.json` | gateway | [`Input`], taken in the order of the numbers |
+//! | `replies/<request id>.json` | gateway | [`Reply`] to one [`Request`] |
+//! | `current_tasks.json`, `available_groups.json` | gateway | what this group may see |
+//! | `messages/<id>.json` | agent | [`Request`]: something to say |
+//! | `tasks/<id>.json` | agent | [`Request`]: something to do |
+//! | `progress/<number>.json` | agent-runner | [`Progress`], a batch of signs of life |
+//! | `done.json` | agent-runner | [`Done`], the last file of a run |
+//!
+//! Every file is written under a name that begins with a dot, then renamed.
+
+pub mod frame;
+pub mod input;
+pub mod layout;
+pub mod output;
+
+pub use frame::{Frame, FrameKind};
+pub use input::{FollowUp, Input, Prompt};
+pub use output::{Done, Failure, FailureKind, Outcome, Progress, Reply, Request, Sign, Usage};
+
+/// The version of this protocol; raised when an old reader would misread a new writer.
+pub const VERSION: u32 = 1;

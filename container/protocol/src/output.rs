@@ -1,0 +1,146 @@
+//! What comes out of a sandbox. Everything here is written by, or within reach of, an agent that is not trusted.
+
+use serde::{Deserialize, Serialize};
+
+/// One file of `progress/`: a batch of signs, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// The run they belong to; 0 while the agent-runner is idle.
+    pub run: u64,
+    /// What happened.
+    pub signs: Vec<Sign>,
+}
+
+/// One sign of life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Sign {
+    /// The agent-runner is up and looks for input.
+    Started,
+    /// The prompt was read.
+    Accepted,
+    /// Nothing new, but alive.
+    Heartbeat,
+    /// A piece of the answer as it is written.
+    Text {
+        /// The piece.
+        delta: String,
+    },
+    /// A tool begins to work.
+    Tool {
+        /// The tool's name.
+        name: String,
+        /// What it is about to do, in a few words.
+        summary: String,
+    },
+    /// The engine can take follow-ups now.
+    Ready,
+    /// The model asked for patience and the engine waits.
+    Waiting {
+        /// Why, for a person.
+        reason: String,
+    },
+    /// The session could not be resumed and a fresh one was started.
+    FreshSession {
+        /// Why, for a person.
+        reason: String,
+    },
+}
+
+/// `done.json`: how a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Done {
+    /// The run.
+    pub run: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The session to resume next time.
+    pub session: Option<String>,
+    /// The highest [`crate::FollowUp::through`] that the engine took; `None` when it took none.
+    pub through: Option<u64>,
+    /// What the model calls of this run reported.
+    pub usage: Usage,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Outcome {
+    /// The agent's answer, Markdown; empty when it has nothing to add to what it sent.
+    Answer {
+        /// The text.
+        text: String,
+    },
+    /// The run was cancelled by the gateway's wish.
+    Cancelled,
+    /// The engine gave up.
+    Failed(Failure),
+}
+
+/// Why an engine gave up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// What the gateway can do about it.
+    pub kind: FailureKind,
+    /// What happened, for the log.
+    pub message: String,
+}
+
+/// What the gateway can do about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The provider is busy: the same run may succeed later.
+    Overloaded,
+    /// A limit of the owner's stopped the call; the message is the sentence to show.
+    Refused,
+    /// The credentials were not accepted: retrying is useless.
+    Credentials,
+    /// Anything else: worth a retry.
+    Other,
+}
+
+/// Tokens as the provider counted them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// Input tokens that were not cached.
+    pub input_tokens: u64,
+    /// Output tokens.
+    pub output_tokens: u64,
+    /// Input tokens read from the cache.
+    pub cache_read_tokens: u64,
+    /// Input tokens written to the cache.
+    pub cache_write_tokens: u64,
+}
+
+/// One file of `messages/` or `tasks/`: what the agent asks of the gateway.
+///
+/// The request's id is its file name without `.json`. An id seen again is answered again, not done again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Request {
+    /// Says something in a chat. The field's file form calls this `message`.
+    #[serde(alias = "message")]
+    SendMessage {
+        /// The text, Markdown.
+        text: String,
+        /// The chat; `None` is the conversation of the run.
+        #[serde(default, alias = "chatJid")]
+        chat: Option<String>,
+    },
+}
+
+/// `replies/<request id>.json`: what became of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The request's id.
+    pub id: String,
+    /// Whether it was carried out.
+    pub ok: bool,
+    /// What was done, or why not, for the agent to read.
+    pub text: String,
+}
