@@ -1,1 +1,16 @@
-//! x
+//! Hermitcrab: a self-hosted gateway between the chats people already use and agents that can do real work.
+//!
+//! The modules below stand in reading order, words first; a module imports only from those above it, and
+//! `tests/it/layers.rs` holds the picture against the code. ARCHITECTURE.md walks a message through them.
+
+pub mod model;
+
+mod clock;
+mod trigger;
+
+pub mod config;
+
+pub mod channel;
+pub mod sandbox;
+
+pub mod cli;

@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! The `hermitcrab` program.
+
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

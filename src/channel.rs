@@ -1,0 +1,156 @@
+//! Channels: the messaging services that we are connected to, behind one small trait.
+//!
+//! A channel turns wire events into messages and hands them to an [`Intake`], which keeps them; only when the
+//! intake has said so may the platform be told that we have them. What only one platform can do stays in its
+//! adapter, and a fault in one channel is nobody else's.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{Activity, ChannelName, ChatId, Conversation, Incoming, OutboxId, Receipt, Seq};
+
+/// A messaging service.
+#[async_trait]
+pub trait Channel: Send + Sync {
+    /// Its name, the first part of its chats' ids.
+    fn name(&self) -> &ChannelName;
+
+    /// The state of its connection now.
+    fn state(&self) -> ChannelState;
+
+    /// Stays connected and hands over what is said, until `stop`.
+    async fn run(&self, intake: &dyn Intake, stop: CancellationToken);
+
+    /// Sends one message, and returns when the platform has said that it has it.
+    ///
+    /// # Errors
+    /// [`SendError`] says whether and when to try again.
+    async fn send(&self, parcel: &Parcel) -> Result<Receipt, SendError>;
+
+    /// Looks whether a message whose sending was interrupted has arrived.
+    ///
+    /// # Errors
+    /// When the platform cannot be asked now.
+    async fn find(&self, parcel: &Parcel) -> Result<Option<Receipt>, SendError>;
+
+    /// Shows what the assistant is doing; a failure to show it is nobody's loss.
+    async fn show(&self, conversation: &Conversation, activity: &Activity);
+}
+
+/// Where a channel hands messages over.
+#[async_trait]
+pub trait Intake: Send + Sync {
+    /// Keeps a message; when this returns, it is on disk.
+    ///
+    /// # Errors
+    /// When it could not be kept; the platform must not be told that we have it.
+    async fn keep(&self, incoming: Incoming) -> Result<Kept, NotKept>;
+
+    /// Asks for the end of the run of a conversation, if there is one.
+    async fn cancel(&self, conversation: &Conversation);
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is new.
+    Fresh(Seq),
+    /// It was there already: a redelivery.
+    Known(Seq),
+    /// Its chat belongs to no group: only the chat's existence was noted.
+    Unregistered,
+}
+
+/// A message could not be kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the message could not be kept: {reason}")]
+pub struct NotKept {
+    /// Why, for the person who wrote it.
+    pub reason: String,
+}
+
+/// A row of the outbox on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parcel {
+    /// The row; the platform deduplicates by it where it can.
+    pub id: OutboxId,
+    /// Where it goes.
+    pub conversation: Conversation,
+    /// What it says, Markdown.
+    pub text: String,
+    /// Whether it ends the run that wrote it, and how.
+    pub ends: Option<RunEnd>,
+}
+
+/// How the run that wrote a parcel ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunEnd {
+    /// The last message that the run dealt with.
+    pub through: Seq,
+    /// Whether it answered; otherwise the parcel says why not.
+    pub answered: bool,
+}
+
+/// A message was not sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Nobody is there to take it; it is tried again when the channel says [`ChannelState::Up`] or somebody comes.
+    #[error("nobody is there to take the message")]
+    Absent,
+    /// It may work later.
+    #[error("the message was not taken: {reason}")]
+    Later {
+        /// What happened.
+        reason: String,
+        /// When the platform wants to be asked again.
+        retry_at: Option<Timestamp>,
+    },
+    /// The connection broke while sending: it may or may not have arrived.
+    #[error("it is unknown whether the message arrived: {reason}")]
+    Doubtful {
+        /// What happened.
+        reason: String,
+    },
+    /// It will never work.
+    #[error("the message was refused: {reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The state of a channel's connection, as `status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelState {
+    /// Not connected yet.
+    Connecting,
+    /// Connected.
+    Up {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Lost, and to be tried again.
+    BackingOff {
+        /// When.
+        until: Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// A person has to link the device.
+    NeedsPairing,
+    /// The platform does not want us; trying again is useless.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A chat that a channel knows of, for listings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownChat {
+    /// The chat.
+    pub id: ChatId,
+    /// Its name for people.
+    pub name: Option<String>,
+}

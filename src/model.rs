@@ -1,0 +1,14 @@
+//! The words: ids and records that every other module speaks in.
+
+mod group;
+mod id;
+mod message;
+mod run;
+
+pub use group::{Group, GroupSettings, MountRequest};
+pub use id::{
+    ChannelName, ChatId, Conversation, GroupName, InvalidId, MessageId, OutboxId, RequestId, RunId,
+    SandboxId, Seq, SessionId, ThreadId,
+};
+pub use message::{Incoming, KeptMessage, Message, Sender};
+pub use run::{Activity, Receipt, Usage};

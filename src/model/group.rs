@@ -1,0 +1,66 @@
+//! Groups: folders with memory, files and rights.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::GroupName;
+
+/// A folder with memory, files and rights that one or more registered chats belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The name, and that of its folder.
+    pub name: GroupName,
+    /// What wakes the assistant; `None` is `@` and the assistant's name.
+    pub trigger: Option<String>,
+    /// Whether a message needs the trigger; the main group never does.
+    pub requires_trigger: bool,
+    /// What its sandbox gets.
+    pub settings: GroupSettings,
+}
+
+impl Group {
+    /// A group with nothing allowed beyond its own folder.
+    #[must_use]
+    pub fn new(name: GroupName) -> Self {
+        let requires_trigger = !name.is_main();
+        Self { name, trigger: None, requires_trigger, settings: GroupSettings::default() }
+    }
+
+    /// Whether messages must be addressed to the assistant.
+    #[must_use]
+    pub fn needs_trigger(&self) -> bool {
+        self.requires_trigger && !self.name.is_main()
+    }
+}
+
+/// What a group's sandbox gets beyond the common; stored as JSON in `registered_groups.container_config`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct GroupSettings {
+    /// More mounts, subject to the allow-list outside the project.
+    pub additional_mounts: Vec<MountRequest>,
+    /// Hosts that the agent may reach through the broker: `example.org`, or `*.example.org` for its sub-domains.
+    pub web_allow: Vec<String>,
+    /// The most money per day, in millionths of a dollar; `None` is no limit.
+    pub daily_budget_micros: Option<u64>,
+    /// The deadline of a run in milliseconds; `None` is `CONTAINER_TIMEOUT`.
+    pub timeout: Option<u64>,
+}
+
+/// A mount that somebody asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct MountRequest {
+    /// The path on the host; `~` is the owner's home.
+    pub host_path: PathBuf,
+    /// Where it appears under `/workspace/extra`; one relative path without `..`.
+    pub container_path: PathBuf,
+    /// Whether it is to be read-only; the default.
+    #[serde(default = "yes")]
+    pub readonly: bool,
+}
+
+fn yes() -> bool {
+    true
+}

@@ -1,0 +1,67 @@
+//! Runs as others see them: what they cost, what they are doing, what they sent.
+
+/// Tokens and money of model calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// How many calls.
+    pub requests: u64,
+    /// Input tokens that were not cached.
+    pub input_tokens: u64,
+    /// Output tokens.
+    pub output_tokens: u64,
+    /// Input tokens read from the cache.
+    pub cache_read_tokens: u64,
+    /// Input tokens written to the cache.
+    pub cache_write_tokens: u64,
+    /// The price, in millionths of a dollar, by the list prices that the broker knows.
+    pub cost_micros: u64,
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.input_tokens += other.input_tokens;
+        self.output_tokens += other.output_tokens;
+        self.cache_read_tokens += other.cache_read_tokens;
+        self.cache_write_tokens += other.cache_write_tokens;
+        self.cost_micros += other.cost_micros;
+    }
+}
+
+/// What a conversation's run is doing, for people who wait: shown, then forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Activity {
+    /// Waiting for a slot.
+    Queued {
+        /// How many conversations are ahead.
+        ahead: usize,
+    },
+    /// The agent is at work.
+    Working,
+    /// The agent uses a tool.
+    Tool {
+        /// The tool.
+        name: String,
+        /// What it does, in a few words.
+        summary: String,
+    },
+    /// A piece of the answer as it is written.
+    Text {
+        /// The piece.
+        delta: String,
+    },
+    /// The agent waits for the model's provider, or the run for its next attempt.
+    Waiting {
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// The run is over; its answer, if any, comes through the outbox.
+    Idle,
+}
+
+/// A platform's word that it has a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The platform's id of what was sent, where it gives one.
+    pub external_id: Option<String>,
+}

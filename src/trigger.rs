@@ -1,0 +1,1 @@
+//! Is a message addressed to the assistant?
