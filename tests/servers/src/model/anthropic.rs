@@ -35,9 +35,7 @@ impl Wire for Anthropic {
     }
 
     fn breaking(&self, failure: &Failure) -> Bytes {
-        let mut body = error(failure);
-        body["request_id"] = Value::Null;
-        event(&body)
+        event(&json!({ "type": "error", "error": error(failure) }))
     }
 
     fn malformed(&self) -> Bytes {
@@ -51,17 +49,14 @@ impl Wire for Anthropic {
 
     fn refusal(&self, failure: &Failure) -> (u16, Vec<(&'static str, String)>, Value) {
         let headers = vec![("request-id", REQUEST_ID.to_owned())];
-        (failure.anthropic().status, headers, error(failure))
+        let body = json!({ "type": "error", "error": error(failure), "request_id": REQUEST_ID });
+        (failure.anthropic().status, headers, body)
     }
 }
 
 fn error(failure: &Failure) -> Value {
     let wording = failure.anthropic();
-    json!({
-        "type": "error",
-        "error": { "type": wording.name, "message": wording.message },
-        "request_id": REQUEST_ID,
-    })
+    json!({ "type": wording.name, "message": wording.message })
 }
 
 fn event(event: &Value) -> Bytes {

@@ -41,11 +41,12 @@ impl Wire for Bedrock {
     fn events(&self, message: &Message) -> Vec<Bytes> {
         let mut events = message.events();
         let (input, output) = message.tokens();
-        if let Some(last) = events.last_mut() {
-            last["amazon-bedrock-invocationMetrics"] = json!({
+        if let Some(last) = events.last_mut().and_then(Value::as_object_mut) {
+            let metrics = json!({
                 "inputTokenCount": input, "outputTokenCount": output,
                 "invocationLatency": 1, "firstByteLatency": 1,
             });
+            last.insert("amazon-bedrock-invocationMetrics".to_owned(), metrics);
         }
         events.iter().map(|event| chunk(event.to_string().as_bytes())).collect()
     }

@@ -1,5 +1,6 @@
 //! A message of the model, whole and as the events that both services stream.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher as _, RandomState};
 
 use serde_json::{Value, json};
@@ -16,37 +17,25 @@ const DELTA_CHARS: usize = 24;
 pub(super) struct Message {
     id: String,
     model: String,
-    content: Vec<Value>,
+    /// What it says; the ids of tool calls are their place in it.
+    blocks: Vec<Block>,
     stop: Value,
     usage: Usage,
 }
 
 impl Message {
-    /// The message that a plan makes of a request; ids carry this infix (`bdrk_` at Bedrock).
-    pub(super) fn new(ask: &Ask, plan: &Plan, infix: &str) -> Self {
-        // Ids are never used twice, also not by two servers on one conversation.
-        let unique = RandomState::new().hash_one(ask.size);
-        let content: Vec<Value> = plan
-            .blocks
-            .iter()
-            .enumerate()
-            .map(|(index, block)| match block {
-                Block::Text(text) => json!({ "type": "text", "text": text }),
-                Block::ToolUse { name, input } => json!({
-                    "type": "tool_use", "name": name, "input": input,
-                    "id": format!("toolu_{infix}{unique:016x}{index:02}"),
-                }),
-            })
-            .collect();
+    /// The message that a plan makes of a request; ids begin as those of the wire do.
+    pub(super) fn new(ask: &Ask, plan: Plan, infix: &str) -> Self {
         let usage = plan.usage.unwrap_or_else(|| Usage {
             input: quarter(ask.size),
-            output: content.iter().map(|block| quarter(block.to_string().len())).sum(),
+            output: plan.blocks.iter().map(|block| quarter(content(block).len())).sum(),
             ..Usage::default()
         });
         Self {
-            id: format!("msg_{infix}{unique:016x}"),
+            // No id is used twice, also not by two servers that a conversation meets in turn.
+            id: format!("{infix}{:016x}", RandomState::new().hash_one(ask.size)),
             model: ask.model.clone(),
-            content,
+            blocks: plan.blocks,
             stop: json!(plan.stop.name()),
             usage,
         }
@@ -54,19 +43,30 @@ impl Message {
 
     /// The whole message, as it is answered when no stream is asked for.
     pub(super) fn whole(&self) -> Value {
-        self.json(&self.content, &self.stop, self.usage.output)
+        let content = self.blocks.iter().enumerate().map(|(index, block)| match block {
+            Block::Text(text) => json!({ "type": "text", "text": text }),
+            Block::ToolUse { name, input } => {
+                json!({ "type": "tool_use", "id": self.call(index), "name": name, "input": input })
+            }
+        });
+        self.json(&content.collect::<Vec<_>>(), &self.stop, self.usage.output)
     }
 
     /// The events of the stream, in order; pings are the business of the wire.
     pub(super) fn events(&self) -> Vec<Value> {
         let start = self.json(&[], &Value::Null, 1);
         let mut events = vec![json!({ "type": "message_start", "message": start })];
-        for (index, block) in self.content.iter().enumerate() {
-            let (empty, deltas) = opened(block);
+        for (index, block) in self.blocks.iter().enumerate() {
+            let empty = match block {
+                Block::Text(_) => json!({ "type": "text", "text": "" }),
+                Block::ToolUse { name, .. } => {
+                    json!({ "type": "tool_use", "id": self.call(index), "name": name, "input": {} })
+                }
+            };
             events.push(json!({
                 "type": "content_block_start", "index": index, "content_block": empty,
             }));
-            events.extend(deltas.into_iter().map(
+            events.extend(deltas(block).into_iter().map(
                 |delta| json!({ "type": "content_block_delta", "index": index, "delta": delta }),
             ));
             events.push(json!({ "type": "content_block_stop", "index": index }));
@@ -85,9 +85,13 @@ impl Message {
         (self.usage.input, self.usage.output)
     }
 
+    fn call(&self, index: usize) -> String {
+        format!("toolu_{}{index:02}", self.id)
+    }
+
     fn json(&self, content: &[Value], stop: &Value, output: u64) -> Value {
         json!({
-            "id": self.id, "type": "message", "role": "assistant", "model": self.model,
+            "id": format!("msg_{}", self.id), "type": "message", "role": "assistant", "model": self.model,
             "content": content, "stop_reason": stop, "stop_sequence": null,
             "usage": self.usage(output),
         })
@@ -108,21 +112,27 @@ pub(super) fn quarter(bytes: usize) -> u64 {
     u64::try_from(bytes / 4).unwrap_or(u64::MAX).max(1)
 }
 
-/// A block as a stream opens it, and the deltas that fill it.
-fn opened(block: &Value) -> (Value, Vec<Value>) {
-    let mut empty = block.clone();
-    if let Some(text) = block.get("text").and_then(Value::as_str) {
-        empty["text"] = json!("");
-        let deltas = pieces(text).map(|text| json!({ "type": "text_delta", "text": text }));
-        (empty, deltas.collect())
-    } else {
-        let input = block.get("input").map(Value::to_string).unwrap_or_default();
-        empty["input"] = json!({});
+/// What a block says: its text, or the tool's input as JSON.
+fn content(block: &Block) -> Cow<'_, str> {
+    match block {
+        Block::Text(text) => text.into(),
+        Block::ToolUse { input, .. } => input.to_string().into(),
+    }
+}
+
+/// The deltas that fill a block.
+fn deltas(block: &Block) -> Vec<Value> {
+    let content = content(block);
+    let pieces = pieces(&content);
+    match block {
+        Block::Text(_) => {
+            pieces.map(|text| json!({ "type": "text_delta", "text": text })).collect()
+        }
         // The API opens a tool's input with an empty piece.
-        let deltas = std::iter::once(String::new())
-            .chain(pieces(&input))
-            .map(|piece| json!({ "type": "input_json_delta", "partial_json": piece }));
-        (empty, deltas.collect())
+        Block::ToolUse { .. } => std::iter::once(String::new())
+            .chain(pieces)
+            .map(|piece| json!({ "type": "input_json_delta", "partial_json": piece }))
+            .collect(),
     }
 }
 

@@ -127,8 +127,9 @@ fn checked(
 }
 
 async fn answer(state: &State, ask: &Ask, wire: &dyn Wire) -> Response<Body> {
-    let plan = state.planner.plan(ask);
-    match &plan.fault {
+    let mut plan = state.planner.plan(ask);
+    let fault = plan.fault.take();
+    match &fault {
         Some(FaultKind::Refuse { failure, retry_after_s }) => {
             return wire::refuse(wire, failure, *retry_after_s);
         }
@@ -138,11 +139,11 @@ async fn answer(state: &State, ask: &Ask, wire: &dyn Wire) -> Response<Body> {
         Some(FaultKind::Hang { gate, after: None }) => state.gates.named(gate).pass().await,
         _ => {}
     }
-    let message = Message::new(ask, &plan, wire.infix());
+    let message = Message::new(ask, plan, wire.infix());
     let body = if ask.stream {
-        stream::body(wire.events(&message), plan.fault.as_ref(), wire, &state.gates)
+        stream::body(wire.events(&message), fault.as_ref(), wire, &state.gates)
     } else {
-        stream::whole(&message, plan.fault.as_ref(), &state.gates)
+        stream::whole(&message, fault.as_ref(), &state.gates)
     };
     let mut response = Response::new(body);
     for (name, value) in wire.headers(&message, ask.stream) {
