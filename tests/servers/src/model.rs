@@ -109,7 +109,7 @@ impl Server {
 
     /// All requests so far, oldest first, token counts and refused ones included.
     ///
-    /// Past 64 MiB of bodies the oldest are forgotten; [`Server::count`] goes on counting them.
+    /// Past 64 MiB the oldest are forgotten; [`Server::count`] goes on counting them.
     #[must_use]
     pub fn requests(&self) -> Vec<Arc<Seen>> {
         self.state.recorder.requests()

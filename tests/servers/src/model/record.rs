@@ -10,6 +10,9 @@ use tokio::sync::watch;
 /// Bodies kept, in bytes on the wire; a server that runs as a program for weeks must not grow.
 const KEPT_BYTES: usize = 64 << 20;
 
+/// What a request is reckoned at beside its body, so that empty ones are bounded too.
+const REQUEST_BYTES: usize = 1 << 10;
+
 /// A request as it came in.
 #[derive(Debug)]
 pub struct Seen {
@@ -51,11 +54,11 @@ impl Recorder {
     pub(super) fn record(&self, seen: Arc<Seen>) {
         {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.bytes += seen.size;
+            kept.bytes += seen.size + REQUEST_BYTES;
             kept.requests.push_back(seen);
             while kept.bytes > KEPT_BYTES {
                 let Some(oldest) = kept.requests.pop_front() else { break };
-                kept.bytes -= oldest.size;
+                kept.bytes -= oldest.size + REQUEST_BYTES;
             }
         }
         self.count.send_modify(|count| *count += 1);
@@ -77,5 +80,25 @@ impl Recorder {
         let mut count = self.count.subscribe();
         drop(count.wait_for(|&count| count >= n).await.expect("this recorder owns the sender"));
         self.requests()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_are_forgotten_and_still_counted() {
+        let recorder = Recorder::default();
+        for size in [0, KEPT_BYTES / 2, KEPT_BYTES / 2] {
+            recorder.record(Arc::new(Seen {
+                method: Method::POST,
+                path: String::new(),
+                headers: HeaderMap::new(),
+                body: Value::Null,
+                size,
+            }));
+        }
+        assert_eq!((recorder.requests().len(), recorder.count()), (1, 3));
     }
 }
