@@ -27,7 +27,7 @@ use crate::outbox::{self, Outbox};
 use crate::pool::Pool;
 use crate::queue::Queue;
 use crate::router::Router;
-pub use crate::run::Pace;
+pub use crate::run::Bounds;
 use crate::run::{Active, Finder, Found, Opener, Runs, Shelf, Supply};
 use crate::sandbox::{Sandbox, SandboxError, runner, select};
 use crate::store::{Lock, LockError, Store, StoreError};
@@ -87,7 +87,7 @@ pub enum GatewayError {
 #[derive(Default)]
 pub struct Options {
     /// Shorter waits.
-    pub pace: Pace,
+    pub bounds: Bounds,
     /// A kind of sandbox that is used without looking for one.
     pub sandbox: Option<Arc<dyn Sandbox>>,
     /// Channels beside the terminal.
@@ -150,7 +150,7 @@ impl Gateway {
             shelf: shelf.clone(),
             requests: Arc::new(Control::new(store.clone(), wakes.outbox.clone())),
             outbox: wakes.outbox.clone(),
-            pace: options.pace,
+            bounds: options.bounds,
             halt: halt.clone(),
             active: Active::default(),
         });

@@ -92,7 +92,7 @@ impl Runs {
         if let Err(error) = found.sandbox.stop(id, Duration::ZERO).await {
             warn!(%error, sandbox.id = %id, "a sandbox of an earlier gateway could not be removed");
         }
-        self.opener.clear_away(group, id);
+        self.opener.clear_away(group, id).await;
     }
 }
 
