@@ -6,11 +6,13 @@
 pub mod model;
 
 mod clock;
+mod failpoint;
 mod trigger;
 
 pub mod config;
 
 pub mod channel;
 pub mod sandbox;
+mod store;
 
 pub mod cli;
