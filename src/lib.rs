@@ -6,6 +6,7 @@
 pub mod model;
 
 mod clock;
+mod failpoint;
 mod text;
 mod trigger;
 
@@ -14,5 +15,6 @@ pub mod config;
 pub mod channel;
 mod ipc;
 pub mod sandbox;
+mod store;
 
 pub mod cli;
