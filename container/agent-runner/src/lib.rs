@@ -19,11 +19,15 @@ mod files;
 mod settings;
 mod watch;
 
+mod bridge;
 mod engine;
+mod init;
 mod serve;
 
 /// The arguments make no sense (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
+/// The sandbox could not be confined, so nothing was started in it (`EX_OSERR`).
+const EXIT_CONFINE: u8 = 71;
 /// A directory or port that the work needs is not usable (`EX_IOERR`).
 const EXIT_IO: u8 = 74;
 
@@ -38,6 +42,8 @@ pub fn main() -> ExitCode {
         }
     };
     match command {
+        Command::Init(settings) => init::run(&settings),
+        Command::Bridge(port) => bridge::run(port),
         Command::Serve(settings) => serve::run(settings),
         Command::Version => version(),
     }

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use protocol::layout;
 use thiserror::Error;
 
+use crate::init::{InitSettings, Limit};
+
 /// What is said when the arguments make no sense.
 pub(crate) const USAGE: &str = "\
 usage: agent-runner init [--rlimit NAME=VALUE]... [PLACES]
@@ -50,8 +52,12 @@ pub(crate) enum SettingsError {
 /// The part of the program to run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
+    /// Be PID 1.
+    Init(InitSettings),
     /// Take prompts and let an engine think.
     Serve(Settings),
+    /// Carry broker connections over the standard streams, from this loopback port.
+    Bridge(u16),
     /// Say what was built.
     Version,
 }
@@ -172,12 +178,42 @@ pub(crate) fn parse(
             options(arguments, |option, value| settings.set(option, value))?;
             Ok(Command::Serve(settings))
         }
+        Some("init") => init(arguments).map(Command::Init),
+        Some("bridge") => {
+            let mut port = layout::BROKER_PORT;
+            options(arguments, |option, value| match option {
+                "--port" => number(option, value, "a port").map(|value| port = value),
+                _ => Err(SettingsError::Unknown(option.to_owned())),
+            })?;
+            Ok(Command::Bridge(port))
+        }
         Some("version") => {
             options(arguments, |option, _| Err(SettingsError::Unknown(option.to_owned())))?;
             Ok(Command::Version)
         }
         _ => Err(SettingsError::Command),
     }
+}
+
+/// Reads what `init` keeps for itself, and what it passes on to `serve`.
+fn init(arguments: impl Iterator<Item = OsString>) -> Result<InitSettings, SettingsError> {
+    let mut init =
+        InitSettings { limits: Vec::new(), places: Settings::default(), serve: Vec::new() };
+    options(arguments, |option, value| {
+        if option == "--rlimit" {
+            let invalid = || SettingsError::Invalid {
+                option: option.to_owned(),
+                expected: "as, core, fsize, nofile or nproc, then = and a number",
+            };
+            let limit = value.to_str().and_then(Limit::parse).ok_or_else(invalid)?;
+            init.limits.push(limit);
+            return Ok(());
+        }
+        init.places.set(option, value)?;
+        init.serve.extend([OsString::from(option), value.to_owned()]);
+        Ok(())
+    })?;
+    Ok(init)
 }
 
 /// Hands every pair of option and value to `set`.
@@ -201,4 +237,59 @@ fn number<N: std::str::FromStr>(
 ) -> Result<N, SettingsError> {
     let invalid = || SettingsError::Invalid { option: option.to_owned(), expected };
     value.to_str().and_then(|text| text.parse().ok()).ok_or_else(invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_words(words: &str) -> Result<Command, SettingsError> {
+        parse(words.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn places_have_the_sandbox_as_default_and_can_be_set() {
+        assert_eq!(parse_words("serve"), Ok(Command::Serve(Settings::default())));
+        let words = "serve --ipc /i --home /h --broker 127.0.0.1:9 --context-tokens 5";
+        let expected = Settings {
+            ipc: "/i".into(),
+            home: "/h".into(),
+            broker: Broker::Address(SocketAddr::from((Ipv4Addr::LOCALHOST, 9))),
+            context_tokens: 5,
+            ..Settings::default()
+        };
+        assert_eq!(parse_words(words), Ok(Command::Serve(expected)));
+        let Ok(Command::Serve(settings)) = parse_words("serve --broker /b.sock") else {
+            panic!("refused");
+        };
+        assert_eq!(settings.broker, Broker::Socket("/b.sock".into()));
+    }
+
+    #[test]
+    fn init_keeps_the_limits_and_passes_the_places_on() {
+        let Ok(Command::Init(init)) = parse_words("init --rlimit core=0 --ipc /i") else {
+            panic!("refused");
+        };
+        assert_eq!(init.limits, [Limit::parse("core=0").unwrap()]);
+        assert_eq!(init.places.ipc, PathBuf::from("/i"));
+        assert_eq!(init.serve, ["--ipc", "/i"]);
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        let unknown = |option: &str| SettingsError::Unknown(option.to_owned());
+        for (words, expected) in [
+            ("", SettingsError::Command),
+            ("dance", SettingsError::Command),
+            ("serve --rlimit core=0", unknown("--rlimit")),
+            ("version --ipc /i", unknown("--ipc")),
+            ("bridge --ipc /i", unknown("--ipc")),
+            ("serve --ipc", SettingsError::Missing(String::from("--ipc"))),
+        ] {
+            assert_eq!(parse_words(words), Err(expected), "{words}");
+        }
+        for words in ["serve --port 65536", "init --rlimit core", "serve --context-tokens many"] {
+            assert!(matches!(parse_words(words), Err(SettingsError::Invalid { .. })), "{words}");
+        }
+    }
 }
