@@ -6,11 +6,13 @@
 pub mod model;
 
 mod clock;
+mod text;
 mod trigger;
 
 pub mod config;
 
 pub mod channel;
+mod ipc;
 pub mod sandbox;
 
 pub mod cli;
