@@ -17,4 +17,8 @@ mod ipc;
 pub mod sandbox;
 mod store;
 
+mod outbox;
+mod queue;
+mod session;
+
 pub mod cli;
