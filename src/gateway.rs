@@ -30,7 +30,7 @@ use crate::router::Router;
 pub use crate::run::Bounds;
 use crate::run::{Active, Finder, Found, Opener, Runs, Shelf, Supply};
 use crate::sandbox::{Sandbox, SandboxError, runner, select};
-use crate::store::{Lock, LockError, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 use desk::Desk;
 use ledger::StoreLedger;
@@ -51,7 +51,6 @@ pub struct Gateway {
     senders: TaskTracker,
     shelf: Arc<Shelf>,
     store: Store,
-    _lock: Lock,
 }
 
 /// A gateway could not be started.
@@ -74,7 +73,7 @@ pub enum GatewayError {
     },
     /// The store could not be opened.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// The broker could not be built.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -116,7 +115,7 @@ impl Gateway {
     /// [`GatewayError`]; nothing runs then.
     pub async fn start_with(settings: Settings, options: Options) -> Result<Self, GatewayError> {
         let settings = Arc::new(settings);
-        let lock = prepare(&settings)?;
+        prepare(&settings)?;
         let clock = clock::system();
         let store = Store::open(&settings.store_dir().join("messages.db"), clock.clone())?;
         ensure_main(&store).await?;
@@ -164,7 +163,6 @@ impl Gateway {
             senders: TaskTracker::new(),
             shelf,
             store,
-            _lock: lock,
         };
         let parts = Parts { settings, clock, channels, desk, terminal, supply, runs, wakes };
         gateway.spawn(parts, left);
@@ -251,16 +249,22 @@ struct Parts {
     wakes: Wakes,
 }
 
-/// Makes the folders, closed to others, and takes the store's lock.
-fn prepare(settings: &Settings) -> Result<Lock, GatewayError> {
+/// Makes the folders, closed to others.
+fn prepare(settings: &Settings) -> Result<(), GatewayError> {
     let groups = settings.groups_dir();
     for path in [settings.store_dir(), groups.clone(), groups.join("global"), groups.join(GroupName::MAIN)] {
         private_dir(&path).map_err(|source| GatewayError::Folder { path, source })?;
     }
-    Lock::take(&settings.store_dir()).map_err(|error| match error {
-        LockError::Held { holder } => GatewayError::Held { holder },
-        LockError::Failed(source) => GatewayError::Folder { path: settings.store_dir(), source },
-    })
+    Ok(())
+}
+
+impl From<StoreError> for GatewayError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Locked { holder } => Self::Held { holder },
+            error => Self::Store(error),
+        }
+    }
 }
 
 fn private_dir(path: &Path) -> std::io::Result<()> {
