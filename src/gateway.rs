@@ -128,7 +128,7 @@ impl Gateway {
         })?;
 
         let desk = Desk::new(settings.clone(), store.clone(), broker.clone(), wakes.router.clone());
-        let terminal = Terminal::listen(&settings.store_dir().join("chat.sock"), desk.clone(), clock.clone())
+        let terminal = Terminal::bind(&settings.store_dir(), desk.clone(), clock.clone())
             .map_err(GatewayError::Terminal)?;
         let terminal = Arc::new(terminal);
         let mut all: Vec<Arc<dyn Channel>> = vec![terminal.clone()];
@@ -283,11 +283,13 @@ async fn ensure_main(store: &Store) -> Result<(), StoreError> {
 
 /// Hurries what waits for a conversation whenever somebody comes to the terminal.
 async fn welcome(terminal: Arc<Terminal>, store: Store, wakes: Wakes, stop: CancellationToken) {
+    let mut arrivals = terminal.arrivals();
     loop {
         tokio::select! {
-            conversation = terminal.arrival() => outbox::arrived(&store, &conversation, &wakes.outbox).await,
+            arrived = arrivals.changed() => if arrived.is_err() { return },
             () = stop.cancelled() => return,
         }
+        outbox::arrived(&store, terminal.present(), &wakes.outbox).await;
     }
 }
 
