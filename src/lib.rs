@@ -10,6 +10,7 @@ mod trigger;
 
 pub mod config;
 
+mod broker;
 pub mod channel;
 pub mod sandbox;
 
