@@ -12,6 +12,7 @@ mod trigger;
 
 pub mod config;
 
+mod broker;
 pub mod channel;
 mod ipc;
 pub mod sandbox;
