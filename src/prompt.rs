@@ -37,7 +37,10 @@ pub(crate) fn follow_up(messages: &[KeptMessage], _time_zone: &str) -> String {
     let mut text = String::from("<messages>\n");
     for kept in messages {
         let message = &kept.message;
-        text.push_str(&format!("<message sender=\"{}\">{}</message>\n", message.sender.name, message.text));
+        text.push_str(&format!(
+            "<message sender=\"{}\">{}</message>\n",
+            message.sender.name, message.text
+        ));
     }
     text + "</messages>"
 }

@@ -3,6 +3,29 @@
 //! A sandbox is made from a checked [`SandboxSpec`] and from nothing else. What a kind cannot enforce it declares
 //! in [`Strength`]; a probe at start refuses to serve from a sandbox that is weaker than declared.
 
+#[cfg(any(test, feature = "fakes"))]
+pub mod docker;
+
+pub mod fake;
+mod folders;
+pub(crate) mod spec;
+pub(crate) mod mounts {
+    pub(crate) struct X;
+}
+pub(crate) mod runner {
+    pub(crate) fn install(_: &std::path::Path) -> std::io::Result<std::path::PathBuf> {
+        Ok("/bin/true".into())
+    }
+}
+pub(crate) mod select {
+    use super::*;
+    use std::sync::Arc;
+    pub(crate) async fn choose(
+        _: &crate::config::Settings,
+    ) -> Result<(Arc<dyn Sandbox>, Strength), SandboxError> {
+        Err(SandboxError::Unsupported("x"))
+    }
+}
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -225,4 +248,14 @@ pub enum SandboxError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl SandboxError {
+    /// Something failed underneath while doing this.
+    pub(crate) fn failed(
+        doing: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Failed { doing: doing.into(), source: source.into() }
+    }
 }
