@@ -4,28 +4,13 @@
 //! in [`Strength`]; a probe at start refuses to serve from a sandbox that is weaker than declared.
 
 #[cfg(any(test, feature = "fakes"))]
-pub mod docker;
-
 pub mod fake;
+
+pub mod docker;
 mod folders;
-pub(crate) mod spec;
-pub(crate) mod mounts {
-    pub(crate) struct X;
-}
-pub(crate) mod runner {
-    pub(crate) fn install(_: &std::path::Path) -> std::io::Result<std::path::PathBuf> {
-        Ok("/bin/true".into())
-    }
-}
-pub(crate) mod select {
-    use super::*;
-    use std::sync::Arc;
-    pub(crate) async fn choose(
-        _: &crate::config::Settings,
-    ) -> Result<(Arc<dyn Sandbox>, Strength), SandboxError> {
-        Err(SandboxError::Unsupported("x"))
-    }
-}
+mod mounts;
+pub mod spec;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -218,7 +218,8 @@ impl Sandbox for FakeSandbox {
         let ended = tokio::time::timeout(grace, live.exit.wait_for(Option::is_some)).await.is_ok();
         if !ended {
             live.kill.cancel();
-            live.exit.wait_for(Option::is_some).await.map_or((), drop);
+            // The sender goes with the task: its end is an end as well.
+            live.exit.wait_for(Option::is_some).await.ok();
         }
         Ok(())
     }

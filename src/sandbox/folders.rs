@@ -109,6 +109,7 @@ mod tests {
     fn what_the_gateway_made_goes_along_and_nothing_else() {
         if !rustix::process::geteuid().is_root() {
             // Only root can hand anything over; anybody else's folders are the agent's from the beginning.
+            own(Path::new("/usr"), crate::sandbox::spec::user()).unwrap_err();
             return;
         }
         let home = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use protocol::layout;
 use tracing::warn;
 
-use super::{Access, Limits, Mount, SandboxError, SandboxSpec, User, folders};
+use super::{Access, Limits, Mount, SandboxError, SandboxSpec, User, folders, mounts};
 use crate::config::Settings;
 use crate::model::{Group, SandboxId};
 
@@ -31,7 +31,7 @@ pub fn user() -> User {
 ///
 /// # Errors
 /// When a folder cannot be made, or belongs to another user.
-pub(crate) fn build(
+pub fn build(
     settings: &Settings,
     group: &Group,
     id: &SandboxId,
@@ -75,13 +75,31 @@ pub(crate) fn build(
 }
 
 /// The mounts that a group asks for and does not get, one sentence each.
-pub(crate) fn refused_mounts(settings: &Settings, group: &Group) -> Vec<String> {
+#[must_use]
+pub fn refused_mounts(settings: &Settings, group: &Group) -> Vec<String> {
     decide(settings, group).1.iter().map(ToString::to_string).collect()
 }
 
 /// Asks the allow-list about every mount of a group.
-fn decide(_: &Settings, _: &Group) -> (Vec<Mount>, Vec<String>) {
-    (vec![], vec![])
+fn decide(settings: &Settings, group: &Group) -> (Vec<Mount>, Vec<mounts::Refusal>) {
+    let policy = mounts::Policy::load(settings);
+    let mut allowed: Vec<Mount> = Vec::new();
+    let mut refused = Vec::new();
+    for request in &group.settings.additional_mounts {
+        match policy.decide(&group.name, request) {
+            Ok(mount)
+                if allowed.iter().any(|other| mounts::overlap(&other.inside, &mount.inside)) =>
+            {
+                refused.push(mounts::Refusal::new(
+                    request,
+                    "another mount of the group is in its place",
+                ));
+            }
+            Ok(mount) => allowed.push(mount),
+            Err(refusal) => refused.push(refusal),
+        }
+    }
+    (allowed, refused)
 }
 
 fn mount(host: PathBuf, inside: &str, access: Access) -> Mount {
