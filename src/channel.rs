@@ -4,9 +4,18 @@
 //! intake has said so may the platform be told that we have them. What only one platform can do stays in its
 //! adapter, and a fault in one channel is nobody else's.
 
+#[cfg(test)]
+mod contract;
+#[cfg(any(test, feature = "fakes"))]
+pub mod fake;
+mod registry;
+pub(crate) mod terminal;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use registry::Channels;
 
 use crate::model::{Activity, ChannelName, ChatId, Conversation, Incoming, OutboxId, Receipt, Seq};
 

@@ -6,13 +6,20 @@
 pub mod model;
 
 mod clock;
+mod failpoint;
 mod text;
 mod trigger;
 
 pub mod config;
 
+mod broker;
 pub mod channel;
 mod ipc;
 pub mod sandbox;
+mod store;
+
+mod outbox;
+mod queue;
+mod session;
 
 pub mod cli;

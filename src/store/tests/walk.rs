@@ -1,0 +1,1 @@
+//! Random walks over the way of a message.
