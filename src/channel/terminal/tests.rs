@@ -215,7 +215,7 @@ async fn a_message_of_a_mebibyte_passes_and_a_larger_one_is_told_why_not() {
                 assert_eq!((said.as_str(), addressed), (id, id == "4"));
             }
             GatewayFrame::NotKept { id: said, .. } => {
-                assert_eq!((said.as_str(), kept), (id, false))
+                assert_eq!((said.as_str(), kept), (id, false));
             }
             other => panic!("{other:?}"),
         }
