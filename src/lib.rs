@@ -6,11 +6,19 @@
 pub mod model;
 
 mod clock;
+mod failpoint;
+mod text;
 mod trigger;
 
 pub mod config;
 
 pub mod channel;
+mod ipc;
 pub mod sandbox;
+mod store;
+
+mod outbox;
+mod queue;
+mod session;
 
 pub mod cli;

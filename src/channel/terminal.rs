@@ -26,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use self::clients::Clients;
-use self::wire::{Ends, GatewayFrame, WelcomeInfo};
+pub(crate) use self::wire::WelcomeInfo;
+use self::wire::{Ends, GatewayFrame};
 use super::{Channel, ChannelState, Intake, Parcel, SendError};
 use crate::clock::SharedClock;
 use crate::model::{Activity, ChannelName, Conversation, GroupName, Receipt};
