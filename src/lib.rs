@@ -16,6 +16,7 @@ pub mod channel;
 mod ipc;
 pub mod sandbox;
 mod store;
+mod telemetry;
 
 mod outbox;
 mod queue;

@@ -183,7 +183,7 @@ async fn bad_greetings_are_refused_with_a_sentence() {
         (hello(9, "main"), "version"),
         (hello(wire::VERSION, "nowhere"), "there is no group \"nowhere\""),
         (hello(wire::VERSION, "../etc"), "there is no group"),
-        (ClientFrame::Cancel, "the first line must be hello"),
+        (ClientFrame::Cancel, "the first line must be hello or status"),
     ] {
         let mut raw = house.connect().await;
         raw.say(&greeting).await;
@@ -308,6 +308,18 @@ async fn everybody_in_a_conversation_hears_it_and_nobody_else() {
     other.say(&ClientFrame::Status).await;
     let state = serde_json::json!({ "runs": 0 });
     assert_eq!(other.next().await, Some(GatewayFrame::Status { state }));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn whoever_only_asks_for_the_state_is_nobodys_audience() {
+    let house = House::open(Arc::default());
+    let arrivals = house.terminal.arrivals();
+    let mut raw = house.connect().await;
+    raw.say(&ClientFrame::Status).await;
+    assert!(matches!(raw.next().await, Some(GatewayFrame::Status { .. })));
+    assert_eq!(raw.next().await, None);
+    assert!(!arrivals.has_changed().unwrap());
     house.close().await;
 }
 
