@@ -25,6 +25,9 @@ mod address;
 mod host;
 mod tunnel;
 
+#[cfg(test)]
+pub(in crate::broker) use address::is_public;
+
 /// The only port that is tunnelled to: what goes through is encrypted, and is no mail.
 const PORT: u16 = 443;
 /// How long a name may take to be resolved.
