@@ -7,6 +7,7 @@ pub mod model;
 
 mod clock;
 mod failpoint;
+mod prompt;
 mod text;
 mod trigger;
 
@@ -21,5 +22,14 @@ mod store;
 mod outbox;
 mod queue;
 mod session;
+
+mod run;
+
+mod pool;
+
+mod control;
+mod router;
+
+pub mod gateway;
 
 pub mod cli;
