@@ -100,7 +100,7 @@ impl Anthropic {
         let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
         let mut reply = Reply::error(status, "api_error", "the provider answered with an error");
         if is_json {
-            reply = Reply { status, body, headers };
+            reply = Reply { status, body, headers: headers.into() };
         }
         Failure { kind: FailureKind::of_status(status, patience), reply }
     }

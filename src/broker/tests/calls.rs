@@ -6,11 +6,10 @@ use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use serde_json::{Value, json};
 use test_servers::model::{Fault, Keys, Script, Server, Turn, Usage as ServerUsage};
-use tokio::net::TcpStream;
 
 use super::support::{
-    CANARY, House, Inside, Reply, anthropic, bedrock, client, demo, own_user, post, request,
-    streamed, whole,
+    CANARY, House, Inside, Reply, Upstream, anthropic, bedrock, client, demo, own_user, post,
+    request, streamed, whole,
 };
 use crate::config::{AnthropicCredential, ModelSettings};
 use crate::model::Usage;
@@ -39,7 +38,7 @@ async fn the_key_is_put_in_and_what_the_sandbox_smuggles_is_left_out() {
     assert_eq!(seen.header("x-api-key"), Some(CANARY));
     assert_eq!(seen.header("anthropic-beta"), Some("a-2025-01-01"));
     assert_eq!(seen.body["model"], demo().model);
-    let mut names: Vec<&str> = seen.headers.keys().map(|name| name.as_str()).collect();
+    let mut names: Vec<&str> = seen.headers.keys().map(hyper::header::HeaderName::as_str).collect();
     names.sort_unstable();
     let expected = [
         "accept",
@@ -71,34 +70,48 @@ async fn a_token_of_a_subscription_goes_as_bearer_with_its_beta() {
 
 #[tokio::test]
 async fn a_stream_passes_as_it_comes_and_byte_by_byte() {
-    let script = Script::echo().fault(Fault::hang_after("first", 1).first(1));
-    let server = Server::start(script).await.unwrap();
-    let house = House::new(&anthropic(&server.url()));
+    const PIECES: [&str; 4] = [
+        "event: message_start\r\ndata: {\"type\" : \"message_start\",\r\n",
+        "data: \"message\":{}}\r\n\r\n: a comment\n\nevent:  odd\nda",
+        "ta:no JSON \u{fe0f}\nid: 7\n\n",
+        "event: message_stop\ndata: {}\n\n\n",
+    ];
+    let (upstream, url) = Upstream::new().await;
+    let house = House::new(&anthropic(&url));
     let mut inside = house.connect().await;
-    let mut body = streamed("hello [[id:7]]");
-    body["model"] = "claude-x".into();
-    let mut response = inside.send(post("/v1/messages", &body)).await;
-
-    // The first event is here while the rest is held back.
-    let first = response.frame().await.unwrap().unwrap().into_data().unwrap();
-    assert!(first.starts_with(b"event: message_start\n"), "{first:?}");
-    server.gate("first").open();
-    let rest = Reply::read(response).await.unwrap();
-    let passed = [first, rest.body].concat();
-
-    let direct = TcpStream::connect(server.url().trim_start_matches("http://")).await.unwrap();
-    let mut direct = Inside::new(direct).await;
-    let mut request = post("/v1/messages", &body);
-    request.headers_mut().insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
-    let direct = direct.exchange(request).await;
-    assert_eq!(Bytes::from(passed), direct.body);
-    assert_eq!(rest.headers["content-type"], direct.headers["content-type"]);
+    let provider = async {
+        let mut provider = upstream.accept().await;
+        provider.begin_stream().await;
+        provider.send(PIECES[0]).await;
+        // The head of the answer waits for the first event, lest that be an error.
+        provider.send(PIECES[1]).await;
+        provider
+    };
+    let request = post("/v1/messages", &streamed("hello"));
+    let (mut provider, mut response) = tokio::join!(provider, inside.send(request));
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut heard = Vec::new();
+    for sent in 2..=PIECES.len() {
+        let expected = PIECES[..sent].concat();
+        while heard.len() < expected.len() {
+            heard.extend(response.frame().await.unwrap().unwrap().into_data().unwrap());
+        }
+        assert_eq!(heard, expected.as_bytes());
+        // Only now is the next piece sent.
+        if let Some(next) = PIECES.get(sent) {
+            provider.send(next).await;
+        }
+    }
+    provider.end_stream().await;
+    assert!(response.frame().await.is_none());
 }
 
 #[tokio::test]
 async fn bedrock_streams_the_same_events() {
     let script = || {
+        let usage = ServerUsage { input: 5, output: 6, ..ServerUsage::default() };
         let turn = Turn::text("Well, hello.").and_tool("bash", json!({"command": "ls"}));
+        let turn = turn.usage(usage);
         Script::echo().on("hello", [turn])
     };
     let (one, other) =
@@ -164,7 +177,8 @@ async fn what_a_call_cost_is_in_the_ledger_when_its_answer_ends() {
         assert_eq!((recorded.len(), recorded[n - 1].1), (n, expected));
     }
     let mut inside = house.connect().await;
-    let reply = inside.exchange(post("/v1/messages/count_tokens", &whole("hello"))).await;
+    let body = json!({"messages": [{"role": "user", "content": "hello"}]});
+    let reply = inside.exchange(post("/v1/messages/count_tokens", &body)).await;
     assert!(reply.json()["input_tokens"].is_u64(), "{reply:?}");
     assert_eq!(house.book.recorded(0).await.len(), 2, "counting tokens costs nothing");
 }

@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use test_servers::model::{Failure, Fault, FaultKind, Script, Server};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
-use super::support::{House, Reply, anthropic, bedrock, both, post, streamed, whole};
+use super::support::{House, Reply, Upstream, anthropic, bedrock, both, post, streamed, whole};
 use crate::broker::{Fault as ProviderFault, ProviderState};
 
 async fn server(script: Script) -> Server {
@@ -171,34 +170,6 @@ async fn damaged_streams_of_bedrock_end_the_answer() {
     }
 }
 
-/// A provider that does as little as the test says, on one connection.
-struct Upstream {
-    listener: TcpListener,
-}
-
-impl Upstream {
-    async fn new() -> (Self, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        (Self { listener }, url)
-    }
-
-    /// Takes a connection and reads the request as far as it comes in one go.
-    async fn accept(&self) -> TcpStream {
-        let (mut stream, _) = self.listener.accept().await.unwrap();
-        let read = stream.read(&mut [0; 4096]).await.unwrap();
-        assert!(read > 0);
-        stream
-    }
-}
-
-/// Returns when the other side has hung up; a test in which it does not never ends.
-async fn hung_up(mut stream: TcpStream) {
-    let mut rest = Vec::new();
-    // A reset is a way to hang up, too.
-    stream.read_to_end(&mut rest).await.ok();
-}
-
 #[tokio::test]
 async fn hanging_up_before_the_answer_hangs_up_on_the_provider() {
     let (upstream, url) = Upstream::new().await;
@@ -208,12 +179,12 @@ async fn hanging_up_before_the_answer_hangs_up_on_the_provider() {
         let response = inside.send(post("/v1/messages", &streamed("hello"))).await;
         panic!("answered: {response:?}");
     };
-    let stream = tokio::select! {
-        stream = upstream.accept() => stream,
+    let provider = tokio::select! {
+        provider = upstream.accept() => provider,
         () = asking => unreachable!(),
     };
     drop(inside);
-    hung_up(stream).await;
+    provider.hung_up().await;
     assert_eq!(house.book.recorded(0).await.len(), 0, "nothing was answered");
 }
 
@@ -225,20 +196,18 @@ async fn hanging_up_in_the_middle_hangs_up_on_the_provider_and_is_counted() {
     let house = House::new(&anthropic(&url));
     let mut inside = house.connect().await;
     let provider = async {
-        let mut stream = upstream.accept().await;
-        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nset-cookie: a=b\r\n\
-                    transfer-encoding: chunked\r\n\r\n";
-        let chunk = format!("{head}{:x}\r\n{START}\r\n", START.len());
-        stream.write_all(chunk.as_bytes()).await.unwrap();
-        stream
+        let mut provider = upstream.accept().await;
+        provider.begin_stream().await;
+        provider.send(START).await;
+        provider
     };
     let request = post("/v1/messages", &streamed("hello"));
-    let (stream, mut response) = tokio::join!(provider, inside.send(request));
+    let (provider, mut response) = tokio::join!(provider, inside.send(request));
     assert_eq!(response.headers().get("set-cookie"), None);
     let first = response.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(first, START.as_bytes());
     drop((response, inside));
-    hung_up(stream).await;
+    provider.hung_up().await;
     let (_, usage) = house.book.recorded(1).await.remove(0);
     assert_eq!((usage.requests, usage.input_tokens, usage.output_tokens), (1, 7, 1));
     house.broker.settle().await;

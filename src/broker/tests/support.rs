@@ -12,8 +12,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -239,5 +239,55 @@ impl Reply {
     pub(super) fn text(&self) -> String {
         let events = self.events();
         events.iter().filter_map(|(_, event)| event["delta"]["text"].as_str()).collect()
+    }
+}
+
+/// A provider that sends what a test says, byte by byte.
+pub(super) struct Upstream(TcpListener);
+
+impl Upstream {
+    /// The provider and its address.
+    pub(super) async fn new() -> (Self, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        (Self(listener), url)
+    }
+
+    /// Takes a connection, and its request as far as that comes in one go.
+    pub(super) async fn accept(&self) -> UpstreamConnection {
+        let (mut stream, _) = self.0.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        UpstreamConnection(stream)
+    }
+}
+
+/// One connection of it.
+pub(super) struct UpstreamConnection(TcpStream);
+
+impl UpstreamConnection {
+    /// Begins an answer, with a cookie that is nobody's business.
+    pub(super) async fn begin_stream(&mut self) {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nset-cookie: a=b\r\n\
+                    transfer-encoding: chunked\r\n\r\n";
+        self.0.write_all(head.as_bytes()).await.unwrap();
+    }
+
+    /// Sends a piece of it.
+    pub(super) async fn send(&mut self, piece: &str) {
+        let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
+        self.0.write_all(chunk.as_bytes()).await.unwrap();
+    }
+
+    /// Ends it.
+    pub(super) async fn end_stream(&mut self) {
+        self.0.write_all(b"0\r\n\r\n").await.unwrap();
+    }
+
+    /// Waits until the broker has hung up; a test in which it does not never ends.
+    pub(super) async fn hung_up(mut self) {
+        let mut rest = Vec::new();
+        // A reset is a way to hang up, too.
+        self.0.read_to_end(&mut rest).await.ok();
     }
 }

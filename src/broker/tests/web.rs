@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::support::{House, Reply, demo, request};
-use crate::broker::web::{Names, Web, is_public};
+use crate::broker::web::{Names, REAL_RULE, Web};
 
 /// Every name has these addresses.
 struct AllNamesAre {
@@ -45,7 +45,7 @@ async fn connect(house: &House, target: &str) -> Reply {
 
 #[tokio::test]
 async fn only_allowed_hosts_at_the_one_port() {
-    let (house, asked) = house(&[], is_public);
+    let (house, asked) = house(&[], REAL_RULE);
     for (target, says) in [
         ("example.com:443", "this group may not reach example.com"),
         ("sub.example.org:443", "this group may not reach sub.example.org"),
@@ -75,7 +75,7 @@ async fn names_that_lead_inside_are_refused_after_they_are_resolved() {
         ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1", "fd00::1"]
     {
         let address = SocketAddr::new(address.parse().unwrap(), port);
-        let (house, asked) = house(&[address], is_public);
+        let (house, asked) = house(&[address], REAL_RULE);
         let reply = connect(&house, "a.example.net:443").await;
         assert_eq!((reply.status.as_u16(), reply.error().as_str()), (403, "hermitcrab_refused"));
         assert_eq!(asked.load(Ordering::Relaxed), 1);
