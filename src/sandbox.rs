@@ -9,6 +9,7 @@ pub mod fake;
 pub mod docker;
 mod folders;
 mod mounts;
+pub mod runner;
 pub mod spec;
 
 use std::path::PathBuf;
