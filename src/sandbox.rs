@@ -9,8 +9,7 @@ pub mod fake;
 pub mod docker;
 mod folders;
 mod mounts;
-pub(crate) mod runner;
-pub(crate) mod select;
+pub mod runner;
 pub mod spec;
 
 use std::path::PathBuf;

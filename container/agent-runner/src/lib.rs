@@ -1,12 +1,13 @@
 //! The program inside every sandbox: PID 1, the way to the broker, and the engine.
 //!
-//! One static binary with four parts, chosen by the first argument:
+//! One static binary with five parts, chosen by the first argument:
 //!
 //! | part | what it does |
 //! |---|---|
 //! | `init` | is PID 1: limits and confines everything below it, starts `serve`, reaps, forwards signals |
 //! | `serve` | takes prompts from the ipc directory, lets an engine think, says how each run ended |
 //! | `bridge` | carries broker connections over its standard streams, where a socket cannot be mounted |
+//! | `probe` | finds out which walls of the sandbox hold, and leaves its verdict in the ipc directory |
 //! | `version` | says what was built |
 //!
 //! Nothing here is trusted by the gateway: the agent shares this program's user and directories.
@@ -22,6 +23,7 @@ mod watch;
 mod bridge;
 mod engine;
 mod init;
+mod probe;
 mod serve;
 
 /// The arguments make no sense (`EX_USAGE`).
@@ -48,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Init(settings) => init::run(&settings),
         Command::Bridge(port) => bridge::run(port),
         Command::Serve(settings) => serve::run(settings),
+        Command::Probe => probe::run(),
         Command::Version => version(),
     }
 }
