@@ -82,12 +82,14 @@ struct Server {
 }
 
 impl Server {
-    async fn serve(settings: Settings) -> Result<(), ServeError> {
+    async fn serve(mut settings: Settings) -> Result<(), ServeError> {
         let reporter = Reporter::open(&settings.ipc).map_err(ServeError::Progress)?;
         let mut background = JoinSet::new();
         background.spawn(Arc::clone(&reporter).run(reporter::HEARTBEAT));
         if let Broker::Socket(socket) = &settings.broker {
             let listener = forward::listen(settings.port).await.map_err(ServeError::Listen)?;
+            // Port 0 takes a free one, for tests.
+            settings.port = listener.local_addr().map_err(ServeError::Listen)?.port();
             background.spawn(forward::run(listener, socket.clone()));
         }
         let inbox = Inbox::open(&settings.ipc);
