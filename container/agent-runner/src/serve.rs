@@ -1,6 +1,6 @@
 //! Takes prompts from the ipc directory, lets an engine work on them, and says how each run ended.
 //!
-//! One run at a time. Whatever happens to an engine, the loop goes on and the run gets its `done.json`; only a
+//! One run at a time. However an engine's work ends, the run gets its `done.json` and the loop goes on; only a
 //! directory that cannot be used, or the gateway's wish, ends it.
 
 use std::collections::BTreeMap;

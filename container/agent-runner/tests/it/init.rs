@@ -57,7 +57,7 @@ async fn only_the_agents_places_are_writable_and_ipc_holds_plain_files_only() {
         ulimit -n
         ulimit -c
     "#;
-    let (text, _runner) = below_init(Command::new(BINARY), script).await;
+    let (text, runner) = below_init(Command::new(BINARY), script).await;
     let expected = r#"yes cp plain ../ipc/messages/plain
 yes mv ../ipc/messages/plain ../ipc/messages/moved
 yes rm ../ipc/messages/moved
@@ -77,7 +77,7 @@ NoNewPrivs:	1
 300
 0
 "#;
-    let home = _runner.path("home").display().to_string();
+    let home = runner.path("home").display().to_string();
     assert_eq!(text.replace(&home, "HOME"), expected);
 }
 
@@ -123,7 +123,7 @@ async fn system_calls_that_lead_out_are_denied_and_the_others_are_not() {
     probe.push_str("import socket\nprint('interfaces', len(socket.if_nameindex()) > 0)\n");
     expected.push_str("interfaces True\n");
     let script = format!("python3 - <<'PROBE'\n{probe}PROBE\n");
-    let (text, _runner) = below_init(Command::new(BINARY), &script).await;
+    let (text, _) = below_init(Command::new(BINARY), &script).await;
     assert_eq!(text, expected);
 }
 

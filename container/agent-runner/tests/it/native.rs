@@ -213,6 +213,18 @@ async fn a_run_that_produces_too_much_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_model_that_goes_round_in_circles_is_stopped() {
+    let server = Server::start(Script::default().on("go", [bash("true")])).await.unwrap();
+    let mut runner = start(&server);
+    put(&mut runner, prompt(1, "go"));
+    let done = runner.done(1);
+    let (kind, message) = failure(&done.outcome);
+    assert_eq!(kind, FailureKind::Other);
+    assert!(message.contains("200 model calls"), "{message}");
+    assert_eq!(server.count(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_session_that_cannot_be_resumed_is_begun_afresh_in_the_same_run() {
     let server = Server::start(Script::echo()).await.unwrap();
     let mut runner = start(&server);
