@@ -55,6 +55,33 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Doors for the fuzz targets, which are not part of the workspace.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use crate::engine::native::{entries, sse::SseReader};
+
+    /// Reads bytes as a stream of events, in two pieces and at once, and compares.
+    pub fn sse(first: &[u8], second: &[u8]) {
+        let read = |pieces: &[&[u8]]| {
+            let mut reader = SseReader::default();
+            let mut events = Vec::new();
+            for piece in pieces {
+                events.extend(reader.push(piece)?);
+            }
+            Ok::<_, crate::engine::native::sse::SseError>(events)
+        };
+        assert_eq!(read(&[first, second]), read(&[&[first, second].concat()]));
+    }
+
+    /// Reads bytes as a session's file.
+    pub fn session(bytes: &[u8]) {
+        if let Ok((entries, good)) = entries::parse(bytes) {
+            assert!(good <= bytes.len());
+            entries::missing_results(&entries);
+        }
+    }
+}
+
 /// Prints the crate's version and the protocol's as one line of JSON.
 fn version() -> ExitCode {
     let line = serde_json::json!({
