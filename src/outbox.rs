@@ -189,10 +189,10 @@ impl Outbox {
     }
 }
 
-/// Says that somebody has come who can take what waits for a conversation.
-pub(crate) async fn arrived(store: &Store, conversation: &Conversation, wake: &Notify) {
-    if let Err(error) = store.outbox_arrived(conversation).await {
-        warn!(%error, chat.id = %conversation.chat, "the outbox could not be hurried");
+/// Says that somebody is there who can take what waits for these conversations.
+pub(crate) async fn arrived(store: &Store, present: Vec<Conversation>, wake: &Notify) {
+    if let Err(error) = store.outbox_arrived(present).await {
+        warn!(%error, "the outbox could not be hurried");
     }
     wake.notify_one();
 }

@@ -16,6 +16,8 @@ mod reader;
 mod requests;
 mod router;
 mod runs;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod usage;
 mod values;

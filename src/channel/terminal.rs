@@ -99,6 +99,11 @@ impl Terminal {
         self.clients.arrivals()
     }
 
+    /// The conversations in which somebody is there now.
+    pub(crate) fn present(&self) -> Vec<Conversation> {
+        self.clients.conversations()
+    }
+
     async fn serve(&self, listener: &UnixListener, intake: &dyn Intake) {
         let mut connections = FuturesUnordered::new();
         loop {

@@ -47,6 +47,9 @@ pub(super) fn schema(path: &Path, connection: &Connection) -> Result<u32, StoreE
     if found > known {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
+    if found == 0 {
+        return Err(damaged(path, "it has no version".to_owned()));
+    }
     let there = parts(connection).map_err(failed)?;
     let mut sound = Connection::open_in_memory().map_err(failed)?;
     migrate::migrate(&mut sound, 0, found).map_err(failed)?;

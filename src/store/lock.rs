@@ -12,7 +12,10 @@ use super::error::StoreError;
 
 /// The right to be the gateway of a store, until dropped.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "holding the file open is its use")] File);
+pub(super) struct Lock {
+    /// The kernel holds the lock while this is open.
+    _file: File,
+}
 
 impl Lock {
     /// Takes the lock in a folder, and writes down who has it.
@@ -34,7 +37,7 @@ impl Lock {
         file.set_len(0).map_err(failed)?;
         file.rewind().map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
-        Ok(Self(file))
+        Ok(Self { _file: file })
     }
 }
 

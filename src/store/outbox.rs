@@ -263,20 +263,20 @@ impl Store {
         .await
     }
 
-    /// Notes that somebody has come who can take what waits for a conversation.
+    /// Notes that somebody is there who can take what waits for these conversations.
     ///
     /// # Errors
     /// When it is not on disk.
-    pub(crate) async fn outbox_arrived(&self, to: &Conversation) -> Result<(), StoreError> {
-        let to = to.clone();
+    pub(crate) async fn outbox_arrived(&self, to: Vec<Conversation>) -> Result<(), StoreError> {
         let name = name!("outbox_arrived", "hurry what waits for somebody");
         self.write(name, move |connection| {
             let sql = "UPDATE outbox SET not_before = NULL
                        WHERE channel = ?1 AND chat_id = ?2 AND thread = ?3
                            AND state IN ('pending', 'sending')";
-            let thread = thread_key(to.thread.as_ref());
-            let values = params![to.chat.channel(), to.chat, thread];
-            connection.prepare_cached(sql)?.execute(values)?;
+            let mut statement = connection.prepare_cached(sql)?;
+            for Conversation { chat, thread } in &to {
+                statement.execute(params![chat.channel(), chat, thread_key(thread.as_ref())])?;
+            }
             Ok(())
         })
         .await

@@ -88,6 +88,11 @@ impl Clients {
         present.values().filter(|client| client.conversation == *conversation).cloned().collect()
     }
 
+    /// The conversations of the terminals.
+    pub(super) fn conversations(&self) -> Vec<Conversation> {
+        self.lock().values().map(|client| client.conversation.clone()).collect()
+    }
+
     /// Notes that a terminal has shown an answer.
     pub(super) fn acknowledge(&self, client: &Client, id: u64) {
         client.seen.fetch_max(id, Ordering::AcqRel);
