@@ -9,6 +9,8 @@ pub mod fake;
 pub mod docker;
 mod folders;
 mod mounts;
+pub(crate) mod runner;
+pub(crate) mod select;
 pub mod spec;
 
 use std::path::PathBuf;
