@@ -10,6 +10,7 @@ pub mod docker;
 mod folders;
 mod mounts;
 pub mod runner;
+pub(crate) mod select;
 pub mod spec;
 
 use std::path::PathBuf;
