@@ -9,6 +9,8 @@
 //! empty directory takes microseconds, a full sweep some milliseconds. [`IpcDir::tidy`] and [`IpcDir::remove`] may
 //! take seconds and belong on the blocking pool.
 
+#[cfg(test)]
+mod attacks;
 mod check;
 mod claim;
 mod confined;

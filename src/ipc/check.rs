@@ -30,6 +30,9 @@ pub(crate) enum RejectReason {
     /// It is a directory, a pipe, a socket, a device or a link.
     #[error("only regular files are read")]
     Kind,
+    /// Something else was in the place of a directory of the protocol's.
+    #[error("something else was in the place of this directory")]
+    NotADirectory,
     /// It has more than one name.
     #[error("the file has other names (hard links)")]
     HardLink,

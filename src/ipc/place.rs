@@ -37,7 +37,7 @@ const REMOVE_STEPS: usize = 64 * 1024;
 /// How many such looks there are: beyond some ten million files somebody must still be making them.
 const REMOVE_ROUNDS: usize = 160;
 /// How often a place that the agent changes under our hands is mended in one call.
-const MEND_ATTEMPTS: usize = 3;
+const MEND_ATTEMPTS: usize = 4;
 
 /// One sandbox's directories.
 #[derive(Debug)]
@@ -59,6 +59,13 @@ pub(super) struct Inner {
     pub(super) last_input: Mutex<u64>,
     /// Claims that nobody holds, by number.
     unheld: Mutex<BTreeMap<u64, ClaimName>>,
+}
+
+/// A directory of the mounted one, open.
+pub(super) struct Subdir {
+    pub(super) directory: OwnedFd,
+    /// Whether the agent had put something else in its place.
+    pub(super) replaced: bool,
 }
 
 impl Inner {
@@ -154,26 +161,33 @@ impl Inner {
     }
 
     /// Opens a directory of the mounted one. Whatever the agent put in its place goes, and a fresh one is made.
-    pub(super) fn subdir(&self, name: &'static str) -> io::Result<OwnedFd> {
+    ///
+    /// # Errors
+    /// `WouldBlock` when the agent changes it as fast as it is mended.
+    pub(super) fn subdir(&self, name: &'static str) -> io::Result<Subdir> {
         let root = self.root.as_fd();
+        let mut replaced = false;
         for _ in 0..MEND_ATTEMPTS {
             match confined::open_dir(root, name) {
                 Ok(directory) => {
                     confined::give(&directory, self.owner)?;
-                    return Ok(directory);
+                    return Ok(Subdir { directory, replaced });
                 }
                 Err(Errno::NOENT) => match fs::mkdirat(root, name, Mode::RWXU) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(error) => return Err(error.into()),
                 },
-                Err(Errno::ACCESS) => confined::open_up(root, name)?,
+                Err(Errno::ACCESS) => match confined::open_up(root, name) {
+                    Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                    Err(error) => return Err(error.into()),
+                },
                 Err(Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => {
-                    self.trash.put(root, name)?;
+                    replaced |= self.trash.put(root, name)?.is_some();
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(confined::open_dir(root, name).map_or_else(Into::into, |_| Errno::AGAIN.into()))
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     /// The number of the next claim.
@@ -207,7 +221,7 @@ impl Inner {
     pub(super) fn watch(&self) -> io::Result<IpcWatch> {
         let mut directories = vec![self.root.try_clone()?];
         for mailbox in Mailbox::ALL {
-            directories.push(self.subdir(mailbox.directory())?);
+            directories.push(self.subdir(mailbox.directory())?.directory);
         }
         Ok(IpcWatch::new(&directories))
     }

@@ -38,7 +38,7 @@ impl Inner {
             }
             sweep.add(self.read_claim(claim)?);
         }
-        let directory = self.subdir(from.directory())?;
+        let Some(directory) = self.open_mailbox(from, &mut sweep)? else { return Ok(sweep) };
         let scan = Scan::of(&directory, from)?;
         sweep.more = scan.more;
         for entry in scan.entries {
@@ -97,6 +97,23 @@ impl Inner {
         self.discard(self.claims.as_fd(), &name)?;
         claimed.claim.settle();
         Ok(())
+    }
+
+    /// Opens a mailbox; `None` when the agent exchanges it all the time, which is then its loss.
+    fn open_mailbox(&self, mailbox: Mailbox, sweep: &mut Sweep) -> io::Result<Option<OwnedFd>> {
+        let (directory, replaced) = match self.subdir(mailbox.directory()) {
+            Ok(subdir) => (Some(subdir.directory), subdir.replaced),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (None, true),
+            Err(error) => return Err(error),
+        };
+        if replaced {
+            sweep.rejected.push(Rejected {
+                shown: mailbox.directory().to_owned(),
+                id: None,
+                reason: RejectReason::NotADirectory,
+            });
+        }
+        Ok(directory)
     }
 
     /// A claim that nobody holds, the oldest of its origin.

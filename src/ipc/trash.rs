@@ -16,7 +16,7 @@ use rustix::path::Arg;
 use super::confined;
 
 /// How many names are looked at before they are acted upon.
-const BATCH: usize = 256;
+const BATCH: usize = 4096;
 
 /// The private directory whose content is on its way out.
 #[derive(Debug)]
@@ -79,11 +79,13 @@ impl Trash {
                     return Ok(Emptied { removed, more: true });
                 }
                 budget -= 1;
-                if confined::is_dir(&confined::stat(&self.directory, name.as_c_str())?) {
-                    removed += self.empty_dir(name, &mut budget)?;
-                } else {
-                    unlinkat(&self.directory, name.as_c_str(), AtFlags::empty())?;
-                    removed += 1;
+                match unlinkat(&self.directory, name.as_c_str(), AtFlags::empty()) {
+                    Ok(()) => removed += 1,
+                    // Linux says the one and other systems the other.
+                    Err(Errno::ISDIR | Errno::PERM) => {
+                        removed += self.empty_dir(name, &mut budget)?
+                    }
+                    Err(error) => return Err(error.into()),
                 }
             }
         }
@@ -128,10 +130,9 @@ impl Trash {
     }
 
     fn remove_child(&self, directory: BorrowedFd<'_>, name: &CString) -> rustix::io::Result<()> {
-        if confined::is_dir(&confined::stat(directory, name.as_c_str())?) {
-            self.put(directory, name.as_c_str()).map(drop)
-        } else {
-            unlinkat(directory, name.as_c_str(), AtFlags::empty())
+        match unlinkat(directory, name.as_c_str(), AtFlags::empty()) {
+            Err(Errno::ISDIR | Errno::PERM) => self.put(directory, name.as_c_str()).map(drop),
+            other => other,
         }
     }
 }

@@ -20,7 +20,7 @@ const ATTEMPTS: usize = 3;
 impl Inner {
     /// Leaves an input under the next number.
     pub(super) fn put_input(&self, input: &Input) -> io::Result<()> {
-        let directory = self.subdir(layout::INPUT)?;
+        let directory = self.subdir(layout::INPUT)?.directory;
         // Held until the file is in its place: a number must not appear after a higher one was taken.
         let mut last = self.last_input.lock().unwrap_or_else(PoisonError::into_inner);
         self.put(directory.as_fd(), &serde_json::to_vec(input)?, |stat| {
@@ -33,7 +33,7 @@ impl Inner {
 
     /// Leaves the answer to a request.
     pub(super) fn put_reply(&self, id: &RequestId, reply: &Reply) -> io::Result<()> {
-        let directory = self.subdir(layout::REPLIES)?;
+        let directory = self.subdir(layout::REPLIES)?.directory;
         self.put(directory.as_fd(), &serde_json::to_vec(reply)?, |_| format!("{id}.json"))
     }
 

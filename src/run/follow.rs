@@ -68,13 +68,21 @@ enum Step {
 impl Runs {
     /// Follows a run until it has ended.
     pub(super) async fn follow(&self, run: &mut Running<'_>) -> Followed {
+        let claimed = run.claimed;
         let mut course = Course {
             last_sign: Instant::now(),
             output: 0,
-            handed_over: Vec::new(),
+            // A run that is taken up again may have been handed more by the gateway before.
+            handed_over: (claimed.through > claimed.begun)
+                .then_some(claimed.through)
+                .into_iter()
+                .collect(),
             cancelled_at: None,
             file: None,
-            growth: Growth::new(self.settings.groups_dir().join(run.live.group.as_str()), self.bounds),
+            growth: Growth::new(
+                self.settings.groups_dir().join(run.live.group.as_str()),
+                self.bounds,
+            ),
         };
         let end = loop {
             let seen = self.look(run, &mut course).await;
@@ -103,9 +111,9 @@ impl Runs {
         };
         let (through, usage) = match &end {
             End::Done(done) => {
-                (outcome::through(run.claimed.through, &course.handed_over, done), usage(done))
+                (outcome::through(claimed.begun, &course.handed_over, done), usage(done))
             }
-            _ => (course.handed_over.last().copied().unwrap_or(run.claimed.through), Usage::default()),
+            _ => (course.handed_over.last().copied().unwrap_or(claimed.begun), Usage::default()),
         };
         Followed { end, through, usage, file: course.file }
     }
@@ -234,7 +242,7 @@ impl Runs {
     /// Hands over what was said in the conversation meanwhile, if any of it is addressed to the assistant.
     async fn hand_over(&self, run: &Running<'_>, course: &mut Course) {
         let group = &run.claimed.group;
-        let after = course.handed_over.last().copied().unwrap_or(run.claimed.through);
+        let after = course.handed_over.last().copied().unwrap_or(run.claimed.begun);
         let said = match self.store.messages(run.conversation, after, MAX_FOLLOW_UPS).await {
             Ok(said) => said,
             Err(error) => {
@@ -274,7 +282,11 @@ impl Runs {
         let request = match file.parse::<Request>() {
             Ok(request) => request,
             Err(reason) => {
-                self.answer(run, &id, &refusal(&id, &format!("the request cannot be read: {reason}")));
+                self.answer(
+                    run,
+                    &id,
+                    &refusal(&id, &format!("the request cannot be read: {reason}")),
+                );
                 return quarantine(run, file, &reason);
             }
         };

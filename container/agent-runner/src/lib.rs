@@ -33,6 +33,9 @@ const EXIT_CONFINE: u8 = 71;
 /// A directory or port that the work needs is not usable (`EX_IOERR`).
 const EXIT_IO: u8 = 74;
 
+/// What programs inside send as their key; the broker puts the real one in its place.
+const PLACEHOLDER_KEY: &str = "held-by-the-gateway";
+
 /// Runs the part that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -49,6 +52,33 @@ pub fn main() -> ExitCode {
         Command::Serve(settings) => serve::run(settings),
         Command::Probe => probe::run(),
         Command::Version => version(),
+    }
+}
+
+/// Doors for the fuzz targets, which are not part of the workspace.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use crate::engine::native::{entries, sse::SseReader};
+
+    /// Reads bytes as a stream of events, in two pieces and at once, and compares.
+    pub fn sse(first: &[u8], second: &[u8]) {
+        let read = |pieces: &[&[u8]]| {
+            let mut reader = SseReader::default();
+            let mut events = Vec::new();
+            for piece in pieces {
+                events.extend(reader.push(piece)?);
+            }
+            Ok::<_, crate::engine::native::sse::SseError>(events)
+        };
+        assert_eq!(read(&[first, second]), read(&[&[first, second].concat()]));
+    }
+
+    /// Reads bytes as a session's file.
+    pub fn session(bytes: &[u8]) {
+        if let Ok((entries, good)) = entries::parse(bytes) {
+            assert!(good <= bytes.len());
+            entries::missing_results(&entries);
+        }
     }
 }
 

@@ -37,8 +37,12 @@ impl Init {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         }
-        let process = AsyncFd::register_with_interest(process, Interest::READABLE);
-        Ok(Some(Process(process.map_err(io::Error::from)?)))
+        #[expect(
+            deprecated,
+            reason = "the new form is unsafe because of types that exchange their descriptor; this one does not"
+        )]
+        let process = AsyncFd::with_interest(process, Interest::READABLE)?;
+        Ok(Some(Process(process)))
     }
 
     /// Whether bubblewrap has become the agent-runner.
