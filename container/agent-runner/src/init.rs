@@ -24,6 +24,8 @@ mod user;
 /// What `init` was told.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct InitSettings {
+    /// Whether nothing begins until a byte comes in on standard input: the gateway limits this process first.
+    pub(crate) gate: bool,
     /// Who everything becomes, where the sandbox is begun as root.
     pub(crate) user: Option<User>,
     /// Resource limits for everything in the sandbox.
@@ -51,6 +53,10 @@ enum ConfineError {
 
 /// Confines the sandbox, runs `serve` in it, and ends with its status.
 pub(crate) fn run(settings: &InitSettings) -> ExitCode {
+    if settings.gate && !admitted() {
+        note(format_args!("the gateway went away before the sandbox was ready"));
+        return ExitCode::from(EXIT_CONFINE);
+    }
     if let Err(error) = confine(settings) {
         note(format_args!("{error}"));
         return ExitCode::from(EXIT_CONFINE);
@@ -62,6 +68,11 @@ pub(crate) fn run(settings: &InitSettings) -> ExitCode {
             ExitCode::from(EXIT_IO)
         }
     }
+}
+
+/// Waits for the gateway's word; `false` when it ended without one.
+fn admitted() -> bool {
+    io::Read::read_exact(&mut io::stdin(), &mut [0]).is_ok()
 }
 
 fn confine(settings: &InitSettings) -> Result<(), ConfineError> {

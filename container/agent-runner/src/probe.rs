@@ -71,7 +71,13 @@ fn probe() -> Probe {
     let socket = Path::new(layout::BROKER_DIR).join(layout::BROKER_SOCKET);
     let tmp_bytes =
         rustix::fs::statvfs("/tmp").map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
-    Probe { open, broken, socket: UnixStream::connect(socket).is_ok(), tmp_bytes }
+    Probe {
+        open,
+        broken,
+        socket: UnixStream::connect(socket).is_ok(),
+        landlock: !can_link(Path::new(layout::IPC)),
+        tmp_bytes,
+    }
 }
 
 fn identity(open: &mut Vec<String>) {
@@ -161,6 +167,12 @@ fn processes(open: &mut Vec<String>) {
     if fs::read("/proc/1/environ").is_ok() {
         open.push("the memory of PID 1 can be read".to_owned());
     }
+}
+
+/// Makes a link and removes it.
+fn can_link(folder: &Path) -> bool {
+    let path = folder.join(".hermitcrab-probe");
+    std::os::unix::fs::symlink("nowhere", &path).and_then(|()| fs::remove_file(&path)).is_ok()
 }
 
 /// Makes a file and removes it.

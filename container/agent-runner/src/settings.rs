@@ -14,7 +14,8 @@ use crate::init::{InitSettings, Limit, User};
 
 /// What is said when the arguments make no sense.
 pub(crate) const USAGE: &str = "\
-usage: agent-runner init [--user UID:GID] [--rlimit NAME=VALUE]... [PLACES] [-- PROGRAM...]
+usage: agent-runner init [--user UID:GID] [--gate stdin] [--rlimit NAME=VALUE]... [PLACES]
+                         [-- PROGRAM...]
        agent-runner serve [PLACES]
        agent-runner bridge [--port PORT]
        agent-runner probe
@@ -201,6 +202,7 @@ pub(crate) fn parse(
 /// Reads what `init` keeps for itself, what it passes on to `serve`, and the program that is run in its place.
 fn init(arguments: impl Iterator<Item = OsString>) -> Result<InitSettings, SettingsError> {
     let mut init = InitSettings {
+        gate: false,
         user: None,
         limits: Vec::new(),
         places: Settings::default(),
@@ -219,10 +221,12 @@ fn init(arguments: impl Iterator<Item = OsString>) -> Result<InitSettings, Setti
         match option {
             "--rlimit" => {
                 let limit = value.to_str().and_then(Limit::parse).ok_or_else(|| {
-                    invalid("as, core, fsize, nofile or nproc, then = and a number")
+                    invalid("as, core, data, fsize, nofile or nproc, then = and a number")
                 })?;
                 init.limits.push(limit);
             }
+            "--gate" if value == "stdin" => init.gate = true,
+            "--gate" => return Err(invalid("stdin")),
             "--user" => {
                 let user = value.to_str().and_then(User::parse);
                 init.user = Some(user.ok_or_else(|| invalid("two numbers that are not 0"))?);
@@ -299,10 +303,11 @@ mod tests {
 
     #[test]
     fn init_takes_another_user_and_another_program() {
-        let words = "init --user 1000:1001 --ipc /i -- bash --ipc -- -c";
+        let words = "init --gate stdin --user 1000:1001 --ipc /i -- bash --ipc -- -c";
         let Ok(Command::Init(init)) = parse_words(words) else {
             panic!("refused");
         };
+        assert!(init.gate);
         assert_eq!(init.user, User::parse("1000:1001"));
         assert_eq!(init.program, ["bash", "--ipc", "--", "-c"]);
         assert_eq!(parse_words("init --"), Err(SettingsError::Missing("--".to_owned())));

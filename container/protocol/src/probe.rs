@@ -15,6 +15,8 @@ pub struct Probe {
     pub broken: Vec<String>,
     /// Whether the broker's socket answered.
     pub socket: bool,
+    /// Whether Landlock keeps everything but plain files and folders out of the ipc directory.
+    pub landlock: bool,
     /// The size of `/tmp` in bytes.
     pub tmp_bytes: u64,
 }
