@@ -11,6 +11,8 @@ pub mod fake;
 mod registry;
 pub(crate) mod terminal;
 
+use std::fmt;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -153,6 +155,20 @@ pub enum ChannelState {
         /// Why.
         reason: String,
     },
+}
+
+impl fmt::Display for ChannelState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connecting => f.write_str("connecting"),
+            Self::Up { since } => write!(f, "up since {since:.0}"),
+            Self::BackingOff { until, reason } => {
+                write!(f, "backing off until {until:.0}: {reason}")
+            }
+            Self::NeedsPairing => f.write_str("needs pairing"),
+            Self::Refused { reason } => write!(f, "refused: {reason}"),
+        }
+    }
 }
 
 /// A chat that a channel knows of, for listings.

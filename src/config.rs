@@ -19,7 +19,8 @@ use environment::Environment;
 /// Every variable that is read from the environment and from `.env`.
 ///
 /// `HERMITCRAB_HOME` is not among them: it says where `.env` lies, so only the environment can hold it.
-pub(crate) const VARIABLES: [&str; 23] = [
+pub(crate) const VARIABLES: [&str; 24] = [
+    "AGENT_ENGINE",
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_BASE_URL",
     "ANTHROPIC_MODEL",
@@ -52,6 +53,8 @@ pub struct Settings {
     pub home: PathBuf,
     /// `ASSISTANT_NAME`: what the assistant is called, and by default its trigger.
     pub assistant_name: String,
+    /// `AGENT_ENGINE`: what thinks inside the sandbox; the agent-runner knows the names.
+    pub engine: String,
     /// `TZ`: the time zone, an IANA name; the system's by default.
     pub time_zone: String,
     /// `LOG_LEVEL` and `LOG_FORMAT`.

@@ -123,9 +123,8 @@ impl Gateway {
         let wakes = Wakes::default();
         let ledger = Arc::new(StoreLedger::new(store.clone(), clock.clone(), &settings));
         let broker = Broker::new(&settings.model, ledger, clock.clone())?;
-        let runner = runner::install(&settings.store_dir()).map_err(|source| {
-            GatewayError::Folder { path: settings.store_dir(), source }
-        })?;
+        let runner = runner::install(&settings.store_dir())
+            .map_err(|source| GatewayError::Folder { path: settings.store_dir(), source })?;
 
         let desk = Desk::new(settings.clone(), store.clone(), broker.clone(), wakes.router.clone());
         let terminal = Terminal::bind(&settings.store_dir(), desk.clone(), clock.clone())
@@ -185,7 +184,8 @@ impl Gateway {
 
         let store = &self.store;
         for channel in channels.iter() {
-            let outbox = Outbox::new(channel.clone(), store.clone(), clock.clone(), wakes.outbox.clone());
+            let outbox =
+                Outbox::new(channel.clone(), store.clone(), clock.clone(), wakes.outbox.clone());
             self.senders.spawn(outbox.run(self.outbox.clone()));
             let (channel, desk, stop) = (channel.clone(), desk.clone(), self.intake.clone());
             self.tasks.spawn(async move { channel.run(&*desk, stop).await });
@@ -193,7 +193,8 @@ impl Gateway {
         self.tasks.spawn(welcome(terminal, store.clone(), wakes.clone(), self.outbox.clone()));
 
         let stop = self.work.clone();
-        let router = Router::new(settings, store.clone(), clock, (queue, pool.clone()), wakes.router);
+        let router =
+            Router::new(settings, store.clone(), clock, (queue, pool.clone()), wakes.router);
         self.tasks.spawn(async move { router.run(stop).await });
         let (looking, stop) = (supply, self.work.clone());
         self.tasks.spawn(async move { looking.run(stop).await });
@@ -252,7 +253,9 @@ struct Parts {
 /// Makes the folders, closed to others.
 fn prepare(settings: &Settings) -> Result<(), GatewayError> {
     let groups = settings.groups_dir();
-    for path in [settings.store_dir(), groups.clone(), groups.join("global"), groups.join(GroupName::MAIN)] {
+    for path in
+        [settings.store_dir(), groups.clone(), groups.join("global"), groups.join(GroupName::MAIN)]
+    {
         private_dir(&path).map_err(|source| GatewayError::Folder { path, source })?;
     }
     Ok(())

@@ -166,7 +166,8 @@ impl Runs {
         let run = Running { claimed, conversation, live, cancel, deadline };
         if let Err(error) = run.live.ipc.put_input(&Input::Prompt(Box::new(self.prompt(&run)))) {
             warn!(%error, run.id = %claimed.run, "the prompt could not be left");
-            let verdict = Verdict::Retry { error: format!("the prompt could not be left: {error}") };
+            let verdict =
+                Verdict::Retry { error: format!("the prompt could not be left: {error}") };
             run.live.close().await;
             self.commit(conversation, claimed, verdict, None).await;
             return;

@@ -9,6 +9,7 @@ use super::{
 };
 
 const DEFAULT_ASSISTANT: &str = "Andy";
+const DEFAULT_ENGINE: &str = "native";
 const DEFAULT_IMAGE: &str = "hermitcrab-agent:latest";
 const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
 const DEFAULT_MODEL: &str = "claude-sonnet-4-5";
@@ -23,6 +24,9 @@ pub(super) fn settings(home: &Path, env: &mut Environment<'_>) -> Settings {
         assistant_name: env
             .parsed("ASSISTANT_NAME", "a name of 1 to 64 characters that begins without @", name)
             .unwrap_or_else(|| DEFAULT_ASSISTANT.to_owned()),
+        engine: env
+            .parsed("AGENT_ENGINE", "the name of an engine, such as native", engine)
+            .unwrap_or_else(|| DEFAULT_ENGINE.to_owned()),
         time_zone: time_zone(env),
         log: log(env),
         sandbox: sandbox(env),
@@ -35,6 +39,11 @@ fn name(text: &str) -> Option<String> {
     let fits =
         text.chars().count() <= 64 && !text.starts_with('@') && !text.chars().any(char::is_control);
     fits.then(|| text.to_owned())
+}
+
+fn engine(text: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (text.len() <= 32 && text.chars().all(plain)).then(|| text.to_owned())
 }
 
 fn time_zone(env: &mut Environment<'_>) -> String {

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::broker::Broker;
-use crate::channel::terminal::{self, WelcomeInfo};
+use crate::broker::{Broker, BrokerState};
+use crate::channel::terminal::{self, wire::WelcomeInfo};
 use crate::channel::{Intake, Kept, NotKept};
 use crate::config::Settings;
 use crate::failpoint::fail_point;
@@ -49,9 +49,7 @@ impl Desk {
     }
 
     fn channels(&self, staff: &Staff) -> Vec<Value> {
-        let state = |channel: &Arc<dyn crate::channel::Channel>| {
-            json!({ "name": channel.name().as_str(), "state": channel.state().to_string() })
-        };
+        let state = |channel: &Arc<dyn crate::channel::Channel>| json!({ "name": channel.name().as_str(), "state": channel.state().to_string() });
         staff.runs.channels.iter().map(state).collect()
     }
 }
@@ -125,11 +123,27 @@ impl terminal::Desk for Desk {
         json!({
             "channels": self.channels(staff),
             "sandbox": { "ready": ready, "line": line },
-            "broker": self.broker.state().to_json(),
+            "broker": broker(&self.broker.state()),
             "runs": runs,
             "queued": staff.queue.len(),
             "warm": staff.runs.shelf.warm_count(),
             "disk_full": self.store.is_full(),
         })
     }
+}
+
+/// Who thinks, and how they stand.
+fn broker(state: &BrokerState) -> Value {
+    let providers: Vec<Value> = state
+        .providers
+        .iter()
+        .map(|provider| {
+            json!({
+                "name": provider.name,
+                "back_off_until": provider.back_off_until.map(|until| until.to_string()),
+                "fault": provider.fault.as_ref().map(ToString::to_string),
+            })
+        })
+        .collect();
+    json!({ "model": state.model, "providers": providers })
 }

@@ -73,10 +73,16 @@ impl Runs {
             last_sign: Instant::now(),
             output: 0,
             // A run that is taken up again may have been handed more by the gateway before.
-            handed_over: (claimed.through > claimed.begun).then_some(claimed.through).into_iter().collect(),
+            handed_over: (claimed.through > claimed.begun)
+                .then_some(claimed.through)
+                .into_iter()
+                .collect(),
             cancelled_at: None,
             file: None,
-            growth: Growth::new(self.settings.groups_dir().join(run.live.group.as_str()), self.bounds),
+            growth: Growth::new(
+                self.settings.groups_dir().join(run.live.group.as_str()),
+                self.bounds,
+            ),
         };
         let end = loop {
             let seen = self.look(run, &mut course).await;
@@ -276,7 +282,11 @@ impl Runs {
         let request = match file.parse::<Request>() {
             Ok(request) => request,
             Err(reason) => {
-                self.answer(run, &id, &refusal(&id, &format!("the request cannot be read: {reason}")));
+                self.answer(
+                    run,
+                    &id,
+                    &refusal(&id, &format!("the request cannot be read: {reason}")),
+                );
                 return quarantine(run, file, &reason);
             }
         };

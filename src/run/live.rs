@@ -254,4 +254,3 @@ fn client(group: &Group, id: &SandboxId) -> Client {
 pub(crate) fn fresh_id() -> SandboxId {
     format!("s{:016x}", fastrand::u64(..)).parse().expect("a letter and hexadecimal digits")
 }
-

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::{Found, Place, Runs, Running};
+use super::{Found, Place, Running, Runs};
 use crate::model::{GroupName, RunId, SandboxId};
 use crate::store::{Claimed, RunRow, RunState};
 
@@ -95,4 +95,3 @@ impl Runs {
         self.opener.clear_away(group, id).await;
     }
 }
-

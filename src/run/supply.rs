@@ -152,8 +152,9 @@ impl Supply {
 /// A sentence for people, with what mends it.
 pub(crate) fn in_words(error: &SandboxError) -> String {
     match error {
-        SandboxError::Unavailable { reason, mend }
-        | SandboxError::NoImage { reason, mend, .. } => format!("{reason}; {mend}"),
+        SandboxError::Unavailable { reason, mend } | SandboxError::NoImage { reason, mend, .. } => {
+            format!("{reason}; {mend}")
+        }
         other => other.to_string(),
     }
 }

@@ -1,7 +1,7 @@
 //! Groups, and the chats that belong to them.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Store;
 use super::error::{Step, Stop, StoreError};
@@ -236,10 +236,9 @@ fn register(connection: &Connection, chat: &ChatId, group: &GroupName) -> Step<(
     if !connection.prepare_cached(sql)?.exists([group])? {
         return Err(no_group(group));
     }
-    let sql = "INSERT INTO chats (chat_id, group_name) VALUES (:chat, :group)
-               ON CONFLICT DO UPDATE SET group_name = :group WHERE group_name IS NOT :group";
-    let values = named_params! { ":chat": chat, ":group": group };
-    if connection.prepare_cached(sql)?.execute(values)? == 0 {
+    intake::note_chat(connection, chat, None, None)?;
+    let sql = "UPDATE chats SET group_name = ?2 WHERE chat_id = ?1 AND group_name IS NOT ?2";
+    if connection.prepare_cached(sql)?.execute(params![chat, group])? == 0 {
         return Ok(());
     }
     // The new group has rules and a home of its own.

@@ -159,10 +159,11 @@ impl Desk {
     fn commit(&self, group: &mut Vec<Box<dyn Operation>>) {
         let before = self.connection.total_changes();
         let committed = self.transaction(group);
-        if committed.is_err() && !self.connection.is_autocommit() {
-            if let Err(error) = self.execute("ROLLBACK") {
-                tracing::error!(%error, "the store could not roll back");
-            }
+        if committed.is_err()
+            && !self.connection.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK")
+        {
+            tracing::error!(%error, "the store could not roll back");
         }
         match &committed {
             Ok(()) if self.connection.total_changes() != before => self.note_full(false),
@@ -225,3 +226,6 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,8 @@ struct Person {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_message_is_answered_once_and_in_order_whatever_dies() {
     let home = Arc::new(Home::new().with("AGENT_ENGINE", "instant").with("LOG_LEVEL", "warn"));
-    let people: Vec<Arc<Mutex<Person>>> = (0..CONVERSATIONS).map(|i| Arc::new(Mutex::new(Person::new(i)))).collect();
+    let people: Vec<Arc<Mutex<Person>>> =
+        (0..CONVERSATIONS).map(|i| Arc::new(Mutex::new(Person::new(i)))).collect();
     let allowed = Arc::new(AtomicUsize::new(0));
     let kills: Vec<String> = POINTS
         .iter()
@@ -94,7 +95,9 @@ async fn every_message_is_answered_once_and_in_order_whatever_dies() {
         answered += person.answered.len();
     }
     let total: usize = killed.values().sum();
-    println!("crash matrix: {answered} messages over {CONVERSATIONS} conversations, each answered once and in order;");
+    println!(
+        "crash matrix: {answered} messages over {CONVERSATIONS} conversations, each answered once and in order;"
+    );
     println!("{total} kills at {} of {} points", killed.len(), POINTS.len());
     let missed: Vec<_> = POINTS.iter().filter(|point| !killed.contains_key(**point)).collect();
     assert!(missed.is_empty(), "no kill happened at {missed:?}");
@@ -132,7 +135,8 @@ impl Person {
         if self.answered.len() >= upto {
             return;
         }
-        let connected = Terminal::connect(&home.socket(), "main", Some(&self.thread), self.seen).await;
+        let connected =
+            Terminal::connect(&home.socket(), "main", Some(&self.thread), self.seen).await;
         let Ok(mut terminal) = connected else { return };
         // What was not confirmed is said again, under the same ids and in the same order.
         self.sent = self.kept;

@@ -79,7 +79,11 @@ async fn two_groups_at_once_cannot_see_each_other(kind: &str) {
     for name in ["red", "blue"] {
         json(&home, &["group", "add", name, "--no-trigger", "--json"]).await;
     }
-    let write = |name: &str| format!("[[bash:echo secret-of-{name} > mine.txt; mkdir -p /home/agent/x; echo secret-of-{name} > /home/agent/x/y; cat mine.txt]]");
+    let write = |name: &str| {
+        format!(
+            "[[bash:echo secret-of-{name} > mine.txt; mkdir -p /home/agent/x; echo secret-of-{name} > /home/agent/x/y; cat mine.txt]]"
+        )
+    };
     let (red, blue) = (write("red"), write("blue"));
     let (red, blue) = tokio::join!(ask(&home, "red", &red), ask(&home, "blue", &blue));
     assert!(red.contains("secret-of-red") && blue.contains("secret-of-blue"), "{red} {blue}");
@@ -100,7 +104,10 @@ async fn a_follow_up_is_answered_in_the_warm_sandbox(kind: &str) {
     let runs = json(&home, &["runs", "--json"]).await;
     let runs = runs.as_array().unwrap();
     assert_eq!(runs.len(), 2);
-    assert_eq!(runs[0]["sandbox"], runs[1]["sandbox"], "the second run started a sandbox of its own");
+    assert_eq!(
+        runs[0]["sandbox"], runs[1]["sandbox"],
+        "the second run started a sandbox of its own"
+    );
     // The session goes on: the second request holds the first exchange.
     let last = server.requests().last().unwrap().body.to_string();
     assert!(last.contains("[[id:one]]"), "{last}");
@@ -207,10 +214,13 @@ async fn a_shell_may_drop_a_message_and_learns_what_became_of_it() {
     let drop = r#"cd /workspace/ipc/messages; printf '{"type":"message","text":"from a shell"}' > .t; mv .t one.json; \
         printf '{"type":"message","text":"x","chat":"slack:T/C"}' > .t; mv .t two.json; \
         while [ ! -e ../replies/one.json ] || [ ! -e ../replies/two.json ]; do sleep 0.05; done; cat ../replies/two.json"#;
-    let script = Script::turns([]).rule(When::Any, test_servers::model::Answer::Turns(vec![
-        Turn::tool("bash", serde_json::json!({ "command": drop })),
-        Turn::text("{tool_result}"),
-    ]));
+    let script = Script::turns([]).rule(
+        When::Any,
+        test_servers::model::Answer::Turns(vec![
+            Turn::tool("bash", serde_json::json!({ "command": drop })),
+            Turn::text("{tool_result}"),
+        ]),
+    );
     let server = Server::start(script).await.unwrap();
     let home = home("bubblewrap", &server);
     let gateway = home.start(None).await.unwrap();

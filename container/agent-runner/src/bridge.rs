@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{self, FutureExt};
 use protocol::frame::{HEADER_BYTES, MAX_PAYLOAD_BYTES};
 use protocol::{Frame, FrameKind};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -169,27 +170,22 @@ async fn connection(
         say(FrameKind::Finish, Bytes::new()).await.ok()
     };
     let into = async {
-        while let Some(Inward::Data(bytes)) = next(&mut inward).await? {
-            to_program.write_all(&bytes).await.ok()?;
+        loop {
+            // No word and no end: the gateway has reset the connection.
+            match inward.recv().await? {
+                Inward::Data(bytes) => to_program.write_all(&bytes).await.ok()?,
+                Inward::Finish => return to_program.shutdown().await.ok(),
+            }
         }
-        to_program.shutdown().await.ok()
     };
-    // `None` is a direction that broke: the other one is of no use to anybody then.
-    if futures_util::future::try_join(async { out.await.ok_or(()) }, async { into.await.ok_or(()) })
-        .await
-        .is_err()
-    {
+    // A direction that broke is `None`; the other one is of no use to anybody then.
+    let both =
+        future::try_join(out.map(|ended| ended.ok_or(())), into.map(|ended| ended.ok_or(())));
+    if both.await.is_err() {
+        // If the writer is gone, so is the gateway.
         say(FrameKind::Reset, Bytes::new()).await.ok();
     }
     number
-}
-
-/// The next word for a connection: `None` when the gateway reset it, `Some(None)` when it finished.
-async fn next(inward: &mut mpsc::Receiver<Inward>) -> Option<Option<Inward>> {
-    match inward.recv().await? {
-        Inward::Finish => Some(None),
-        data @ Inward::Data(_) => Some(Some(data)),
-    }
 }
 
 /// Reads frames until the input ends between two of them.
@@ -227,4 +223,116 @@ async fn write_frames(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// A bridge on a free port, and the gateway's ends of its streams.
+    async fn bridge() -> (std::net::SocketAddr, DuplexStream, DuplexStream, JoinSet<io::Result<()>>)
+    {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (to_bridge, input) = tokio::io::duplex(256 * 1024);
+        let (output, from_bridge) = tokio::io::duplex(256 * 1024);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Bridge::default().carry(listener, input, output));
+        (address, to_bridge, from_bridge, tasks)
+    }
+
+    async fn receive(stream: &mut DuplexStream) -> (u32, FrameKind, Vec<u8>) {
+        let mut header = [0; HEADER_BYTES];
+        stream.read_exact(&mut header).await.unwrap();
+        let frame = Frame::decode(header).unwrap();
+        let mut payload = vec![0; frame.length as usize];
+        stream.read_exact(&mut payload).await.unwrap();
+        (frame.connection, frame.kind, payload)
+    }
+
+    async fn send(stream: &mut DuplexStream, connection: u32, kind: FrameKind, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).unwrap();
+        stream.write_all(&Frame { connection, kind, length }.encode()).await.unwrap();
+        stream.write_all(payload).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn connections_are_carried_beside_each_other() {
+        let (address, mut to, mut from, mut tasks) = bridge().await;
+        let mut programs = Vec::new();
+        for number in [1, 2] {
+            let mut program = TcpStream::connect(address).await.unwrap();
+            program.write_all(b"hello").await.unwrap();
+            assert_eq!(receive(&mut from).await, (number, FrameKind::Open, Vec::new()));
+            assert_eq!(receive(&mut from).await, (number, FrameKind::Data, b"hello".to_vec()));
+            programs.push(program);
+        }
+        for (number, program) in (1..).zip(&mut programs) {
+            let words = format!("answer {number}");
+            send(&mut to, number, FrameKind::Data, words.as_bytes()).await;
+            send(&mut to, number, FrameKind::Finish, b"").await;
+            let mut said = String::new();
+            program.read_to_string(&mut said).await.unwrap();
+            assert_eq!(said, words, "the end was carried too");
+            program.shutdown().await.unwrap();
+            assert_eq!(receive(&mut from).await, (number, FrameKind::Finish, Vec::new()));
+        }
+        drop(to);
+        tasks.join_next().await.unwrap().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reset_ends_one_connection_and_unknown_ones_are_ignored() {
+        let (address, mut to, mut from, _tasks) = bridge().await;
+        let mut program = TcpStream::connect(address).await.unwrap();
+        assert_eq!(receive(&mut from).await.1, FrameKind::Open);
+        send(&mut to, 77, FrameKind::Data, b"nobody").await;
+        send(&mut to, 1, FrameKind::Reset, b"").await;
+        assert_eq!(program.read(&mut [0; 8]).await.unwrap_or(0), 0);
+        assert_eq!(receive(&mut from).await.1, FrameKind::Reset);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_a_frame_ends_the_bridge() {
+        let (_address, mut to, _from, mut tasks) = bridge().await;
+        to.write_all(&[9; HEADER_BYTES]).await.unwrap();
+        let error = tasks.join_next().await.unwrap().unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[tokio::test]
+    async fn more_than_all_buffers_hold_comes_through_whole() {
+        let (address, mut to, mut from, mut tasks) = bridge().await;
+        let bytes: Vec<u8> = (0..4_000_000u32).map(|n| n.to_le_bytes()[0]).collect();
+        let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
+        let outgoing = bytes.clone();
+        let program = async move {
+            writer.write_all(&outgoing).await.unwrap();
+            writer.shutdown().await.unwrap();
+            let mut back = Vec::new();
+            reader.read_to_end(&mut back).await.unwrap();
+            back
+        };
+        let gateway = async {
+            loop {
+                match receive(&mut from).await {
+                    (1, FrameKind::Open, _) => {}
+                    (1, FrameKind::Data, payload) => {
+                        send(&mut to, 1, FrameKind::Data, &payload).await;
+                    }
+                    (1, FrameKind::Finish, _) => {
+                        return send(&mut to, 1, FrameKind::Finish, b"").await;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        let (back, ()) = tokio::join!(program, gateway);
+        assert!(back == bytes);
+        drop(to);
+        tasks.join_next().await.unwrap().unwrap().unwrap();
+    }
 }

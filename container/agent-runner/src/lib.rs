@@ -31,6 +31,9 @@ const EXIT_CONFINE: u8 = 71;
 /// A directory or port that the work needs is not usable (`EX_IOERR`).
 const EXIT_IO: u8 = 74;
 
+/// What programs inside send as their key; the broker puts the real one in its place.
+const PLACEHOLDER_KEY: &str = "held-by-the-gateway";
+
 /// Runs the part that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {

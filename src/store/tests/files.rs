@@ -140,7 +140,8 @@ fn a_newer_store_is_refused_and_left_alone() {
 fn a_damaged_store_is_refused_and_left_alone() {
     let malformed = "PRAGMA writable_schema = ON;
                      UPDATE sqlite_schema SET sql = 'CREATE TABLE runs (' WHERE name = 'runs'";
-    let cases: Vec<(&str, Box<dyn FnOnce(&Path)>)> = vec![
+    type Change = Box<dyn FnOnce(&Path)>;
+    let cases: Vec<(&str, Change)> = vec![
         ("too short", Box::new(|path| fs::write(path, "").unwrap())),
         ("not an SQLite database", Box::new(|path| fs::write(path, [b'x'; 8192]).unwrap())),
         ("not an SQLite database", Box::new(with_bytes(0, b"sqlite"))),

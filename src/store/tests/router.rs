@@ -82,7 +82,7 @@ async fn a_conversation_waits_until_its_run_has_dealt_with_it() {
     store.mark_seen(&main, first, Some(first)).await.unwrap();
     let waiting =
         Due { conversation: main.clone(), group: GroupName::main(), not_before: None, attempt: 0 };
-    assert_eq!(store.due(9).await.unwrap(), [waiting.clone()]);
+    assert_eq!(store.due(9).await.unwrap(), std::slice::from_ref(&waiting));
 
     let run = claim(&store, &main).await;
     assert_eq!(due(&store).await, []);

@@ -27,7 +27,8 @@ impl Home {
         // Agents run as another user when the tests run as root: they must be able to reach their mounts.
         open_to_all(dir.path());
         let env = [("SANDBOX", "bubblewrap"), ("LOG_LEVEL", "info"), ("TZ", "UTC")];
-        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let env =
+            env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Self { dir, env }
     }
 

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 /// How long anything may take before a test fails; far more than it takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_agent-runner");
@@ -56,6 +56,14 @@ impl Runner {
         fs::write(&hidden, bytes).unwrap();
         fs::rename(hidden, directory.join(format!("{}.json", self.next_input))).unwrap();
         self.next_input += 1;
+    }
+
+    /// Waits until the first `inputs` of all were taken.
+    pub(crate) fn taken(&self, inputs: u64) {
+        let directory = self.path("ipc/input");
+        wait_for(&directory, || {
+            (1..=inputs).all(|n| !directory.join(format!("{n}.json")).exists()).then_some(())
+        });
     }
 
     /// Waits for the outcome of a run, and takes it away.
@@ -158,5 +166,17 @@ pub(crate) fn wait_for<T>(directory: &Path, look: impl Fn() -> Option<T>) -> T {
         let timeout = Duration::from_millis(200).try_into().unwrap();
         rustix::event::poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&timeout)).unwrap();
         while rustix::io::read(&watch, &mut [0u8; 4096]).is_ok_and(|bytes| bytes > 0) {}
+    }
+}
+
+/// Waits until a process has ended.
+pub(crate) fn wait_until_gone(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    // Its descriptor becomes readable at its end; one that has been waited for has none any more.
+    if let Ok(process) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+        let timeout = PATIENCE.try_into().unwrap();
+        let ended =
+            rustix::event::poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&timeout));
+        assert_eq!(ended.unwrap(), 1, "the process lives on");
     }
 }
