@@ -1,6 +1,7 @@
 //! The command line: the only place that prints.
 
 mod args;
+mod chat;
 mod exit;
 mod group;
 mod outbox;
@@ -8,6 +9,7 @@ mod output;
 mod place;
 mod run;
 mod runs;
+mod setup;
 mod status;
 
 use std::process::ExitCode;
@@ -50,7 +52,8 @@ async fn carry_out(command: Command, settings: Settings) -> Result<(), Failure> 
     let place = Place::new(settings);
     match command {
         Command::Run => run::run(place).await,
-        Command::Chat(_) | Command::Doctor(_) => Err(Failure::failed("not yet")),
+        Command::Chat(options) => chat::run(place, options).await,
+        Command::Doctor(_) => Err(Failure::failed("not yet")),
         Command::Status(options) => status::run(&place, options).await,
         Command::Group(command) => group::run(&place, command).await,
         Command::Runs(options) => runs::run(&place, options).await,
