@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use rusqlite::types::{FromSqlError, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Store;
 use super::error::{Step, StoreError};
@@ -65,33 +65,23 @@ fn keep(connection: &Connection, incoming: &Incoming) -> Step<Kept> {
     if !note_chat(connection, &message.chat, chat_name.as_deref(), Some(message.sent_at))? {
         return Ok(Kept::Unregistered);
     }
-    let thread = thread_key(message.thread.as_ref());
+    let (chat, thread) = (message.chat.to_string(), thread_key(message.thread.as_ref()));
     let sql = "INSERT INTO messages
                    (chat_id, thread, id, sender, sender_name, timestamp, is_from_me, content)
-               VALUES (:chat, :thread, :id, :sender, :sender_name, :sent_at, :from_me, :text)
-               ON CONFLICT (chat_id, id) DO NOTHING RETURNING seq";
-    let fresh = connection
-        .prepare_cached(sql)?
-        .query_row(
-            named_params! {
-                ":chat": message.chat, ":thread": thread, ":id": message.id,
-                ":sender": message.sender.id, ":sender_name": message.sender.name,
-                ":sent_at": Millis(message.sent_at), ":from_me": message.from_me,
-                ":text": message.text,
-            },
-            |row| row.get(0),
-        )
-        .optional()?;
-    let Some(seq) = fresh else {
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+               ON CONFLICT (chat_id, id) DO NOTHING";
+    let Message { id, sender, text, sent_at, from_me, .. } = message;
+    let values = params![chat, thread, id, sender.id, sender.name, Millis(*sent_at), from_me, text];
+    if connection.prepare_cached(sql)?.execute(values)? == 0 {
         let sql = "SELECT seq FROM messages WHERE chat_id = ?1 AND id = ?2";
-        let mut statement = connection.prepare_cached(sql)?;
-        let seq = statement.query_row(params![message.chat, message.id], |row| row.get(0))?;
-        return Ok(Kept::Known(seq));
-    };
-    if !message.from_me {
+        let known = connection.prepare_cached(sql)?.query_row(params![chat, id], |row| row.get(0));
+        return Ok(Kept::Known(known?));
+    }
+    let seq = Seq(connection.last_insert_rowid().cast_unsigned());
+    if !from_me {
         let sql = "INSERT INTO router_state (chat_id, thread, last_seq) VALUES (?1, ?2, ?3)
                    ON CONFLICT DO UPDATE SET last_seq = excluded.last_seq";
-        connection.prepare_cached(sql)?.execute(params![message.chat, thread, seq])?;
+        connection.prepare_cached(sql)?.execute(params![chat, thread, seq])?;
     }
     Ok(Kept::Fresh(seq))
 }
