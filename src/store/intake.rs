@@ -13,6 +13,9 @@ use crate::model::{ChatId, Conversation, Incoming, KeptMessage, Message, Sender,
 /// How long the time of an unregistered chat's last message may lag, so that its messages cost no writing.
 const LAG_MS: i64 = 60_000;
 
+/// How many bytes of text are held at a time for the router or a run, however much a chat has.
+pub(super) const ROOM: usize = 4 * 1024 * 1024;
+
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
@@ -66,17 +69,18 @@ fn keep(connection: &Connection, incoming: &Incoming) -> Step<Kept> {
         return Ok(Kept::Unregistered);
     }
     let (chat, thread) = (message.chat.to_string(), thread_key(message.thread.as_ref()));
+    let Message { id, sender, text, sent_at, from_me, .. } = message;
+    // Looked up first, because an insert that finds the row there would use up a number all the same.
+    let sql = "SELECT seq FROM messages WHERE chat_id = ?1 AND id = ?2";
+    let known = connection.prepare_cached(sql)?.query_row(params![chat, id], |row| row.get(0));
+    if let Some(seq) = known.optional()? {
+        return Ok(Kept::Known(seq));
+    }
     let sql = "INSERT INTO messages
                    (chat_id, thread, id, sender, sender_name, timestamp, is_from_me, content)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-               ON CONFLICT (chat_id, id) DO NOTHING";
-    let Message { id, sender, text, sent_at, from_me, .. } = message;
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let values = params![chat, thread, id, sender.id, sender.name, Millis(*sent_at), from_me, text];
-    if connection.prepare_cached(sql)?.execute(values)? == 0 {
-        let sql = "SELECT seq FROM messages WHERE chat_id = ?1 AND id = ?2";
-        let known = connection.prepare_cached(sql)?.query_row(params![chat, id], |row| row.get(0));
-        return Ok(Kept::Known(known?));
-    }
+    connection.prepare_cached(sql)?.execute(values)?;
     let seq = Seq(connection.last_insert_rowid().cast_unsigned());
     if !from_me {
         let sql = "INSERT INTO router_state (chat_id, thread, last_seq) VALUES (?1, ?2, ?3)
@@ -121,6 +125,23 @@ pub(super) fn note_chat(
             Ok(registered)
         }
     }
+}
+
+/// The messages that a query finds, until their texts fill the `room`, in bytes; at least one while there is room.
+pub(super) fn gather(
+    messages: impl Iterator<Item = rusqlite::Result<KeptMessage>>,
+    room: &mut usize,
+) -> rusqlite::Result<Vec<KeptMessage>> {
+    let mut gathered = Vec::new();
+    for message in messages {
+        if *room == 0 {
+            break;
+        }
+        let message = message?;
+        *room = room.saturating_sub(message.message.text.len());
+        gathered.push(message);
+    }
+    Ok(gathered)
 }
 
 /// A row of `messages`, its text cut to at most `longest` bytes.
