@@ -84,12 +84,13 @@ impl OutboxState {
 
 state_column!(OutboxState);
 
-/// The oldest unsettled row of each chat of a channel.
+/// The oldest unsettled row of each conversation of a channel.
 const HEADS: &str = "SELECT min(id) FROM outbox
-                     WHERE channel = ?1 AND state IN ('pending', 'sending') GROUP BY chat_id";
+                     WHERE channel = ?1 AND state IN ('pending', 'sending')
+                     GROUP BY chat_id, thread";
 
 impl Store {
-    /// What is to be sent on a channel now: of each chat its oldest unsettled row, when that does not pause.
+    /// What is to be sent on a channel now: of each conversation its oldest unsettled row, when that does not pause.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -207,17 +208,64 @@ impl Store {
         .await
     }
 
-    /// Puts a row back for which nobody was there; that does not count as an attempt. Nothing changes for one that
-    /// is settled or was not being sent.
+    /// Puts a row off for which nobody was there; that does not count as an attempt, and whether it arrived stays as
+    /// open as it was. Nothing changes for one that is settled.
     ///
     /// # Errors
     /// [`StoreError::NotThere`].
-    pub(crate) async fn outbox_absent(&self, id: OutboxId) -> Result<(), StoreError> {
+    pub(crate) async fn outbox_absent(
+        &self,
+        id: OutboxId,
+        state: OutboxState,
+        not_before: Timestamp,
+    ) -> Result<(), StoreError> {
         let name = name!("outbox_absent", "put a message back");
         self.write(name, move |connection| {
-            let sql = "UPDATE outbox SET state = 'pending', attempts = max(attempts - 1, 0)
+            let sql = "UPDATE outbox
+                       SET state = ?2, attempts = max(attempts - 1, 0), not_before = ?3
+                       WHERE id = ?1 AND state IN ('pending', 'sending')";
+            let values = params![id, state, Millis(not_before)];
+            changed(connection, id, sql, values).map(|_changed| ())
+        })
+        .await
+    }
+
+    /// Notes that nobody knows whether a row arrived: it is to be looked up before it is sent again, and not before
+    /// this time.
+    ///
+    /// # Errors
+    /// [`StoreError::NotThere`].
+    pub(crate) async fn outbox_doubtful(
+        &self,
+        id: OutboxId,
+        not_before: Timestamp,
+        error: &str,
+    ) -> Result<(), StoreError> {
+        let error = error.to_owned();
+        let name = name!("outbox_doubtful", "note that it is unknown whether a message arrived");
+        self.write(name, move |connection| {
+            let sql = "UPDATE outbox SET not_before = ?2, error = ?3
                        WHERE id = ?1 AND state = 'sending'";
-            changed(connection, id, sql, [id]).map(|_changed| ())
+            changed(connection, id, sql, params![id, Millis(not_before), error]).map(|_changed| ())
+        })
+        .await
+    }
+
+    /// Notes that somebody is there who can take what waits for these conversations.
+    ///
+    /// # Errors
+    /// When it is not on disk.
+    pub(crate) async fn outbox_arrived(&self, to: Vec<Conversation>) -> Result<(), StoreError> {
+        let name = name!("outbox_arrived", "hurry what waits for somebody");
+        self.write(name, move |connection| {
+            let sql = "UPDATE outbox SET not_before = NULL
+                       WHERE channel = ?1 AND chat_id = ?2 AND thread = ?3
+                           AND state IN ('pending', 'sending')";
+            let mut statement = connection.prepare_cached(sql)?;
+            for Conversation { chat, thread } in &to {
+                statement.execute(params![chat.channel(), chat, thread_key(thread.as_ref())])?;
+            }
+            Ok(())
         })
         .await
     }

@@ -68,6 +68,8 @@ CREATE TABLE runs (
     thread TEXT NOT NULL,
     group_name TEXT NOT NULL,
     from_seq INTEGER NOT NULL,
+    -- The last message that it began with; through_seq is later once it was handed more.
+    begun_seq INTEGER NOT NULL,
     through_seq INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
     state TEXT NOT NULL CHECK (
@@ -112,7 +114,7 @@ CREATE TABLE outbox (
     text TEXT NOT NULL
 ) STRICT;
 
-CREATE INDEX outbox_open ON outbox (channel, chat_id, id) WHERE state IN ('pending', 'sending');
+CREATE INDEX outbox_open ON outbox (channel, chat_id, thread, id) WHERE state IN ('pending', 'sending');
 CREATE INDEX outbox_failed ON outbox (id) WHERE state = 'failed';
 CREATE UNIQUE INDEX outbox_end_of_run ON outbox (run) WHERE ends_through IS NOT NULL;
 

@@ -25,6 +25,8 @@ pub(crate) struct ClaimRun {
     pub(crate) max_messages: usize,
     /// What the router has just seen, noted in the same transaction: how far it looked, and what triggered.
     pub(crate) seen: Option<(Seq, Seq)>,
+    /// The sandbox in which it is to happen.
+    pub(crate) sandbox: Option<SandboxId>,
 }
 
 /// A run that is to start.
@@ -42,10 +44,14 @@ pub(crate) struct Claimed {
     pub(crate) omitted: u64,
     /// The first message that it deals with, be it one that was left out.
     pub(crate) from: Seq,
-    /// The last message.
+    /// The last message that it began with.
+    pub(crate) begun: Seq,
+    /// The last message that was handed to it; later than `begun` only for one that is taken up again.
     pub(crate) through: Seq,
     /// The session to resume.
     pub(crate) session: Option<SessionId>,
+    /// The sandbox in which it is to happen.
+    pub(crate) sandbox: Option<SandboxId>,
 }
 
 /// Where a conversation stands that may get a run.
@@ -73,6 +79,42 @@ impl Store {
                 return Ok(None);
             };
             claim_for(connection, &claim, candidate, now)
+        })
+        .await
+    }
+
+    /// An unfinished run as it was claimed, to be taken up again; `None` when it has ended, or its group is gone.
+    ///
+    /// # Errors
+    /// [`StoreError::NotThere`].
+    pub(crate) async fn claimed(&self, run: RunId) -> Result<Option<Claimed>, StoreError> {
+        self.read("read a run", move |connection| {
+            let Some(row) = unfinished(connection, run)? else { return Ok(None) };
+            let sql = "SELECT g.*, u.begun_seq, s.session_id FROM runs u
+                       JOIN registered_groups g ON g.name = u.group_name
+                       LEFT JOIN sessions s ON s.chat_id = u.chat_id AND s.thread = u.thread
+                       WHERE u.id = ?1";
+            let found = connection.prepare_cached(sql)?.query_row([run], |row| {
+                Ok((group(row)?, row.get::<_, Seq>("begun_seq")?, row.get("session_id")?))
+            });
+            let Some((group, begun, session)) = found.optional()? else { return Ok(None) };
+            let sql = "SELECT * FROM messages
+                       WHERE chat_id = ?1 AND thread = ?2 AND seq >= ?3 AND NOT is_from_me
+                       ORDER BY seq LIMIT ?4";
+            let mut messages = gather(connection, sql, &row.conversation, row.from, MORE)?;
+            messages.retain(|message| message.seq <= begun);
+            Ok(Some(Claimed {
+                run,
+                group,
+                attempt: row.attempt,
+                messages,
+                omitted: 0,
+                from: row.from,
+                begun,
+                through: row.through,
+                session,
+                sandbox: row.sandbox,
+            }))
         })
         .await
     }
@@ -155,7 +197,7 @@ fn claim_for(
     now: Timestamp,
 ) -> Step<Option<Claimed>> {
     let Candidate { group, cursor, attempt, session } = candidate;
-    let ClaimRun { conversation, max_messages, .. } = claim;
+    let ClaimRun { conversation, max_messages, sandbox, .. } = claim;
     let sql = "SELECT * FROM messages
                WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me
                ORDER BY seq DESC LIMIT ?4";
@@ -173,22 +215,35 @@ fn claim_for(
         })?;
     let attempt = attempt.saturating_add(1);
     let sql =
-        "INSERT INTO runs (chat_id, thread, group_name, from_seq, through_seq, attempt, state,
-                                 created_at, updated_at)
-               VALUES (:chat, :thread, :group, :from, :through, :attempt, 'claimed', :now, :changed)
+        "INSERT INTO runs (chat_id, thread, group_name, from_seq, begun_seq, through_seq, attempt,
+                                 state, sandbox, created_at, updated_at)
+               VALUES (:chat, :thread, :group, :from, :through, :through, :attempt,
+                       'claimed', :sandbox, :now, :changed)
                RETURNING id";
     let changed = change_time(connection, now)?;
     let run = connection.prepare_cached(sql)?.query_row(
         named_params! {
             ":chat": conversation.chat, ":thread": thread, ":group": group.name,
-            ":from": from, ":through": through, ":attempt": attempt,
+            ":from": from, ":through": through, ":attempt": attempt, ":sandbox": sandbox,
             ":now": Millis(now), ":changed": changed,
         },
         |row| row.get(0),
     )?;
     let Count(taken) = Count::of(messages.len());
     let omitted = waiting.saturating_sub(taken);
-    Ok(Some(Claimed { run, group, attempt, messages, omitted, from, through, session }))
+    let (begun, sandbox) = (through, sandbox.clone());
+    Ok(Some(Claimed {
+        run,
+        group,
+        attempt,
+        messages,
+        omitted,
+        from,
+        begun,
+        through,
+        session,
+        sandbox,
+    }))
 }
 
 /// The messages that a query over chat, thread, seq and limit finds, as far as there is room for them.

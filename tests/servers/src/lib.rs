@@ -1,1 +1,3 @@
-//! x
+//! Servers that stand in for the outside world in hermitcrab's tests; each also runs as a program.
+
+pub mod model;

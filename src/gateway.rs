@@ -1,0 +1,326 @@
+//! The composition root: builds the gateway from its settings, starts it, and drains it.
+//!
+//! Everything that runs is spawned into one tracker, so that stopping waits for it. Stopping has three steps: what
+//! brings work in ends at once; runs get a grace period; what is left is put back and begins anew with the next start.
+
+mod desk;
+mod ledger;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::broker::{Broker, BrokerError};
+use crate::channel::terminal::Terminal;
+use crate::channel::{Channel, Channels};
+use crate::clock::{self, SharedClock};
+use crate::config::Settings;
+use crate::control::Control;
+use crate::model::{Group, GroupName};
+use crate::outbox::{self, Outbox};
+use crate::pool::Pool;
+use crate::queue::Queue;
+use crate::router::Router;
+pub use crate::run::Bounds;
+use crate::run::{Active, Finder, Found, Opener, Runs, Shelf, Supply};
+use crate::sandbox::{Sandbox, SandboxError, runner, select};
+use crate::store::{Store, StoreError};
+
+use desk::Desk;
+use ledger::StoreLedger;
+
+/// How long runs may go on once the gateway is to stop.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long the rest may take after that.
+const LAST_GRACE: Duration = Duration::from_secs(15);
+
+/// A gateway that runs.
+pub struct Gateway {
+    intake: CancellationToken,
+    work: CancellationToken,
+    outbox: CancellationToken,
+    halt: CancellationToken,
+    runs: TaskTracker,
+    tasks: TaskTracker,
+    senders: TaskTracker,
+    shelf: Arc<Shelf>,
+    store: Store,
+}
+
+/// A gateway could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// Another gateway works on this store.
+    #[error("another gateway works on this store: {holder}")]
+    Held {
+        /// Which one.
+        holder: String,
+    },
+    /// A folder or file could not be prepared.
+    #[error("cannot prepare {path}")]
+    Folder {
+        /// The path.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The broker could not be built.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The terminal's socket could not be opened.
+    #[error("cannot open the terminal's socket")]
+    Terminal(#[source] std::io::Error),
+}
+
+/// What a test or a bench puts in the place of the real thing.
+#[derive(Default)]
+pub struct Options {
+    /// Shorter waits.
+    pub bounds: Bounds,
+    /// A kind of sandbox that is used without looking for one.
+    pub sandbox: Option<Arc<dyn Sandbox>>,
+    /// Channels beside the terminal.
+    pub channels: Vec<Arc<dyn Channel>>,
+}
+
+/// The wake-up calls between the parts.
+#[derive(Clone, Default)]
+struct Wakes {
+    router: Arc<Notify>,
+    outbox: Arc<Notify>,
+}
+
+impl Gateway {
+    /// Starts a gateway; when this returns, it takes messages.
+    ///
+    /// # Errors
+    /// [`GatewayError`]; nothing runs then.
+    pub async fn start(settings: Settings) -> Result<Self, GatewayError> {
+        Self::start_with(settings, Options::default()).await
+    }
+
+    /// Starts a gateway with parts of a test in the place of the real ones.
+    ///
+    /// # Errors
+    /// [`GatewayError`]; nothing runs then.
+    pub async fn start_with(settings: Settings, options: Options) -> Result<Self, GatewayError> {
+        let settings = Arc::new(settings);
+        prepare(&settings)?;
+        let clock = clock::system();
+        let store = Store::open(&settings.store_dir().join("messages.db"), clock.clone())?;
+        ensure_main(&store).await?;
+        let left = store.unfinished_runs().await?;
+        let wakes = Wakes::default();
+        let ledger = Arc::new(StoreLedger::new(store.clone(), clock.clone(), &settings));
+        let broker = Broker::new(&settings.model, ledger, clock.clone())?;
+        let runner = runner::install(&settings.store_dir())
+            .map_err(|source| GatewayError::Folder { path: settings.store_dir(), source })?;
+
+        let desk = Desk::new(settings.clone(), store.clone(), broker.clone(), wakes.router.clone());
+        let terminal = Terminal::bind(&settings.store_dir(), desk.clone(), clock.clone())
+            .map_err(GatewayError::Terminal)?;
+        let terminal = Arc::new(terminal);
+        let mut all: Vec<Arc<dyn Channel>> = vec![terminal.clone()];
+        all.extend(options.channels);
+        let channels = Channels::new(all);
+
+        let tasks = TaskTracker::new();
+        let halt = CancellationToken::new();
+        let shelf = Arc::new(Shelf::new(settings.runs.slots, settings.runs.idle_timeout));
+        let supply = Arc::new(Supply::new(finder(options.sandbox, settings.clone())));
+        let runs = Arc::new(Runs {
+            settings: settings.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            channels: channels.clone(),
+            supply: supply.clone(),
+            opener: Opener { settings: settings.clone(), broker, tasks: tasks.clone(), runner },
+            shelf: shelf.clone(),
+            requests: Arc::new(Control::new(store.clone(), wakes.outbox.clone())),
+            outbox: wakes.outbox.clone(),
+            bounds: options.bounds,
+            halt: halt.clone(),
+            active: Active::default(),
+        });
+        let gateway = Self {
+            intake: CancellationToken::new(),
+            work: CancellationToken::new(),
+            outbox: CancellationToken::new(),
+            halt,
+            runs: TaskTracker::new(),
+            tasks,
+            senders: TaskTracker::new(),
+            shelf,
+            store,
+        };
+        let parts = Parts { settings, clock, channels, desk, terminal, supply, runs, wakes };
+        gateway.spawn(parts, left);
+        info!("the gateway is ready");
+        Ok(gateway)
+    }
+
+    /// Starts the loops.
+    fn spawn(&self, parts: Parts, left: Vec<crate::store::RunRow>) {
+        let Parts { settings, clock, channels, desk, terminal, supply, runs, wakes } = parts;
+        let queue = Arc::new(Queue::default());
+        let pool = Arc::new(Pool::new(
+            settings.runs.slots,
+            queue.clone(),
+            runs.clone(),
+            self.runs.clone(),
+            wakes.router.clone(),
+        ));
+        desk.employ(queue.clone(), runs.clone());
+
+        let store = &self.store;
+        for channel in channels.iter() {
+            let outbox =
+                Outbox::new(channel.clone(), store.clone(), clock.clone(), wakes.outbox.clone());
+            self.senders.spawn(outbox.run(self.outbox.clone()));
+            let (channel, desk, stop) = (channel.clone(), desk.clone(), self.intake.clone());
+            self.tasks.spawn(async move { channel.run(&*desk, stop).await });
+        }
+        self.tasks.spawn(welcome(terminal, store.clone(), wakes.clone(), self.outbox.clone()));
+
+        let stop = self.work.clone();
+        let router =
+            Router::new(settings, store.clone(), clock, (queue, pool.clone()), wakes.router);
+        self.tasks.spawn(async move { router.run(stop).await });
+        let (looking, stop) = (supply, self.work.clone());
+        self.tasks.spawn(async move { looking.run(stop).await });
+        let (shelf, stop) = (self.shelf.clone(), self.halt.clone());
+        self.tasks.spawn(async move { shelf.run(stop).await });
+        let (teller, stop) = (pool.clone(), self.work.clone());
+        self.tasks.spawn(async move { teller.tell(&channels, stop).await });
+        let stop = self.work.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                left = runs.left_over(left) => {
+                    for unfinished in left {
+                        pool.take_up(unfinished).await;
+                    }
+                }
+                () = stop.cancelled() => return,
+            }
+            pool.run(stop).await;
+        });
+    }
+
+    /// Stops: takes nothing more, lets runs end for a while, sends what is ready, and closes the store.
+    pub async fn stop(self) {
+        info!("the gateway stops");
+        self.intake.cancel();
+        self.work.cancel();
+        self.runs.close();
+        if tokio::time::timeout(GRACE, self.runs.wait()).await.is_err() {
+            warn!("runs are still under way; they begin anew with the next start");
+        }
+        self.halt.cancel();
+        self.outbox.cancel();
+        for tracker in [&self.runs, &self.senders, &self.tasks] {
+            tracker.close();
+            if tokio::time::timeout(LAST_GRACE, tracker.wait()).await.is_err() {
+                warn!("something did not end in time and is left behind");
+            }
+        }
+        self.store.close().await;
+        info!("the gateway has stopped");
+    }
+}
+
+/// The parts that the loops are made of.
+struct Parts {
+    settings: Arc<Settings>,
+    clock: SharedClock,
+    channels: Channels,
+    desk: Arc<Desk>,
+    terminal: Arc<Terminal>,
+    supply: Arc<Supply>,
+    runs: Arc<Runs>,
+    wakes: Wakes,
+}
+
+/// Makes the folders, closed to others.
+fn prepare(settings: &Settings) -> Result<(), GatewayError> {
+    let groups = settings.groups_dir();
+    for path in
+        [settings.store_dir(), groups.clone(), groups.join("global"), groups.join(GroupName::MAIN)]
+    {
+        private_dir(&path).map_err(|source| GatewayError::Folder { path, source })?;
+    }
+    Ok(())
+}
+
+impl From<StoreError> for GatewayError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Locked { holder } => Self::Held { holder },
+            error => Self::Store(error),
+        }
+    }
+}
+
+fn private_dir(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // A folder that a checkout brought along is as open as the owner's umask: it is closed here.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+}
+
+async fn ensure_main(store: &Store) -> Result<(), StoreError> {
+    if store.group(&GroupName::main()).await?.is_none() {
+        store.add_group(Group::new(GroupName::main())).await?;
+    }
+    Ok(())
+}
+
+/// Hurries what waits for a conversation whenever somebody comes to the terminal.
+async fn welcome(terminal: Arc<Terminal>, store: Store, wakes: Wakes, stop: CancellationToken) {
+    let mut arrivals = terminal.arrivals();
+    loop {
+        tokio::select! {
+            arrived = arrivals.changed() => if arrived.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+        outbox::arrived(&store, terminal.present(), &wakes.outbox).await;
+    }
+}
+
+/// Looks for a sandbox as the settings say.
+struct SelectFinder(Arc<Settings>);
+
+#[async_trait]
+impl Finder for SelectFinder {
+    async fn find(&self) -> Result<Found, SandboxError> {
+        let (sandbox, strength) = select::choose(&self.0).await?;
+        Ok(Found { sandbox, strength })
+    }
+}
+
+/// The sandbox that a test has given.
+struct GivenFinder(Arc<dyn Sandbox>);
+
+#[async_trait]
+impl Finder for GivenFinder {
+    async fn find(&self) -> Result<Found, SandboxError> {
+        let strength = self.0.probe().await?;
+        Ok(Found { sandbox: self.0.clone(), strength })
+    }
+}
+
+fn finder(given: Option<Arc<dyn Sandbox>>, settings: Arc<Settings>) -> Arc<dyn Finder> {
+    match given {
+        Some(sandbox) => Arc::new(GivenFinder(sandbox)),
+        None => Arc::new(SelectFinder(settings)),
+    }
+}

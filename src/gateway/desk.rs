@@ -1,0 +1,150 @@
+//! The desk: where channels hand messages over, and where those who ask about the gateway are answered.
+
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::broker::{Broker, BrokerState};
+use crate::channel::terminal::{self, wire::WelcomeInfo};
+use crate::channel::{Intake, Kept, NotKept};
+use crate::config::Settings;
+use crate::failpoint::fail_point;
+use crate::model::{Conversation, GroupName, Incoming};
+use crate::queue::Queue;
+use crate::run::Runs;
+use crate::store::{self, Store, StoreError};
+use crate::trigger::Trigger;
+
+/// Takes messages in and answers questions about the gateway.
+pub(super) struct Desk {
+    settings: Arc<Settings>,
+    store: Store,
+    broker: Broker,
+    router: Arc<Notify>,
+    staff: OnceLock<Staff>,
+}
+
+/// Those that the desk asks; they are built after it.
+struct Staff {
+    queue: Arc<Queue>,
+    runs: Arc<Runs>,
+}
+
+impl Desk {
+    /// A desk in front of this store; `router` is told of every message.
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        store: Store,
+        broker: Broker,
+        router: Arc<Notify>,
+    ) -> Arc<Self> {
+        Arc::new(Self { settings, store, broker, router, staff: OnceLock::new() })
+    }
+
+    /// Tells the desk whom to ask about the queue and the runs.
+    pub(super) fn employ(&self, queue: Arc<Queue>, runs: Arc<Runs>) {
+        self.staff.get_or_init(|| Staff { queue, runs });
+    }
+
+    fn channels(&self, staff: &Staff) -> Vec<Value> {
+        let state = |channel: &Arc<dyn crate::channel::Channel>| json!({ "name": channel.name().as_str(), "state": channel.state().to_string() });
+        staff.runs.channels.iter().map(state).collect()
+    }
+}
+
+#[async_trait]
+impl Intake for Desk {
+    async fn keep(&self, incoming: Incoming) -> Result<Kept, NotKept> {
+        fail_point!("intake.received");
+        let kept = self.store.keep(incoming).await.map_err(|error| NotKept {
+            reason: match error {
+                StoreError::DiskFull => "the disk of the gateway is full".to_owned(),
+                _ => "the gateway's store does not take it now".to_owned(),
+            },
+        })?;
+        fail_point!("intake.kept");
+        self.router.notify_one();
+        Ok(match kept {
+            store::Kept::Fresh(seq) => Kept::Fresh(seq),
+            store::Kept::Known(seq) => Kept::Known(seq),
+            store::Kept::Unregistered => Kept::Unregistered,
+        })
+    }
+
+    async fn cancel(&self, conversation: &Conversation) {
+        if let Some(staff) = self.staff.get() {
+            staff.runs.active.cancel(conversation);
+        }
+    }
+}
+
+#[async_trait]
+impl terminal::Desk for Desk {
+    async fn welcome(&self, group: &GroupName) -> Option<WelcomeInfo> {
+        let group = self.store.group(group).await.ok().flatten()?;
+        let state = self.staff.get()?.runs.supply.state();
+        Some(WelcomeInfo {
+            assistant: self.settings.assistant_name.clone(),
+            needs_trigger: group.needs_trigger(),
+            trigger: Trigger::of(&group, &self.settings.assistant_name).to_string(),
+            sandbox: state.line().0,
+            sandbox_problem: state.problem().map(str::to_owned),
+        })
+    }
+
+    async fn addressed(&self, conversation: &Conversation, text: &str) -> bool {
+        match self.store.group_of(&conversation.chat).await {
+            Ok(Some(group)) => {
+                !group.needs_trigger()
+                    || Trigger::of(&group, &self.settings.assistant_name).is_addressed(text)
+            }
+            _ => false,
+        }
+    }
+
+    async fn status(&self) -> Value {
+        let Some(staff) = self.staff.get() else { return Value::Null };
+        let state = staff.runs.supply.state();
+        let (line, ready) = state.line();
+        let runs: Vec<Value> = staff
+            .runs
+            .active
+            .list()
+            .into_iter()
+            .map(|(conversation, run)| {
+                json!({
+                    "id": run.id.0,
+                    "conversation": conversation.to_string(),
+                    "seconds": run.since.elapsed().as_secs(),
+                })
+            })
+            .collect();
+        json!({
+            "channels": self.channels(staff),
+            "sandbox": { "ready": ready, "line": line, "problem": state.problem() },
+            "broker": broker(&self.broker.state()),
+            "runs": runs,
+            "queued": staff.queue.len(),
+            "warm": staff.runs.shelf.warm_count(),
+            "disk_full": self.store.is_full(),
+        })
+    }
+}
+
+/// Who thinks, and how they stand.
+fn broker(state: &BrokerState) -> Value {
+    let providers: Vec<Value> = state
+        .providers
+        .iter()
+        .map(|provider| {
+            json!({
+                "name": provider.name,
+                "back_off_until": provider.back_off_until.map(|until| until.to_string()),
+                "fault": provider.fault.as_ref().map(ToString::to_string),
+            })
+        })
+        .collect();
+    json!({ "model": state.model, "providers": providers })
+}

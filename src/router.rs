@@ -1,0 +1,130 @@
+//! The router: finds messages that are addressed to the assistant, and puts their conversations on the queue.
+//!
+//! It is woken by every message that is kept and by every run that ends; it polls as well, so that a lost wake-up
+//! costs a moment and never a message.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::clock::SharedClock;
+use crate::config::Settings;
+use crate::model::Seq;
+use crate::pool::Pool;
+use crate::queue::{Queue, Seen, Waiting};
+use crate::store::{Store, StoreError, Unseen};
+use crate::trigger::Trigger;
+
+/// The most conversations that are looked at in one turn.
+const AT_ONCE: usize = 256;
+
+/// Finds messages that are addressed to the assistant.
+pub(crate) struct Router {
+    settings: Arc<Settings>,
+    store: Store,
+    clock: SharedClock,
+    queue: Arc<Queue>,
+    pool: Arc<Pool>,
+    wake: Arc<Notify>,
+}
+
+impl Router {
+    /// A router from this store to this queue, woken by `wake`.
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        store: Store,
+        clock: SharedClock,
+        (queue, pool): (Arc<Queue>, Arc<Pool>),
+        wake: Arc<Notify>,
+    ) -> Self {
+        Self { settings, store, clock, queue, pool, wake }
+    }
+
+    /// Routes until `stop`.
+    pub(crate) async fn run(&self, stop: CancellationToken) {
+        let poll = self.settings.runs.poll_interval;
+        loop {
+            let woken = self.wake.notified();
+            let sleep = match self.poll().await {
+                Ok(Turn { more: true, .. }) => continue,
+                Ok(Turn { next, .. }) => next.map_or(poll, |next| next.min(poll)),
+                Err(error) => {
+                    warn!(%error, "messages cannot be read now; they are looked for again");
+                    poll
+                }
+            };
+            tokio::select! {
+                () = woken => {}
+                () = tokio::time::sleep(sleep) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// One turn: looks at new messages, then queues what is due.
+    pub(crate) async fn poll(&self) -> Result<Turn, StoreError> {
+        let unseen = self.store.unseen(AT_ONCE).await?;
+        let mut turn = Turn { more: unseen.len() >= AT_ONCE, next: None };
+        for conversation in unseen {
+            self.look(conversation).await?;
+        }
+        self.queue_due(&mut turn).await?;
+        Ok(turn)
+    }
+
+    async fn look(&self, unseen: Unseen) -> Result<(), StoreError> {
+        let Some(through) = unseen.messages.last().map(|kept| kept.seq) else { return Ok(()) };
+        let triggered = self.triggered(&unseen);
+        if let Some(triggered) = triggered
+            && self.pool.has_room()
+            && !self.queue.holds(&unseen.conversation)
+        {
+            // The claim, which comes at once, writes down in the same transaction what was seen here.
+            let seen = Some(Seen { through, triggered });
+            let (conversation, group) = (unseen.conversation, unseen.group.name);
+            self.queue.push(Waiting { conversation, group, seen, since: Instant::now() });
+            return Ok(());
+        }
+        self.store.mark_seen(&unseen.conversation, through, triggered).await
+    }
+
+    /// The last message that is addressed to the assistant.
+    fn triggered(&self, unseen: &Unseen) -> Option<Seq> {
+        let mut messages = unseen.messages.iter().rev().filter(|kept| !kept.message.from_me);
+        if !unseen.group.needs_trigger() {
+            return messages.next().map(|kept| kept.seq);
+        }
+        let trigger = Trigger::of(&unseen.group, &self.settings.assistant_name);
+        messages.find(|kept| trigger.is_addressed(&kept.message.text)).map(|kept| kept.seq)
+    }
+
+    async fn queue_due(&self, turn: &mut Turn) -> Result<(), StoreError> {
+        let held = self.queue.len() + self.queue.under_way();
+        let now = self.clock.now();
+        for due in self.store.due(held + AT_ONCE).await? {
+            if let Some(at) = due.not_before.filter(|at| *at > now) {
+                let wait = Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
+                turn.next = Some(turn.next.map_or(wait, |next| next.min(wait)));
+                continue;
+            }
+            let (conversation, group) = (due.conversation, due.group);
+            let waiting = Waiting { conversation, group, seen: None, since: Instant::now() };
+            if self.queue.push(waiting) {
+                debug!("a conversation is due");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What one turn of the router came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// More is there to be looked at.
+    pub(crate) more: bool,
+    /// When the next conversation may be tried again.
+    pub(crate) next: Option<Duration>,
+}

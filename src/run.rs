@@ -1,0 +1,383 @@
+//! One run: gather, prompt, sandbox, commit, outbox.
+//!
+//! A run is a row of the ledger before it is an act. Outcome, session, cursor and answer are committed in one
+//! transaction; until then nothing is consumed, and whatever dies, the messages are still there. A run is tried again
+//! only when its sandbox is known to be gone.
+
+mod disk;
+mod follow;
+mod live;
+mod outcome;
+mod recover;
+mod requests;
+mod shelf;
+mod supply;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use protocol::{Input, Prompt};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+pub(crate) use live::{Live, OpenError, Opener};
+pub(crate) use outcome::{End, Verdict};
+pub(crate) use recover::Unfinished;
+pub(crate) use requests::{Origin, Requests};
+pub(crate) use shelf::{Place, Shelf};
+pub(crate) use supply::{Finder, Found, State as SupplyState, Supply, in_words};
+
+use crate::channel::Channels;
+use crate::clock::SharedClock;
+use crate::config::Settings;
+use crate::failpoint::fail_point;
+use crate::model::{Activity, Conversation, RunId, Usage};
+use crate::prompt;
+use crate::queue::Waiting;
+use crate::sandbox::SandboxError;
+use crate::session;
+use crate::store::{ClaimRun, Claimed, FinishRun, RunState, Store, StoreError};
+
+/// The most messages that one prompt holds; older ones are counted and left out.
+const MAX_MESSAGES: usize = 200;
+/// How often a commit that the store refused is tried again before the run is left to the next start.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Bounds of a run that no setting changes; tests tighten them.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// The wait before the second attempt; doubled for each one after.
+    pub retry: Duration,
+    /// How long an agent-runner may give no sign of life.
+    pub silence: Duration,
+    /// How long an agent-runner may take to end a run that a person has stopped.
+    pub cancel: Duration,
+    /// How many bytes a group's folder may grow by while a run is under way.
+    pub growth: u64,
+    /// How often the folder is measured.
+    pub measure: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            retry: Duration::from_secs(5),
+            silence: Duration::from_secs(60),
+            cancel: Duration::from_secs(5),
+            growth: 2 * 1024 * 1024 * 1024,
+            measure: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Everything that a run needs.
+pub(crate) struct Runs {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) store: Store,
+    pub(crate) clock: SharedClock,
+    pub(crate) channels: Channels,
+    pub(crate) supply: Arc<Supply>,
+    pub(crate) opener: Opener,
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) requests: Arc<dyn Requests>,
+    pub(crate) outbox: Arc<Notify>,
+    pub(crate) bounds: Bounds,
+    /// Cancelled when the grace period of a stopping gateway is over.
+    pub(crate) halt: CancellationToken,
+    pub(crate) active: Active,
+}
+
+/// The runs under way, for those who want to see or to stop one.
+#[derive(Debug, Default)]
+pub(crate) struct Active {
+    runs: Mutex<HashMap<Conversation, ActiveRun>>,
+}
+
+/// A run under way.
+#[derive(Debug, Clone)]
+pub(crate) struct ActiveRun {
+    /// The run.
+    pub(crate) id: RunId,
+    /// Since when.
+    pub(crate) since: Instant,
+    /// Ends it when cancelled.
+    pub(crate) cancel: CancellationToken,
+}
+
+/// A run that has been claimed, with the sandbox it happens in.
+struct Running<'a> {
+    claimed: &'a Claimed,
+    conversation: &'a Conversation,
+    live: Live,
+    cancel: CancellationToken,
+    deadline: tokio::time::Instant,
+}
+
+impl Runs {
+    /// Runs the agent for a conversation, if anything in it waits.
+    pub(crate) async fn execute(&self, waiting: &Waiting) {
+        let conversation = &waiting.conversation;
+        let warm = self.shelf.take(&waiting.group);
+        let id = warm.as_ref().map_or_else(live::fresh_id, |(live, _)| live.id.clone());
+        let claim = ClaimRun {
+            conversation: conversation.clone(),
+            max_messages: MAX_MESSAGES,
+            seen: waiting.seen.map(|seen| (seen.through, seen.triggered)),
+            sandbox: Some(id),
+        };
+        let claimed = match self.store.claim_run(claim).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                warn!(%error, "a run could not be claimed; its messages wait");
+                None
+            }
+        };
+        fail_point!("run.claimed");
+        let Some(claimed) = claimed else {
+            if let Some((live, place)) = warm {
+                self.shelf.put(live, place);
+            }
+            return;
+        };
+        let cancel = self.active.begin(conversation, claimed.run);
+        self.channels.show(conversation, &Activity::Working).await;
+        self.attempt(conversation, &claimed, warm, cancel).await;
+        self.active.end(conversation);
+        self.channels.show(conversation, &Activity::Idle).await;
+    }
+
+    async fn attempt(
+        &self,
+        conversation: &Conversation,
+        claimed: &Claimed,
+        warm: Option<(Live, Place)>,
+        cancel: CancellationToken,
+    ) {
+        let (live, place) = match self.sandbox(claimed, warm, &cancel).await {
+            Ok(opened) => opened,
+            Err(verdict) => {
+                self.commit(conversation, claimed, verdict, None).await;
+                return;
+            }
+        };
+        let deadline = self.deadline(claimed);
+        let run = Running { claimed, conversation, live, cancel, deadline };
+        if let Err(error) = run.live.ipc.put_input(&Input::Prompt(Box::new(self.prompt(&run)))) {
+            warn!(%error, run.id = %claimed.run, "the prompt could not be left");
+            let verdict =
+                Verdict::Retry { error: format!("the prompt could not be left: {error}") };
+            run.live.close().await;
+            self.commit(conversation, claimed, verdict, None).await;
+            return;
+        }
+        fail_point!("run.prompted");
+        if let Err(error) = self.store.run_started(claimed.run, &run.live.id).await {
+            // The ledger then says `claimed`, and whoever adopts the run leaves the prompt again.
+            debug!(%error, run.id = %claimed.run, "the start of the run was not noted");
+        }
+        self.see_through(run, place).await;
+    }
+
+    /// Follows a run to its end and commits what came of it.
+    async fn see_through(&self, mut run: Running<'_>, place: Place) {
+        let mut followed = self.follow(&mut run).await;
+        fail_point!("run.ended");
+        let Running { claimed, conversation, live, .. } = run;
+        let verdict = outcome::judge(&followed.end, claimed.attempt);
+        let file = followed.file.take();
+        if !matches!(followed.end, End::Done(_)) || live.exit.borrow().is_some() {
+            // Only a sandbox that is gone makes it safe to try again: it must not answer beside its successor.
+            live.close().await;
+            self.commit(conversation, claimed, verdict, Some(&followed)).await;
+            return;
+        }
+        self.commit(conversation, claimed, verdict, Some(&followed)).await;
+        if let Some(file) = file
+            && let Err(error) = live.ipc.forget(file)
+        {
+            debug!(%error, run.id = %claimed.run, "a claimed outcome is left behind");
+        }
+        self.shelf.put(live, place);
+    }
+
+    /// Gets a sandbox that fits: the warm one, or a fresh one.
+    async fn sandbox(
+        &self,
+        claimed: &Claimed,
+        warm: Option<(Live, Place)>,
+        cancel: &CancellationToken,
+    ) -> Result<(Live, Place), Verdict> {
+        let mut place = None;
+        let mut id = None;
+        if let Some((live, held)) = warm {
+            if live.fits(&claimed.group, &self.opener) {
+                return Ok((live, held));
+            }
+            id = Some(live::fresh_id());
+            place = Some(held);
+            live.close().await;
+        }
+        let place = match place {
+            Some(place) => place,
+            None => self.shelf.place().await,
+        };
+        let found = tokio::select! {
+            found = self.supply.ready() => found,
+            () = cancel.cancelled() => {
+                let answer = "Stopped.".to_owned();
+                return Err(Verdict::Finish { cancelled: true, answer, session: claimed.session.clone() });
+            }
+            () = self.halt.cancelled() => return Err(Verdict::Release),
+        };
+        let id = id.or_else(|| claimed.sandbox.clone()).unwrap_or_else(live::fresh_id);
+        match self.opener.start(&found, &claimed.group, &id).await {
+            Ok(live) => Ok((live, place)),
+            Err(OpenError::Sandbox(error)) if is_absence(&error) => {
+                warn!(%error, "the sandbox is not to be had any more; the run waits");
+                self.supply.report(&error);
+                Err(Verdict::Release)
+            }
+            Err(error) => {
+                warn!(error = format!("{:#}", anyhow::Error::new(error)), run.id = %claimed.run, "no sandbox for the run");
+                Err(outcome::judge(&End::Exited(crate::sandbox::Exit::Gone), claimed.attempt))
+            }
+        }
+    }
+
+    fn prompt(&self, run: &Running<'_>) -> Prompt {
+        let group = &run.claimed.group;
+        let text = prompt::render(&prompt::PromptInput {
+            messages: &run.claimed.messages,
+            omitted: run.claimed.omitted,
+            time_zone: &self.settings.time_zone,
+            now: self.clock.now(),
+        });
+        let system = prompt::system(&prompt::SystemInput {
+            assistant: &self.settings.assistant_name,
+            group: &group.name,
+            conversation: run.conversation,
+        });
+        Prompt {
+            version: protocol::VERSION,
+            run: run.claimed.run.0,
+            conversation: session::key(run.conversation),
+            session: run.claimed.session.as_ref().map(ToString::to_string),
+            text,
+            system,
+            engine: self.settings.engine.clone(),
+            model: self.settings.model.model.clone(),
+            max_output_bytes: self.settings.runs.max_output_bytes,
+        }
+    }
+
+    fn deadline(&self, claimed: &Claimed) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.limit(claimed)
+    }
+
+    fn limit(&self, claimed: &Claimed) -> Duration {
+        claimed.group.settings.timeout.map_or(self.settings.runs.deadline, Duration::from_millis)
+    }
+
+    /// Writes down what became of a run; a store that is full is asked again, for nothing else may happen before.
+    async fn commit(
+        &self,
+        conversation: &Conversation,
+        claimed: &Claimed,
+        verdict: Verdict,
+        followed: Option<&follow::Followed>,
+    ) {
+        let released = verdict == Verdict::Release;
+        while let Err(error) = self.try_commit(conversation, claimed, &verdict, followed).await {
+            if !matches!(error, StoreError::DiskFull) || self.halt.is_cancelled() {
+                warn!(%error, run.id = %claimed.run, "what became of the run could not be written down");
+                return;
+            }
+            warn!(%error, run.id = %claimed.run, "what became of the run waits for room on the disk");
+            tokio::time::sleep(COMMIT_PATIENCE).await;
+        }
+        if !released {
+            fail_point!("run.committed");
+            self.outbox.notify_one();
+        }
+    }
+
+    async fn try_commit(
+        &self,
+        conversation: &Conversation,
+        claimed: &Claimed,
+        verdict: &Verdict,
+        followed: Option<&follow::Followed>,
+    ) -> Result<(), StoreError> {
+        let run = claimed.run;
+        let through = followed.map_or(claimed.through, |followed| followed.through);
+        match verdict {
+            Verdict::Finish { cancelled, answer, session } => {
+                let state = if *cancelled { RunState::Cancelled } else { RunState::Done };
+                let end = FinishRun {
+                    run,
+                    state,
+                    session: session.clone(),
+                    through,
+                    usage: followed.map_or_else(Usage::default, |followed| followed.usage),
+                    answer: Some(answer.clone()),
+                };
+                self.store.finish_run(end).await?;
+                info!(run.id = %run, group.name = %claimed.group.name, "run finished");
+            }
+            Verdict::Retry { error } => {
+                let wait = outcome::back_off(self.bounds.retry, claimed.attempt);
+                let at = self.clock.now().checked_add(wait).unwrap_or(jiff::Timestamp::MAX);
+                self.store.fail_run(run, error, at).await?;
+                warn!(run.id = %run, attempt = claimed.attempt, %error, "run failed; it is tried again");
+                let reason = format!("something went wrong; trying again in {} s", wait.as_secs());
+                self.channels.show(conversation, &Activity::Waiting { reason }).await;
+            }
+            Verdict::GiveUp { error, sentence } => {
+                self.store.give_up_run(run, error, sentence, through).await?;
+                warn!(run.id = %run, attempt = claimed.attempt, %error, "run given up; the chat is told");
+            }
+            Verdict::Release => {
+                self.store.release_run(run).await?;
+                info!(run.id = %run, "run put back");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Active {
+    /// Notes a run; the token ends it.
+    fn begin(&self, conversation: &Conversation, id: RunId) -> CancellationToken {
+        let cancel = CancellationToken::new();
+        let run = ActiveRun { id, since: Instant::now(), cancel: cancel.clone() };
+        self.runs().insert(conversation.clone(), run);
+        cancel
+    }
+
+    fn end(&self, conversation: &Conversation) {
+        self.runs().remove(conversation);
+    }
+
+    /// Asks for the end of the run of a conversation; whether there was one.
+    pub(crate) fn cancel(&self, conversation: &Conversation) -> bool {
+        let runs = self.runs();
+        runs.get(conversation).inspect(|run| run.cancel.cancel()).is_some()
+    }
+
+    /// The runs under way.
+    pub(crate) fn list(&self) -> Vec<(Conversation, ActiveRun)> {
+        self.runs().iter().map(|(conversation, run)| (conversation.clone(), run.clone())).collect()
+    }
+
+    fn runs(&self) -> MutexGuard<'_, HashMap<Conversation, ActiveRun>> {
+        // Every change is one insert or remove: a panic elsewhere leaves nothing half done.
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the kind of sandbox itself is missing, rather than this one having failed.
+fn is_absence(error: &SandboxError) -> bool {
+    matches!(error, SandboxError::Unavailable { .. } | SandboxError::NoImage { .. })
+}

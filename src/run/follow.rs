@@ -1,0 +1,387 @@
+//! Following a run: what comes out of its sandbox, until it ends.
+//!
+//! Everything that is read here was written within reach of an agent that is not trusted. Requests are dealt with
+//! before the outcome that was written after them, so that what the agent says arrives in the order in which it was
+//! said.
+
+use protocol::{Done, FollowUp, Input, Progress, Reply, Request, Sign};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::disk::Growth;
+use super::outcome::{self, End};
+use super::{Origin, Running, Runs};
+use crate::ipc::{Claimed as File, IpcError, Mailbox, RejectReason, Rejected};
+use crate::model::{Activity, RequestId, Seq, Usage};
+use crate::prompt;
+use crate::sandbox::Exit;
+use crate::trigger::Trigger;
+
+/// The most follow-up messages that are handed over at once.
+const MAX_FOLLOW_UPS: usize = 50;
+
+/// What following a run came to.
+pub(super) struct Followed {
+    /// How it ended.
+    pub(super) end: End,
+    /// The last message that the run dealt with.
+    pub(super) through: Seq,
+    /// What its model calls reported.
+    pub(super) usage: Usage,
+    /// The claimed outcome: forgotten only once what came of it is committed.
+    pub(super) file: Option<File>,
+}
+
+/// What is known of a run while it is followed.
+struct Course {
+    last_sign: Instant,
+    output: u64,
+    handed_over: Vec<Seq>,
+    cancelled_at: Option<Instant>,
+    file: Option<File>,
+    growth: Growth,
+}
+
+/// What one look at the ipc directory came to.
+#[derive(Default)]
+struct Seen {
+    more: bool,
+    end: Option<End>,
+}
+
+impl Seen {
+    fn end(end: End) -> Self {
+        Self { more: false, end: Some(end) }
+    }
+}
+
+/// What to do next.
+enum Step {
+    Changed,
+    Exited,
+    Cancel,
+    Halt,
+    Grown,
+    Time,
+}
+
+impl Runs {
+    /// Follows a run until it has ended.
+    pub(super) async fn follow(&self, run: &mut Running<'_>) -> Followed {
+        let claimed = run.claimed;
+        let mut course = Course {
+            last_sign: Instant::now(),
+            output: 0,
+            // A run that is taken up again may have been handed more by the gateway before.
+            handed_over: (claimed.through > claimed.begun)
+                .then_some(claimed.through)
+                .into_iter()
+                .collect(),
+            cancelled_at: None,
+            file: None,
+            growth: Growth::new(
+                self.settings.groups_dir().join(run.live.group.as_str()),
+                self.bounds,
+            ),
+        };
+        let end = loop {
+            let seen = self.look(run, &mut course).await;
+            if let Some(end) = seen.end {
+                break end;
+            }
+            if seen.more {
+                continue;
+            }
+            match self.next(run, &mut course).await {
+                Step::Changed => {}
+                Step::Exited => {
+                    // What it wrote before it ended counts.
+                    let seen = self.look(run, &mut course).await;
+                    break seen.end.unwrap_or_else(|| End::Exited(exit(run)));
+                }
+                Step::Cancel => self.cancel(run, &mut course),
+                Step::Halt => break End::Halted,
+                Step::Grown => break End::Disk(self.bounds.growth),
+                Step::Time => {
+                    if let Some(end) = self.out_of_time(run, &course) {
+                        break end;
+                    }
+                }
+            }
+        };
+        let (through, usage) = match &end {
+            End::Done(done) => {
+                (outcome::through(claimed.begun, &course.handed_over, done), usage(done))
+            }
+            _ => (course.handed_over.last().copied().unwrap_or(claimed.begun), Usage::default()),
+        };
+        Followed { end, through, usage, file: course.file }
+    }
+
+    /// Waits for the next thing to happen.
+    async fn next(&self, run: &mut Running<'_>, course: &mut Course) -> Step {
+        let wake = self.next_limit(run, course);
+        let cancelling = course.cancelled_at.is_some();
+        tokio::select! {
+            () = run.live.watch.changed() => Step::Changed,
+            _ = run.live.exit.wait_for(Option::is_some) => Step::Exited,
+            () = run.cancel.cancelled(), if !cancelling => Step::Cancel,
+            () = self.halt.cancelled() => Step::Halt,
+            () = course.growth.exceeded() => Step::Grown,
+            () = tokio::time::sleep_until(wake) => Step::Time,
+        }
+    }
+
+    fn next_limit(&self, run: &Running<'_>, course: &Course) -> Instant {
+        let silent = course.last_sign + self.bounds.silence;
+        let stopped = course.cancelled_at.map(|at| at + self.bounds.cancel);
+        [Some(run.deadline), Some(silent), stopped].into_iter().flatten().min().unwrap_or(silent)
+    }
+
+    fn out_of_time(&self, run: &Running<'_>, course: &Course) -> Option<End> {
+        let now = Instant::now();
+        if course.cancelled_at.is_some_and(|at| now >= at + self.bounds.cancel) {
+            return Some(End::Done(cancelled(run)));
+        }
+        if now >= run.deadline {
+            return Some(End::Deadline(self.limit(run.claimed)));
+        }
+        let silent = now.duration_since(course.last_sign) >= self.bounds.silence;
+        silent.then_some(End::Silent(self.bounds.silence))
+    }
+
+    fn cancel(&self, run: &Running<'_>, course: &mut Course) {
+        course.cancelled_at = Some(Instant::now());
+        if let Err(error) = run.live.ipc.put_input(&Input::Cancel { run: run.claimed.run.0 }) {
+            warn!(%error, run.id = %run.claimed.run, "the run could not be asked to end; its sandbox is stopped");
+        }
+    }
+
+    /// Reads what lies in the ipc directory.
+    async fn look(&self, run: &mut Running<'_>, course: &mut Course) -> Seen {
+        // The outcome is claimed before the sweep: whatever was written before it is then in the sweep.
+        let done = match run.live.ipc.take_done() {
+            Ok(done) => done,
+            Err(error) => return Seen::end(unreadable(&error)),
+        };
+        loop {
+            let seen = self.sweep(run, course).await;
+            if seen.end.is_some() || (done.is_none() && seen.more) {
+                return seen;
+            }
+            if !seen.more {
+                break;
+            }
+        }
+        match done {
+            None => Seen::default(),
+            Some(Err(rejected)) => Seen::end(End::Unreadable(rejected.reason.to_string())),
+            Some(Ok(file)) => self.done(run, course, file),
+        }
+    }
+
+    fn done(&self, run: &Running<'_>, course: &mut Course, file: File) -> Seen {
+        let seen = match file.parse::<Done>() {
+            Ok(done) if done.run == run.claimed.run.0 => Seen::end(End::Done(done)),
+            // The outcome of an earlier run of this sandbox: that run was committed without it.
+            Ok(_) => {
+                forget(run, file);
+                return Seen::default();
+            }
+            Err(error) => Seen::end(End::Unreadable(error.to_string())),
+        };
+        course.file = Some(file);
+        seen
+    }
+
+    async fn sweep(&self, run: &mut Running<'_>, course: &mut Course) -> Seen {
+        let mut more = false;
+        for from in [Mailbox::Progress, Mailbox::Messages, Mailbox::Tasks] {
+            let sweep = match run.live.ipc.sweep(from) {
+                Ok(sweep) => sweep,
+                Err(error) => return Seen::end(unreadable(&error)),
+            };
+            more |= sweep.more;
+            if !sweep.files.is_empty() {
+                course.last_sign = Instant::now();
+            }
+            for rejected in &sweep.rejected {
+                self.reject(run, rejected);
+            }
+            for file in sweep.files {
+                course.output += file.bytes.len() as u64;
+                match from {
+                    Mailbox::Progress => self.progress(run, course, file).await,
+                    Mailbox::Messages | Mailbox::Tasks => self.request(run, file).await,
+                }
+            }
+        }
+        let limit = self.settings.runs.max_output_bytes;
+        Seen { more, end: (course.output > limit).then_some(End::Output(limit)) }
+    }
+
+    async fn progress(&self, run: &mut Running<'_>, course: &mut Course, file: File) {
+        let progress = match file.parse::<Progress>() {
+            Ok(progress) => progress,
+            Err(reason) => return quarantine(run, file, &reason),
+        };
+        forget(run, file);
+        if progress.run != run.claimed.run.0 {
+            return;
+        }
+        for sign in progress.signs {
+            if let Some(activity) = activity(&sign) {
+                self.channels.show(run.conversation, &activity).await;
+            }
+            if sign == Sign::Ready {
+                self.hand_over(run, course).await;
+            }
+        }
+    }
+
+    /// Hands over what was said in the conversation meanwhile, if any of it is addressed to the assistant.
+    async fn hand_over(&self, run: &Running<'_>, course: &mut Course) {
+        let group = &run.claimed.group;
+        let after = course.handed_over.last().copied().unwrap_or(run.claimed.begun);
+        let said = match self.store.messages(run.conversation, after, MAX_FOLLOW_UPS).await {
+            Ok(said) => said,
+            Err(error) => {
+                debug!(%error, run.id = %run.claimed.run, "follow-ups wait for the next run");
+                return;
+            }
+        };
+        let trigger = Trigger::of(group, &self.settings.assistant_name);
+        let addressed = |text: &str| !group.needs_trigger() || trigger.is_addressed(text);
+        if !said.iter().any(|kept| !kept.message.from_me && addressed(&kept.message.text)) {
+            return;
+        }
+        let extended = match self.store.extend_run(run.claimed.run).await {
+            Ok(Some(messages)) => messages,
+            Ok(None) => return,
+            Err(error) => {
+                debug!(%error, run.id = %run.claimed.run, "follow-ups wait for the next run");
+                return;
+            }
+        };
+        let Some(through) = extended.last().map(|kept| kept.seq) else { return };
+        let follow_up = FollowUp {
+            run: run.claimed.run.0,
+            through: through.0,
+            text: prompt::follow_up(&extended, &self.settings.time_zone),
+        };
+        if let Err(error) = run.live.ipc.put_input(&Input::FollowUp(follow_up)) {
+            warn!(%error, run.id = %run.claimed.run, "follow-ups could not be handed over; they wait for the next run");
+            return;
+        }
+        course.handed_over.push(through);
+    }
+
+    /// Deals with a request; it stays claimed until the store has taken it.
+    async fn request(&self, run: &Running<'_>, file: File) {
+        let id = file.id.clone();
+        let request = match file.parse::<Request>() {
+            Ok(request) => request,
+            Err(reason) => {
+                self.answer(
+                    run,
+                    &id,
+                    &refusal(&id, &format!("the request cannot be read: {reason}")),
+                );
+                return quarantine(run, file, &reason);
+            }
+        };
+        let Some(reply) = self.requests.decide(&origin(run), &id, request).await else { return };
+        super::fail_point!("run.request_decided");
+        self.answer(run, &id, &reply);
+        forget(run, file);
+    }
+
+    fn reject(&self, run: &Running<'_>, rejected: &Rejected) {
+        warn!(
+            sandbox.id = %run.live.id, group.name = %run.live.group, file = %rejected.shown,
+            reason = %rejected.reason, "a file of the agent was put into quarantine"
+        );
+        if let Some(id) = &rejected.id {
+            let text = format!("the file was refused: {}", rejected.reason);
+            self.answer(run, id, &refusal(id, &text));
+        }
+    }
+
+    fn answer(&self, run: &Running<'_>, id: &RequestId, reply: &Reply) {
+        if let Err(error) = run.live.ipc.put_reply(id, reply) {
+            warn!(%error, sandbox.id = %run.live.id, "a reply could not be left");
+        }
+    }
+}
+
+fn origin(run: &Running<'_>) -> Origin {
+    Origin {
+        group: run.live.group.clone(),
+        sandbox: run.live.id.clone(),
+        run: run.claimed.run,
+        conversation: run.conversation.clone(),
+    }
+}
+
+fn refusal(id: &RequestId, text: &str) -> Reply {
+    Reply { id: id.to_string(), ok: false, text: text.to_owned() }
+}
+
+/// The outcome of a run whose agent-runner did not end it in time when asked to.
+fn cancelled(run: &Running<'_>) -> Done {
+    Done {
+        run: run.claimed.run.0,
+        outcome: protocol::Outcome::Cancelled,
+        session: run.claimed.session.as_ref().map(ToString::to_string),
+        through: None,
+        usage: protocol::Usage::default(),
+    }
+}
+
+fn unreadable(error: &IpcError) -> End {
+    End::Unreadable(error.to_string())
+}
+
+fn usage(done: &Done) -> Usage {
+    let usage = done.usage;
+    Usage {
+        requests: 0,
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
+        cache_read_tokens: usage.cache_read_tokens,
+        cache_write_tokens: usage.cache_write_tokens,
+        cost_micros: 0,
+    }
+}
+
+fn activity(sign: &Sign) -> Option<Activity> {
+    match sign {
+        Sign::Text { delta } => Some(Activity::Text { delta: delta.clone() }),
+        Sign::Tool { name, summary } => {
+            Some(Activity::Tool { name: name.clone(), summary: summary.clone() })
+        }
+        Sign::Waiting { reason } => Some(Activity::Waiting { reason: reason.clone() }),
+        Sign::Accepted => Some(Activity::Working),
+        Sign::Started | Sign::Heartbeat | Sign::Ready | Sign::FreshSession { .. } => None,
+    }
+}
+
+fn exit(run: &Running<'_>) -> Exit {
+    run.live.exit.borrow().unwrap_or(Exit::Gone)
+}
+
+fn forget(run: &Running<'_>, file: File) {
+    if let Err(error) = run.live.ipc.forget(file) {
+        debug!(%error, sandbox.id = %run.live.id, "a claimed file is left behind");
+    }
+}
+
+fn quarantine(run: &Running<'_>, file: File, reason: &RejectReason) {
+    warn!(
+        sandbox.id = %run.live.id, group.name = %run.live.group, file = %file.id, %reason,
+        "a file of the agent was put into quarantine"
+    );
+    if let Err(error) = run.live.ipc.quarantine(file) {
+        debug!(%error, sandbox.id = %run.live.id, "a file could not be put aside");
+    }
+}

@@ -1,0 +1,256 @@
+//! A sandbox with everything that belongs to it: its ipc directory, its door to the broker, its end.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::broker::{Broker, Client, Door};
+use crate::config::Settings;
+use crate::ipc::{IpcDir, IpcError, IpcWatch};
+use crate::model::{Group, GroupName, SandboxId};
+use crate::run::supply::Found;
+use crate::sandbox::{Exit, Sandbox, SandboxError, SandboxSpec, spec};
+
+/// How long a sandbox that is no longer needed may take to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A sandbox that lives.
+pub(crate) struct Live {
+    /// Its id.
+    pub(crate) id: SandboxId,
+    /// The group it works for.
+    pub(crate) group: GroupName,
+    /// Its ipc directory.
+    pub(crate) ipc: IpcDir,
+    /// Changes in it.
+    pub(crate) watch: IpcWatch,
+    /// How it ended, once it has.
+    pub(crate) exit: watch::Receiver<Option<Exit>>,
+    spec: SandboxSpec,
+    sandbox: Arc<dyn Sandbox>,
+    broker_dir: PathBuf,
+    _door: Option<Door>,
+}
+
+/// A sandbox could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// The kind failed, or is not to be had.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// Its ipc directory could not be made or opened.
+    #[error("cannot prepare the ipc directory")]
+    Ipc(#[from] IpcError),
+    /// Its door to the broker could not be opened.
+    #[error("cannot open the door to the broker")]
+    Broker(#[from] crate::broker::BrokerError),
+}
+
+/// Opens sandboxes.
+pub(crate) struct Opener {
+    /// The settings of this gateway.
+    pub(crate) settings: Arc<Settings>,
+    /// The way out.
+    pub(crate) broker: Broker,
+    /// Who owns what runs in the background.
+    pub(crate) tasks: TaskTracker,
+    /// The agent-runner binary on the host.
+    pub(crate) runner: PathBuf,
+}
+
+impl Opener {
+    /// Starts a fresh sandbox for a group.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing of the sandbox is left behind.
+    pub(crate) async fn start(
+        &self,
+        found: &Found,
+        group: &Group,
+        id: &SandboxId,
+    ) -> Result<Live, OpenError> {
+        let spec = self.spec(group, id)?;
+        let owner = (spec.user.uid, spec.user.gid);
+        let ipc = IpcDir::create(&self.ipc_root(), &group.name, id, owner)?;
+        let started = self.start_in(found, group, spec, ipc.clone()).await;
+        if started.is_err() {
+            remove_ipc(ipc, id).await;
+        }
+        started
+    }
+
+    async fn start_in(
+        &self,
+        found: &Found,
+        group: &Group,
+        spec: SandboxSpec,
+        ipc: IpcDir,
+    ) -> Result<Live, OpenError> {
+        let watch = ipc.watch()?;
+        let door = self.socket_door(found, group, &spec)?;
+        found.sandbox.start(&spec).await?;
+        let door = match door {
+            Some(door) => door,
+            None => self.bridge_door(found, group, &spec).await?,
+        };
+        Ok(self.live(found, spec, (ipc, watch), Some(door)))
+    }
+
+    /// Takes over a sandbox that an earlier gateway started, or what it left if it lives no more.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the sandbox is left as it is.
+    pub(crate) async fn adopt(
+        &self,
+        found: &Found,
+        group: &Group,
+        id: &SandboxId,
+        lives: bool,
+    ) -> Result<Live, OpenError> {
+        let spec = self.spec(group, id)?;
+        let ipc = IpcDir::open(&self.ipc_root(), &group.name, id, (spec.user.uid, spec.user.gid))?;
+        let watch = ipc.watch()?;
+        let door = match self.socket_door(found, group, &spec)? {
+            Some(door) => Some(door),
+            None if lives => Some(self.bridge_door(found, group, &spec).await?),
+            None => None,
+        };
+        Ok(self.live(found, spec, (ipc, watch), door))
+    }
+
+    /// Removes what is left on disk of a sandbox that works for nobody.
+    pub(crate) async fn clear_away(&self, group: &GroupName, id: &SandboxId) {
+        let user = spec::user();
+        if let Ok(ipc) = IpcDir::open(&self.ipc_root(), group, id, (user.uid, user.gid)) {
+            remove_ipc(ipc, id).await;
+        }
+        remove_dir(&self.broker_dir(id), id);
+    }
+
+    fn live(
+        &self,
+        found: &Found,
+        spec: SandboxSpec,
+        (ipc, watch): (IpcDir, IpcWatch),
+        door: Option<Door>,
+    ) -> Live {
+        let (ended, exit) = watch::channel(None);
+        let (sandbox, id) = (found.sandbox.clone(), spec.id.clone());
+        self.tasks.spawn(async move {
+            let exit = match sandbox.wait(&id).await {
+                Ok(exit) => exit,
+                Err(error) => {
+                    debug!(%error, sandbox.id = %id, "nobody can tell how the sandbox ended");
+                    Exit::Gone
+                }
+            };
+            ended.send_replace(Some(exit));
+        });
+        Live {
+            id: spec.id.clone(),
+            group: spec.group.clone(),
+            ipc,
+            watch,
+            exit,
+            broker_dir: self.broker_dir(&spec.id),
+            spec,
+            sandbox: found.sandbox.clone(),
+            _door: door,
+        }
+    }
+
+    fn spec(&self, group: &Group, id: &SandboxId) -> Result<SandboxSpec, SandboxError> {
+        spec::build(&self.settings, group, id, &self.runner)
+    }
+
+    fn socket_door(
+        &self,
+        found: &Found,
+        group: &Group,
+        spec: &SandboxSpec,
+    ) -> Result<Option<Door>, OpenError> {
+        if !found.strength.socket {
+            return Ok(None);
+        }
+        let user = (spec.user.uid, spec.user.gid);
+        let door =
+            self.broker.open_socket(&self.broker_dir(&spec.id), user, client(group, &spec.id))?;
+        Ok(Some(door))
+    }
+
+    async fn bridge_door(
+        &self,
+        found: &Found,
+        group: &Group,
+        spec: &SandboxSpec,
+    ) -> Result<Door, OpenError> {
+        let stream = found.sandbox.bridge(&spec.id).await?;
+        Ok(self.broker.open_stream(stream, client(group, &spec.id)))
+    }
+
+    fn ipc_root(&self) -> PathBuf {
+        self.settings.store_dir().join("ipc")
+    }
+
+    fn broker_dir(&self, id: &SandboxId) -> PathBuf {
+        self.settings.store_dir().join("broker").join(id.as_str())
+    }
+}
+
+impl Live {
+    /// Whether it still fits what the group is allowed now.
+    pub(crate) fn fits(&self, group: &Group, opener: &Opener) -> bool {
+        let ended = self.exit.borrow().is_some();
+        !ended && opener.spec(group, &self.id).is_ok_and(|now| now == self.spec)
+    }
+
+    /// Ends it and removes what is left of it.
+    pub(crate) async fn close(self) {
+        if self.exit.borrow().is_none()
+            && let Err(error) = self.ipc.put_input(&protocol::Input::Close)
+        {
+            debug!(%error, sandbox.id = %self.id, "the agent-runner could not be asked to end");
+        }
+        if let Err(error) = self.sandbox.stop(&self.id, GRACE).await {
+            warn!(%error, sandbox.id = %self.id, "a sandbox could not be stopped");
+            return;
+        }
+        remove_ipc(self.ipc, &self.id).await;
+        remove_dir(&self.broker_dir, &self.id);
+    }
+}
+
+/// What an agent left may be large: it is removed where nobody waits for the thread.
+async fn remove_ipc(ipc: IpcDir, id: &SandboxId) {
+    let removed = tokio::task::spawn_blocking(move || ipc.remove()).await;
+    if let Ok(Err(error)) = removed {
+        warn!(%error, sandbox.id = %id, "an ipc directory is left behind");
+    }
+}
+
+fn remove_dir(dir: &Path, id: &SandboxId) {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            warn!(%error, sandbox.id = %id, "a broker directory is left behind");
+        }
+        _ => {}
+    }
+}
+
+/// Who is behind a sandbox's door.
+fn client(group: &Group, id: &SandboxId) -> Client {
+    Client {
+        group: group.name.clone(),
+        sandbox: id.clone(),
+        web_allow: group.settings.web_allow.clone(),
+    }
+}
+
+/// A fresh id for a sandbox: 64 random bits, so that it is not met again in the life of an install.
+pub(crate) fn fresh_id() -> SandboxId {
+    format!("s{:016x}", fastrand::u64(..)).parse().expect("a letter and hexadecimal digits")
+}

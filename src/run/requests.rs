@@ -1,0 +1,28 @@
+//! What an agent asks of the gateway while it works: who decides is above this layer.
+
+use async_trait::async_trait;
+use protocol::{Reply, Request};
+
+use crate::model::{Conversation, GroupName, RequestId, RunId, SandboxId};
+
+/// Who asks: known by the directory in which the request lay, never by what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// The group.
+    pub(crate) group: GroupName,
+    /// The sandbox.
+    pub(crate) sandbox: SandboxId,
+    /// The run.
+    pub(crate) run: RunId,
+    /// The conversation of the run.
+    pub(crate) conversation: Conversation,
+}
+
+/// Decides what agents ask, and does it.
+#[async_trait]
+pub(crate) trait Requests: Send + Sync {
+    /// Carries out a request, or refuses it; a request seen before is answered again, not done again.
+    ///
+    /// `None` when it could not be decided now, because the store does not take it: it is asked again.
+    async fn decide(&self, origin: &Origin, id: &RequestId, request: Request) -> Option<Reply>;
+}

@@ -1,0 +1,128 @@
+//! Warm sandboxes: kept for the next message of their group, given up as soon as anybody needs the room.
+//!
+//! Working and warm sandboxes together are never more than the pool has slots: who starts one must hold a place,
+//! and a warm one gives its place up when none is free.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::live::Live;
+use crate::model::GroupName;
+
+/// How often warm sandboxes are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A place for one sandbox; given back when dropped.
+pub(crate) type Place = OwnedSemaphorePermit;
+
+/// The warm sandboxes, and the places for all of them.
+pub(crate) struct Shelf {
+    places: Arc<Semaphore>,
+    warm: Mutex<VecDeque<Warm>>,
+    idle_timeout: Duration,
+    put: Notify,
+    shelved: Notify,
+}
+
+struct Warm {
+    live: Live,
+    place: Place,
+    since: Instant,
+}
+
+impl Shelf {
+    /// A shelf with room for this many sandboxes, which stay warm for `idle_timeout`.
+    pub(crate) fn new(slots: usize, idle_timeout: Duration) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(slots)),
+            warm: Mutex::new(VecDeque::new()),
+            idle_timeout,
+            put: Notify::new(),
+            shelved: Notify::new(),
+        }
+    }
+
+    /// Takes a warm sandbox of this group.
+    pub(crate) fn take(&self, group: &GroupName) -> Option<(Live, Place)> {
+        let mut warm = self.warm();
+        let index = warm.iter().rposition(|warm| warm.live.group == *group)?;
+        warm.remove(index).map(|warm| (warm.live, warm.place))
+    }
+
+    /// Gets a place for a fresh sandbox; the one that has been idle longest gives up its own when none is free.
+    pub(crate) async fn place(&self) -> Place {
+        loop {
+            let put = self.put.notified();
+            let full = self.places.available_permits() == 0;
+            let idle = if full { self.warm().pop_front() } else { None };
+            if let Some(Warm { live, place, .. }) = idle {
+                debug!(sandbox.id = %live.id, "a warm sandbox gives up its place");
+                live.close().await;
+                drop(place);
+            }
+            tokio::select! {
+                biased;
+                place = self.places.clone().acquire_owned() => {
+                    return place.expect("the shelf never closes its places");
+                }
+                // What was just put here may hold the place that is waited for.
+                () = put => {}
+            }
+        }
+    }
+
+    /// Puts a sandbox on the shelf for the next message of its group.
+    pub(crate) fn put(&self, live: Live, place: Place) {
+        self.warm().push_back(Warm { live, place, since: Instant::now() });
+        self.put.notify_waiters();
+        self.shelved.notify_one();
+    }
+
+    /// How many are warm.
+    pub(crate) fn warm_count(&self) -> usize {
+        self.warm().len()
+    }
+
+    /// Gives up what was idle for too long or has ended, until `stop`; then gives up everything.
+    pub(crate) async fn run(&self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            // Without warm sandboxes there is nothing to look at: an idle gateway does not wake up for it.
+            let nothing = self.warm().is_empty();
+            tokio::select! {
+                () = tokio::time::sleep(LOOK), if !nothing => {}
+                () = self.shelved.notified(), if nothing => {}
+                () = stop.cancelled() => {}
+            }
+            for warm in self.expired() {
+                debug!(sandbox.id = %warm.live.id, "a warm sandbox is given up");
+                warm.live.close().await;
+            }
+        }
+        self.clear().await;
+    }
+
+    /// Gives up all warm sandboxes.
+    pub(crate) async fn clear(&self) {
+        let all: Vec<Warm> = self.warm().drain(..).collect();
+        futures_util::future::join_all(all.into_iter().map(|warm| warm.live.close())).await;
+    }
+
+    fn expired(&self) -> Vec<Warm> {
+        let mut warm = self.warm();
+        let (gone, kept) = warm.drain(..).partition(|warm| {
+            warm.since.elapsed() >= self.idle_timeout || warm.live.exit.borrow().is_some()
+        });
+        *warm = kept;
+        Vec::from_iter::<VecDeque<Warm>>(gone)
+    }
+
+    fn warm(&self) -> MutexGuard<'_, VecDeque<Warm>> {
+        // Every change is one push, pop or drain: a panic elsewhere leaves nothing half done.
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
