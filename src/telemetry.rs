@@ -122,7 +122,8 @@ mod tests {
         drop(file);
         let mut file = BoundedFile::open(&path, 100).unwrap();
         writeln!(file, "this is line 050").unwrap();
-        let (new, old) = (std::fs::read(&path).unwrap(), std::fs::read(path.with_extension("log.1")));
+        let (new, old) =
+            (std::fs::read(&path).unwrap(), std::fs::read(path.with_extension("log.1")));
         let old = old.unwrap();
         assert!(new.len() <= 100 && old.len() <= 100);
         let both = String::from_utf8([old, new].concat()).unwrap();
