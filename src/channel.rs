@@ -161,8 +161,10 @@ impl fmt::Display for ChannelState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connecting => f.write_str("connecting"),
-            Self::Up { since } => write!(f, "up since {since}"),
-            Self::BackingOff { until, reason } => write!(f, "backing off until {until}: {reason}"),
+            Self::Up { since } => write!(f, "up since {since:.0}"),
+            Self::BackingOff { until, reason } => {
+                write!(f, "backing off until {until:.0}: {reason}")
+            }
             Self::NeedsPairing => f.write_str("needs pairing"),
             Self::Refused { reason } => write!(f, "refused: {reason}"),
         }

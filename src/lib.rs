@@ -18,6 +18,7 @@ pub mod channel;
 mod ipc;
 pub mod sandbox;
 mod store;
+mod telemetry;
 
 mod outbox;
 mod queue;

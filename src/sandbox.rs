@@ -6,9 +6,15 @@
 #[cfg(any(test, feature = "fakes"))]
 pub mod fake;
 
+#[cfg(target_os = "linux")]
+pub mod bubblewrap;
 pub mod docker;
 mod folders;
+pub mod install;
 mod mounts;
+mod probe;
+pub mod runner;
+pub mod select;
 pub mod spec;
 
 use std::path::PathBuf;

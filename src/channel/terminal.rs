@@ -26,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use self::clients::Clients;
-use self::wire::{Ends, GatewayFrame, WelcomeInfo};
+pub(crate) use self::wire::WelcomeInfo;
+use self::wire::{Ends, GatewayFrame};
 use super::{Channel, ChannelState, Intake, Parcel, SendError};
 use crate::clock::SharedClock;
 use crate::model::{Activity, ChannelName, Conversation, GroupName, Receipt};
@@ -35,7 +36,7 @@ use crate::model::{Activity, ChannelName, Conversation, GroupName, Receipt};
 pub(crate) const SOCKET: &str = "chat.sock";
 /// The most terminals at once.
 const MAX_CLIENTS: usize = 64;
-/// How long a terminal may take to show an answer and say so.
+/// The usual [`Terminal::patience`].
 const ACK_PATIENCE: Duration = Duration::from_secs(15);
 /// How long to wait when no connection can be accepted, for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -63,6 +64,8 @@ pub(crate) struct Terminal {
     /// Taken by the first [`Channel::run`].
     listener: Mutex<Option<UnixListener>>,
     state: Mutex<ChannelState>,
+    /// How long a terminal may take to show an answer and say so.
+    patience: Duration,
 }
 
 impl Terminal {
@@ -87,6 +90,7 @@ impl Terminal {
             path,
             listener: Mutex::new(Some(listener)),
             state: Mutex::new(ChannelState::Connecting),
+            patience: ACK_PATIENCE,
         })
     }
 
@@ -175,7 +179,7 @@ impl Channel for Terminal {
                     .map(|end| Ends { through: end.through.0, answered: end.answered }),
             });
         }
-        let deadline = Instant::now() + ACK_PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             news.mark_unchanged();
             if audience.iter().any(|client| client.has(parcel.id)) {

@@ -84,13 +84,13 @@ impl Intake for Desk {
 impl terminal::Desk for Desk {
     async fn welcome(&self, group: &GroupName) -> Option<WelcomeInfo> {
         let group = self.store.group(group).await.ok().flatten()?;
-        let (line, ready) = self.staff.get().map(|staff| staff.runs.supply.state().line())?;
+        let state = self.staff.get()?.runs.supply.state();
         Some(WelcomeInfo {
             assistant: self.settings.assistant_name.clone(),
             needs_trigger: group.needs_trigger(),
             trigger: Trigger::of(&group, &self.settings.assistant_name).to_string(),
-            sandbox_problem: (!ready).then(|| line.clone()),
-            sandbox: line,
+            sandbox: state.line().0,
+            sandbox_problem: state.problem().map(str::to_owned),
         })
     }
 
@@ -106,7 +106,8 @@ impl terminal::Desk for Desk {
 
     async fn status(&self) -> Value {
         let Some(staff) = self.staff.get() else { return Value::Null };
-        let (line, ready) = staff.runs.supply.state().line();
+        let state = staff.runs.supply.state();
+        let (line, ready) = state.line();
         let runs: Vec<Value> = staff
             .runs
             .active
@@ -122,7 +123,7 @@ impl terminal::Desk for Desk {
             .collect();
         json!({
             "channels": self.channels(staff),
-            "sandbox": { "ready": ready, "line": line },
+            "sandbox": { "ready": ready, "line": line, "problem": state.problem() },
             "broker": broker(&self.broker.state()),
             "runs": runs,
             "queued": staff.queue.len(),

@@ -11,9 +11,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::frame::{HEADER_BYTES, MAX_PAYLOAD_BYTES};
 use protocol::{Frame, FrameKind};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
@@ -21,6 +20,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::{EXIT_IO, note};
+use connection::Inward;
+
+mod connection;
+mod streams;
 
 /// The most connections at a time; further ones wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 256;
@@ -69,13 +72,6 @@ async fn bind(port: u16) -> io::Result<TcpListener> {
 /// A frame with its payload.
 type Packet = (Frame, Bytes);
 
-/// What the gateway says to one connection.
-#[derive(Debug)]
-enum Inward {
-    Data(Bytes),
-    Finish,
-}
-
 /// The connections that are open.
 #[derive(Debug, Default)]
 struct Bridge {
@@ -95,8 +91,8 @@ impl Bridge {
         let (outward, outward_rx) = mpsc::channel(OUTWARD_FRAMES);
         let (frames, mut frames_rx) = mpsc::channel(1);
         let mut streams = JoinSet::new();
-        streams.spawn(read_frames(input, frames));
-        streams.spawn(write_frames(output, outward_rx));
+        streams.spawn(streams::read(input, frames));
+        streams.spawn(streams::write(output, outward_rx));
         loop {
             let room = self.connections.len() < MAX_CONNECTIONS;
             tokio::select! {
@@ -124,7 +120,7 @@ impl Bridge {
         self.opened = self.opened.wrapping_add(1);
         let (tx, rx) = mpsc::channel(INWARD_FRAMES);
         self.inward.insert(self.opened, tx);
-        self.connections.spawn(connection(self.opened, halves, rx, outward.clone()));
+        self.connections.spawn(connection::carry(self.opened, halves, rx, outward.clone()));
     }
 
     /// Hands a frame of the gateway's to its connection; a connection that is gone needs none.
@@ -147,84 +143,115 @@ impl Bridge {
     }
 }
 
-/// Carries one connection until both directions have ended or one has broken, and returns its number.
-async fn connection(
-    number: u32,
-    (mut from_program, mut to_program): (OwnedReadHalf, OwnedWriteHalf),
-    mut inward: mpsc::Receiver<Inward>,
-    outward: mpsc::Sender<Packet>,
-) -> u32 {
-    let say = |kind, payload: Bytes| {
-        let length = u32::try_from(payload.len()).unwrap_or(MAX_PAYLOAD_BYTES);
-        outward.send((Frame { connection: number, kind, length }, payload))
-    };
-    let out = async {
-        say(FrameKind::Open, Bytes::new()).await.ok()?;
-        let mut buffer = vec![0; usize::try_from(MAX_PAYLOAD_BYTES).ok()?];
-        loop {
-            let read = from_program.read(&mut buffer).await.ok()?;
-            let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-            say(FrameKind::Data, Bytes::copy_from_slice(bytes)).await.ok()?;
-        }
-        say(FrameKind::Finish, Bytes::new()).await.ok()
-    };
-    let into = async {
-        while let Some(Inward::Data(bytes)) = next(&mut inward).await? {
-            to_program.write_all(&bytes).await.ok()?;
-        }
-        to_program.shutdown().await.ok()
-    };
-    // `None` is a direction that broke: the other one is of no use to anybody then.
-    if futures_util::future::try_join(async { out.await.ok_or(()) }, async { into.await.ok_or(()) })
-        .await
-        .is_err()
+#[cfg(test)]
+mod tests {
+    use protocol::frame::HEADER_BYTES;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// A bridge on a free port, and the gateway's ends of its streams.
+    async fn bridge() -> (std::net::SocketAddr, DuplexStream, DuplexStream, JoinSet<io::Result<()>>)
     {
-        say(FrameKind::Reset, Bytes::new()).await.ok();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (to_bridge, input) = tokio::io::duplex(256 * 1024);
+        let (output, from_bridge) = tokio::io::duplex(256 * 1024);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Bridge::default().carry(listener, input, output));
+        (address, to_bridge, from_bridge, tasks)
     }
-    number
-}
 
-/// The next word for a connection: `None` when the gateway reset it, `Some(None)` when it finished.
-async fn next(inward: &mut mpsc::Receiver<Inward>) -> Option<Option<Inward>> {
-    match inward.recv().await? {
-        Inward::Finish => Some(None),
-        data @ Inward::Data(_) => Some(Some(data)),
+    async fn receive(stream: &mut DuplexStream) -> (u32, FrameKind, Vec<u8>) {
+        let mut header = [0; HEADER_BYTES];
+        stream.read_exact(&mut header).await.unwrap();
+        let frame = Frame::decode(header).unwrap();
+        let mut payload = vec![0; frame.length as usize];
+        stream.read_exact(&mut payload).await.unwrap();
+        (frame.connection, frame.kind, payload)
     }
-}
 
-/// Reads frames until the input ends between two of them.
-async fn read_frames(
-    mut input: impl AsyncRead + Unpin,
-    frames: mpsc::Sender<Packet>,
-) -> io::Result<()> {
-    let mut header = [0; HEADER_BYTES];
-    loop {
-        match input.read_exact(&mut header).await {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-            other => other?,
+    async fn send(stream: &mut DuplexStream, connection: u32, kind: FrameKind, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).unwrap();
+        stream.write_all(&Frame { connection, kind, length }.encode()).await.unwrap();
+        stream.write_all(payload).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn connections_are_carried_beside_each_other() {
+        let (address, mut to, mut from, mut tasks) = bridge().await;
+        let mut programs = Vec::new();
+        for number in [1, 2] {
+            let mut program = TcpStream::connect(address).await.unwrap();
+            program.write_all(b"hello").await.unwrap();
+            assert_eq!(receive(&mut from).await, (number, FrameKind::Open, Vec::new()));
+            assert_eq!(receive(&mut from).await, (number, FrameKind::Data, b"hello".to_vec()));
+            programs.push(program);
+        }
+        for (number, program) in (1..).zip(&mut programs) {
+            let words = format!("answer {number}");
+            send(&mut to, number, FrameKind::Data, words.as_bytes()).await;
+            send(&mut to, number, FrameKind::Finish, b"").await;
+            let mut said = String::new();
+            program.read_to_string(&mut said).await.unwrap();
+            assert_eq!(said, words, "the end was carried too");
+            program.shutdown().await.unwrap();
+            assert_eq!(receive(&mut from).await, (number, FrameKind::Finish, Vec::new()));
+        }
+        drop(to);
+        tasks.join_next().await.unwrap().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reset_ends_one_connection_and_unknown_ones_are_ignored() {
+        let (address, mut to, mut from, _tasks) = bridge().await;
+        let mut program = TcpStream::connect(address).await.unwrap();
+        assert_eq!(receive(&mut from).await.1, FrameKind::Open);
+        send(&mut to, 77, FrameKind::Data, b"nobody").await;
+        send(&mut to, 1, FrameKind::Reset, b"").await;
+        assert_eq!(program.read(&mut [0; 8]).await.unwrap_or(0), 0);
+        assert_eq!(receive(&mut from).await.1, FrameKind::Reset);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_a_frame_ends_the_bridge() {
+        let (_address, mut to, _from, mut tasks) = bridge().await;
+        to.write_all(&[9; HEADER_BYTES]).await.unwrap();
+        let error = tasks.join_next().await.unwrap().unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[tokio::test]
+    async fn more_than_all_buffers_hold_comes_through_whole() {
+        let (address, mut to, mut from, mut tasks) = bridge().await;
+        let bytes: Vec<u8> = (0..4_000_000u32).map(|n| n.to_le_bytes()[0]).collect();
+        let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
+        let outgoing = bytes.clone();
+        let program = async move {
+            writer.write_all(&outgoing).await.unwrap();
+            writer.shutdown().await.unwrap();
+            let mut back = Vec::new();
+            reader.read_to_end(&mut back).await.unwrap();
+            back
         };
-        let frame = Frame::decode(header)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a frame"))?;
-        let length = usize::try_from(frame.length).map_err(io::Error::other)?;
-        let mut payload = vec![0; length];
-        input.read_exact(&mut payload).await?;
-        if frames.send((frame, payload.into())).await.is_err() {
-            return Ok(());
-        }
+        let gateway = async {
+            loop {
+                match receive(&mut from).await {
+                    (1, FrameKind::Open, _) => {}
+                    (1, FrameKind::Data, payload) => {
+                        send(&mut to, 1, FrameKind::Data, &payload).await;
+                    }
+                    (1, FrameKind::Finish, _) => {
+                        return send(&mut to, 1, FrameKind::Finish, b"").await;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        let (back, ()) = tokio::join!(program, gateway);
+        assert!(back == bytes);
+        drop(to);
+        tasks.join_next().await.unwrap().unwrap().unwrap();
     }
-}
-
-/// Writes frames, and flushes whenever none waits.
-async fn write_frames(
-    mut output: impl AsyncWrite + Unpin,
-    mut packets: mpsc::Receiver<Packet>,
-) -> io::Result<()> {
-    while let Some((frame, payload)) = packets.recv().await {
-        output.write_all(&frame.encode()).await?;
-        output.write_all(&payload).await?;
-        if packets.is_empty() {
-            output.flush().await?;
-        }
-    }
-    Ok(())
 }

@@ -14,10 +14,16 @@ use crate::serve::Reporter;
 use crate::settings::Settings;
 
 mod instant;
+pub(crate) mod native;
 
 /// Every engine by name, with what makes one.
-const ENGINES: [(&str, fn(&Arc<Settings>) -> Box<dyn Engine>); 1] =
-    [("instant", |_| Box::new(instant::Instant))];
+const ENGINES: [(&str, Make); 2] = [
+    ("native", |settings| Box::new(native::Native::new(settings))),
+    ("instant", |_| Box::new(instant::Instant)),
+];
+
+/// Makes an engine that works in these places.
+type Make = fn(&Arc<Settings>) -> Box<dyn Engine>;
 
 /// The most follow-ups that wait for an engine.
 const MAX_FOLLOW_UPS: usize = 256;

@@ -65,6 +65,7 @@ impl Clients {
         seen: u64,
         welcome: GatewayFrame,
     ) -> Presence {
+        let mut present = self.lock();
         let id = self.arrivals.borrow().wrapping_add(1);
         let client = Client {
             id,
@@ -75,8 +76,9 @@ impl Clients {
         };
         client.backlog.must(welcome);
         let client = Arc::new(client);
-        self.lock().insert(id, Arc::clone(&client));
+        present.insert(id, Arc::clone(&client));
         self.arrivals.send_replace(id);
+        drop(present);
         Presence { clients: Arc::clone(self), client }
     }
 

@@ -25,11 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) async fn serve(terminal: &Terminal, stream: UnixStream, intake: &dyn Intake) {
     let (reader, mut writer) = stream.into_split();
     let mut frames = Frames::new(reader);
-    let presence = match timeout(GREETING, greet(terminal, &mut frames)).await {
-        Ok(Ok(Some(presence))) => presence,
-        Ok(Err(reason)) => return refuse(&mut writer, reason).await,
-        Ok(Ok(None)) => return,
-        Err(_elapsed) => return refuse(&mut writer, "nobody said hello".to_owned()).await,
+    let greeting = timeout(GREETING, greet(terminal, &mut frames)).await;
+    let presence = match greeting.unwrap_or_else(|_| Err("nobody said hello".to_owned())) {
+        Ok(Greeting::Stays(presence)) => presence,
+        Ok(Greeting::Asks) => {
+            let state = terminal.desk.status().await;
+            return part(&mut writer, &GatewayFrame::Status { state }).await;
+        }
+        Ok(Greeting::Gone) => return,
+        Err(reason) => return part(&mut writer, &GatewayFrame::Refused { reason }).await,
     };
     let client = &*presence.client;
     debug!(chat.id = %client.conversation(), "a terminal came");
@@ -49,18 +53,29 @@ pub(super) async fn serve(terminal: &Terminal, stream: UnixStream, intake: &dyn 
     debug!(chat.id = %client.conversation(), "a terminal left");
 }
 
-/// Takes the hello. `Ok(None)` when there was none, `Err` with a sentence when it was a bad one.
+/// How a connection begins.
+enum Greeting {
+    /// With a hello: a terminal that takes part in a conversation.
+    Stays(Presence),
+    /// With the question how the gateway is; whoever asks takes part in no conversation.
+    Asks,
+    /// With its end.
+    Gone,
+}
+
+/// Takes the first line; `Err` with a sentence when it is a bad one.
 async fn greet(
     terminal: &Terminal,
     frames: &mut Frames<OwnedReadHalf>,
-) -> Result<Option<Presence>, String> {
-    let hello = match frames.next().await {
-        Ok(Some(hello)) => hello,
-        Ok(None) | Err(WireError::Broken(_)) => return Ok(None),
+) -> Result<Greeting, String> {
+    let (version, group, thread, seen) = match frames.next().await {
+        Ok(Some(ClientFrame::Hello { version, group, thread, seen })) => {
+            (version, group, thread, seen)
+        }
+        Ok(Some(ClientFrame::Status)) => return Ok(Greeting::Asks),
+        Ok(Some(_)) => return Err("the first line must be hello or status".to_owned()),
+        Ok(None) | Err(WireError::Broken(_)) => return Ok(Greeting::Gone),
         Err(error) => return Err(error.to_string()),
-    };
-    let ClientFrame::Hello { version, group, thread, seen } = hello else {
-        return Err("the first line must be hello".to_owned());
     };
     if version != wire::VERSION {
         let ours = wire::VERSION;
@@ -76,15 +91,14 @@ async fn greet(
     let welcome = terminal.desk.welcome(&name).await.ok_or_else(unknown)?;
     let conversation = Conversation { chat: ChatId::terminal(&name), thread };
     let welcome = GatewayFrame::Welcome(welcome);
-    Ok(Some(terminal.clients.enter(conversation, seen.unwrap_or(0), welcome)))
+    Ok(Greeting::Stays(terminal.clients.enter(conversation, seen.unwrap_or(0), welcome)))
 }
 
-/// Says why the connection ends.
-async fn refuse(writer: &mut OwnedWriteHalf, reason: String) {
-    let frame = GatewayFrame::Refused { reason };
-    match timeout(GREETING, wire::write(writer, &frame)).await {
+/// Says one last thing.
+async fn part(writer: &mut OwnedWriteHalf, frame: &GatewayFrame) {
+    match timeout(GREETING, wire::write(writer, frame)).await {
         Ok(Ok(())) => {}
-        _ => debug!("a terminal left before it was told why it is refused"),
+        _ => debug!("a terminal left before it heard what it is told"),
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) enum ClientFrame {
         /// Which.
         outbox: u64,
     },
-    /// Asks for the gateway's state.
+    /// Asks for the gateway's state; also without a hello, and then the gateway hangs up.
     Status,
 }
 

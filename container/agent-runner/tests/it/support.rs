@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 /// How long anything may take before a test fails; far more than it takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_agent-runner");
@@ -32,10 +32,15 @@ impl Runner {
     pub(crate) fn start_in(root: tempfile::TempDir, broker: &str, more: &[&str]) -> Self {
         let mut command = Command::new(BINARY);
         command.arg("serve");
+        Self::launch(root, command, &[&["--broker", broker, "--port", "0"], more].concat())
+    }
+
+    /// Starts a command that ends in `init` or `serve`, with its places and other arguments.
+    pub(crate) fn launch(root: tempfile::TempDir, mut command: Command, more: &[&str]) -> Self {
         for place in ["ipc", "group", "global", "home"] {
             command.arg(format!("--{place}")).arg(root.path().join(place));
         }
-        command.args(["--broker", broker, "--port", "0"]).args(more).stdin(Stdio::null());
+        command.args(more).stdin(Stdio::null());
         Self { root, child: command.spawn().unwrap(), next_input: 1 }
     }
 
@@ -56,6 +61,14 @@ impl Runner {
         fs::write(&hidden, bytes).unwrap();
         fs::rename(hidden, directory.join(format!("{}.json", self.next_input))).unwrap();
         self.next_input += 1;
+    }
+
+    /// Waits until the first `inputs` of all were taken.
+    pub(crate) fn taken(&self, inputs: u64) {
+        let directory = self.path("ipc/input");
+        wait_for(&directory, || {
+            (1..=inputs).all(|n| !directory.join(format!("{n}.json")).exists()).then_some(())
+        });
     }
 
     /// Waits for the outcome of a run, and takes it away.
@@ -96,6 +109,12 @@ impl Runner {
             .collect()
     }
 
+    /// Sends the program a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     /// Waits for the program's end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
@@ -120,7 +139,15 @@ impl Drop for Runner {
 
 /// A directory with all the places that a sandbox would have.
 pub(crate) fn fresh_places() -> tempfile::TempDir {
-    let root = tempfile::tempdir().unwrap();
+    fill(tempfile::tempdir().unwrap())
+}
+
+/// The same outside of `/tmp`, which is open to every agent.
+pub(crate) fn fresh_places_apart() -> tempfile::TempDir {
+    fill(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
+}
+
+fn fill(root: tempfile::TempDir) -> tempfile::TempDir {
     for directory in layout::DIRECTORIES {
         fs::create_dir_all(root.path().join("ipc").join(directory)).unwrap();
     }
@@ -158,5 +185,17 @@ pub(crate) fn wait_for<T>(directory: &Path, look: impl Fn() -> Option<T>) -> T {
         let timeout = Duration::from_millis(200).try_into().unwrap();
         rustix::event::poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&timeout)).unwrap();
         while rustix::io::read(&watch, &mut [0u8; 4096]).is_ok_and(|bytes| bytes > 0) {}
+    }
+}
+
+/// Waits until a process has ended.
+pub(crate) fn wait_until_gone(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    // Its descriptor becomes readable at its end; one that has been waited for has none any more.
+    if let Ok(process) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+        let timeout = PATIENCE.try_into().unwrap();
+        let ended =
+            rustix::event::poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&timeout));
+        assert_eq!(ended.unwrap(), 1, "the process lives on");
     }
 }
