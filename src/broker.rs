@@ -129,7 +129,7 @@ pub(crate) struct ProviderState {
 
 /// Something that the broker cannot do.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BrokerError {
+pub enum BrokerError {
     /// It cannot be set up as configured.
     #[error("cannot set up {what}")]
     Setup {
