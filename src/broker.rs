@@ -48,6 +48,8 @@ mod sse;
 mod standing;
 mod web;
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 

@@ -27,6 +27,9 @@ use crate::config::BedrockSettings;
 
 mod event;
 
+#[cfg(fuzzing)]
+pub(super) use event::of_chunk as fuzz_chunk;
+
 /// What Amazon Bedrock is called.
 pub(super) const NAME: &str = "bedrock";
 
