@@ -93,7 +93,7 @@ fn respond(said: &str, turn: usize) -> Block {
         said.strip_prefix("write ").and_then(|rest| rest.split_once(':'))
     {
         let content = format!("{}\n", content.trim());
-        call("write", json!({ "file_path": path.trim(), "content": content }))
+        call("write", json!({ "path": path.trim(), "content": content }))
     } else {
         Block::Text(introduction(said))
     }
@@ -212,7 +212,7 @@ mod tests {
         check_call(
             "write notes.txt: hello: you",
             "write",
-            json!({"file_path": "notes.txt", "content": "hello: you\n"}),
+            json!({"path": "notes.txt", "content": "hello: you\n"}),
         );
         check_call("send: good morning", "send_message", json!({"text": "good morning"}));
     }
