@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -34,6 +35,8 @@ mod call;
 mod demo;
 mod door;
 mod meter;
+mod model_id;
+mod policy;
 mod price;
 mod provider;
 mod rate;
@@ -43,6 +46,9 @@ mod serve;
 mod sse;
 mod standing;
 mod web;
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use door::Door;
 pub(crate) use standing::Fault;
@@ -92,6 +98,21 @@ pub(crate) struct BrokerState {
     pub model: String,
     /// The providers, in the order in which they are asked; never empty.
     pub providers: Vec<ProviderState>,
+}
+
+impl BrokerState {
+    /// The same as JSON, for `status --json`.
+    pub(crate) fn to_json(&self) -> Value {
+        let provider = |provider: &ProviderState| {
+            json!({
+                "name": provider.name,
+                "back_off_until": provider.back_off_until.map(|until| until.to_string()),
+                "fault": provider.fault.map(|fault| fault.to_string()),
+            })
+        };
+        let providers: Vec<Value> = self.providers.iter().map(provider).collect();
+        json!({ "model": self.model, "providers": providers })
+    }
 }
 
 /// How a provider stands.

@@ -6,11 +6,15 @@
 #[cfg(any(test, feature = "fakes"))]
 pub mod fake;
 
+#[cfg(target_os = "linux")]
+pub mod bubblewrap;
 pub mod docker;
 mod folders;
+pub mod install;
 mod mounts;
-pub(crate) mod runner;
-pub(crate) mod select;
+mod probe;
+pub mod runner;
+pub mod select;
 pub mod spec;
 
 use std::path::PathBuf;

@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use super::provider::{Answer, AnswerBody, Failure, FailureKind, Provider, retry_after};
 use super::reply::{BodyError, Reply};
 use super::request::ModelRequest;
-use super::{BrokerError, CONNECT_PATIENCE, MAX_BODY_BYTES, SILENCE};
+use super::{BrokerError, CONNECT_PATIENCE, MAX_BODY_BYTES, SILENCE, model_id};
 use crate::clock::SharedClock;
 use crate::config::{AnthropicCredential, AnthropicSettings};
 
@@ -100,7 +100,7 @@ impl Anthropic {
         let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
         let mut reply = Reply::error(status, "api_error", "the provider answered with an error");
         if is_json {
-            reply = Reply { status, body, headers };
+            reply = Reply { status, body, headers: headers.into() };
         }
         Failure { kind: FailureKind::of_status(status, patience), reply }
     }
@@ -113,11 +113,13 @@ impl Provider for Anthropic {
     }
 
     async fn ask(&self, request: &ModelRequest) -> Result<Answer, Failure> {
+        let model = model_id::at_anthropic(&request.model)
+            .ok_or_else(|| Failure::unfit("the Anthropic API does not know models by ARN"))?;
         let response = self
             .http
             .post(format!("{}{}", self.base_url, request.endpoint.path()))
             .headers(self.headers(request))
-            .body(request.body())
+            .body(request.body(model))
             .send()
             .await
             .map_err(|error| unreachable_because(&error))?;

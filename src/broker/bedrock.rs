@@ -21,12 +21,11 @@ use secrecy::ExposeSecret;
 use super::provider::{Answer, AnswerBody, Failure, FailureKind, Provider, retry_after};
 use super::reply::{BodyError, OVERLOADED, Reply};
 use super::request::{Endpoint, ModelRequest};
-use super::{CONNECT_PATIENCE, SILENCE};
+use super::{CONNECT_PATIENCE, SILENCE, model_id};
 use crate::clock::SharedClock;
 use crate::config::BedrockSettings;
 
 mod event;
-mod model_id;
 
 /// What Amazon Bedrock is called.
 pub(super) const NAME: &str = "bedrock";
@@ -103,7 +102,7 @@ impl Provider for Bedrock {
         if request.endpoint == Endpoint::CountTokens {
             return Err(Failure::unfit("tokens cannot be counted by way of Bedrock"));
         }
-        let model = model_id::of(&request.model, &self.region)
+        let model = model_id::at_bedrock(&request.model, &self.region)
             .map_err(|error| Failure::unfit(&error.to_string()))?;
         let body = Blob::new(Vec::from(request.bedrock_body()));
         let (kind, body) = if request.stream {

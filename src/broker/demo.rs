@@ -44,9 +44,8 @@ impl Provider for Demo {
     }
 
     async fn ask(&self, request: &ModelRequest) -> Result<Answer, Failure> {
-        let conversation = match request.member::<Conversation>("messages") {
-            Some(Ok(conversation)) => conversation,
-            _ => return Err(not_understood()),
+        let Some(Ok(conversation)) = request.member::<Conversation>("messages") else {
+            return Err(not_understood());
         };
         let said = conversation.bytes() / BYTES_PER_TOKEN;
         if request.endpoint == Endpoint::CountTokens {

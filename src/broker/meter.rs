@@ -14,6 +14,7 @@ const BYTES_PER_TOKEN: u64 = 4;
 /// Counts one answer.
 #[derive(Debug)]
 pub(super) struct Meter {
+    /// The model that was asked for.
     model: String,
     reader: SseReader,
     tally: Tally,
@@ -53,7 +54,6 @@ struct MessageStart {
 
 #[derive(Deserialize)]
 struct WithUsage {
-    /// What answered; an id of Bedrock's, such as an ARN, may not tell.
     model: Option<String>,
     usage: Option<Counts>,
 }
@@ -95,10 +95,9 @@ impl Meter {
             cost_micros: 0,
         };
         let hour_writes = counts.cache_creation.unwrap_or_default().ephemeral_1h_input_tokens;
-        usage.cost_micros = price::cost_micros(&self.model, &usage, hour_writes);
-        if let (0, Some(model)) = (usage.cost_micros, model) {
-            usage.cost_micros = price::cost_micros(model, &usage, hour_writes);
-        }
+        // The answer knows best who gave it: an id of Bedrock's may not tell, and the demo costs nothing.
+        let model = model.as_deref().unwrap_or(&self.model);
+        usage.cost_micros = price::cost_micros(model, &usage, hour_writes);
         usage
     }
 }
@@ -194,11 +193,16 @@ mod tests {
     }
 
     #[test]
-    fn the_model_that_answers_tells_the_price_when_the_id_does_not() {
-        let mut meter = Meter::new("arn:aws:bedrock:us-east-1:1:application-inference-profile/x");
-        meter
-            .watch_whole(br#"{"model":"claude-haiku-4-5-20251001","usage":{"input_tokens":1000}}"#);
-        assert_eq!(meter.usage().cost_micros, 1_000);
+    fn the_model_that_answers_tells_the_price() {
+        let arn = "arn:aws:bedrock:us-east-1:1:application-inference-profile/x";
+        for (asked, answered, expected) in
+            [(arn, "claude-haiku-4-5-20251001", 1_000), ("claude-haiku-4-5", "hermitcrab-demo", 0)]
+        {
+            let mut meter = Meter::new(asked);
+            let answer = serde_json::json!({"model": answered, "usage": {"input_tokens": 1_000}});
+            meter.watch_whole(answer.to_string().as_bytes());
+            assert_eq!(meter.usage().cost_micros, expected, "{answered}");
+        }
     }
 
     #[test]

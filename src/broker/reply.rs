@@ -31,7 +31,7 @@ pub(super) struct Reply {
     /// The JSON.
     pub body: Bytes,
     /// Headers that go with it.
-    pub headers: HeaderMap,
+    pub headers: Box<HeaderMap>,
 }
 
 impl Reply {
@@ -40,7 +40,7 @@ impl Reply {
         let body = json!({"type": "error", "error": {"type": kind, "message": message}});
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Self { status, body: body.to_string().into(), headers }
+        Self { status, body: body.to_string().into(), headers: headers.into() }
     }
 
     /// A refusal of the gateway itself.
@@ -58,7 +58,7 @@ impl Reply {
 
 impl From<Reply> for Response<Body> {
     fn from(reply: Reply) -> Self {
-        respond(reply.status, reply.headers, full(reply.body))
+        respond(reply.status, *reply.headers, full(reply.body))
     }
 }
 

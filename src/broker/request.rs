@@ -86,9 +86,9 @@ impl ModelRequest {
         Ok(Self { endpoint, model, stream, version, betas: betas(headers), body })
     }
 
-    /// The body for the Messages API.
-    pub(super) fn body(&self) -> Bytes {
-        let model = serde_json::to_vec(&self.model).unwrap_or_default();
+    /// The body for the Messages API, asking for this model.
+    pub(super) fn body(&self, model: &str) -> Bytes {
+        let model = serde_json::to_vec(model).unwrap_or_default();
         self.body.rewritten(&["model"], &[("model", &model)])
     }
 
@@ -253,7 +253,7 @@ mod tests {
         ] {
             let request = parse(body).unwrap();
             assert_eq!(request.model, model, "{body}");
-            assert_eq!(request.body(), expected, "{body}");
+            assert_eq!(request.body(model), expected, "{body}");
         }
     }
 

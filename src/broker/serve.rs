@@ -25,7 +25,7 @@ use super::meter::Meter;
 use super::provider::AnswerBody;
 use super::reply::{self, Body, BodyError, Reply};
 use super::request::{Endpoint, ModelRequest};
-use super::{BODY_PATIENCE, HEADER_PATIENCE, MAX_BODY_BYTES, MAX_HEAD_BYTES, Shared, call};
+use super::{BODY_PATIENCE, HEADER_PATIENCE, MAX_BODY_BYTES, MAX_HEAD_BYTES, Shared, call, policy};
 use crate::model::GroupName;
 
 /// Serves one connection until it ends. It takes up its place until then, and while a tunnel is left of it.
@@ -139,6 +139,9 @@ async fn model_call(room: &Room, endpoint: Endpoint, request: Request<Incoming>)
             return Reply::error(status, kind, &invalid.to_string()).into();
         }
     };
+    if let Err(refusal) = policy::check(&call) {
+        return refusal.into();
+    }
     let answer = match call::ask(&shared.sources, &call).await {
         Ok(answer) => answer,
         Err(failure) => return failure.reply.into(),

@@ -15,8 +15,8 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 pub(super) struct SseReader {
     line: Vec<u8>,
     name: Vec<u8>,
-    data: Vec<u8>,
-    has_data: bool,
+    /// The lines of data so far, if there were any.
+    data: Option<Vec<u8>>,
     too_long: bool,
     after_return: bool,
     after_first_line: bool,
@@ -44,10 +44,11 @@ impl SseReader {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        if self.line.len() + self.name.len() + self.data.len() + bytes.len() > MAX_EVENT_BYTES {
+        let data = self.data.as_ref().map_or(0, Vec::len);
+        if self.line.len() + self.name.len() + data + bytes.len() > MAX_EVENT_BYTES {
             self.too_long = true;
             self.line.clear();
-            self.data.clear();
+            self.data = None;
         }
         if !self.too_long {
             self.line.extend_from_slice(bytes);
@@ -65,12 +66,10 @@ impl SseReader {
         };
         self.after_first_line = true;
         if text.is_empty() {
-            if self.has_data && !self.too_long {
-                event(&self.name, &self.data);
+            if let (Some(data), false) = (self.data.take(), self.too_long) {
+                event(&self.name, &data);
             }
             self.name.clear();
-            self.data.clear();
-            self.has_data = false;
             self.too_long = false;
         } else {
             let (field, value) = split_field(text);
@@ -79,13 +78,13 @@ impl SseReader {
                     self.name.clear();
                     self.name.extend_from_slice(value);
                 }
-                b"data" => {
-                    if self.has_data {
-                        self.data.push(b'\n');
+                b"data" => match &mut self.data {
+                    Some(data) => {
+                        data.push(b'\n');
+                        data.extend_from_slice(value);
                     }
-                    self.has_data = true;
-                    self.data.extend_from_slice(value);
-                }
+                    None => self.data = Some(value.to_vec()),
+                },
                 // Comments, ids, retry times and what is yet to be invented.
                 _ => {}
             }

@@ -19,8 +19,8 @@ use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::{ContainerState, ContainerStateStatusEnum, ContainerSummaryStateEnum};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-    RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
 use protocol::layout;
@@ -30,10 +30,13 @@ use tracing::debug;
 pub use connect::Endpoint;
 use connect::Facts;
 
+use super::install::Install;
+use super::probe::{self, Telling};
 use super::{
     ByteStream, Exit, LiveSandbox, Sandbox, SandboxError, SandboxKind, SandboxSpec, Strength,
 };
 use crate::model::{GroupName, SandboxId};
+use crate::text::one_line;
 
 /// The first pause before a daemon that did not answer is asked again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -41,6 +44,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long one wait request is believed to be alive; then the container is looked at.
 const WAIT_SLICE: Duration = Duration::from_secs(30);
+/// The most characters that are told of what a sandbox said.
+const LAST_WORDS: usize = 400;
 /// How often a container that another request is removing is looked for again.
 const REMOVAL_LOOKS: u32 = 50;
 
@@ -48,22 +53,22 @@ const REMOVAL_LOOKS: u32 = 50;
 pub struct DockerSandbox {
     docker: Docker,
     facts: Facts,
-    install: String,
+    install: Install,
     image: String,
 }
 
 impl DockerSandbox {
-    /// Connects to the first of these endpoints that answers; `install` is the id of this install.
+    /// Connects to the first of these endpoints that answers.
     ///
     /// # Errors
     /// When none answers, or the one that does cannot be used by an unprivileged agent.
     pub async fn connect(
         endpoints: &[Endpoint],
-        install: &str,
+        install: Install,
         image: &str,
     ) -> Result<Self, SandboxError> {
         let (docker, facts) = connect::connect(endpoints).await?;
-        Ok(Self { docker, facts, install: install.to_owned(), image: image.to_owned() })
+        Ok(Self { docker, facts, install, image: image.to_owned() })
     }
 
     /// Makes sure that the image is there: pulls it, or builds it where it is the default one.
@@ -76,7 +81,7 @@ impl DockerSandbox {
 
     /// The container of a sandbox.
     fn name(&self, id: &SandboxId) -> String {
-        container::name(&self.install, id)
+        container::name(&self.install.id, id)
     }
 
     /// What the daemon knows of a container; `None` when there is none.
@@ -146,17 +151,17 @@ impl Sandbox for DockerSandbox {
     }
 
     async fn probe(&self) -> Result<Strength, SandboxError> {
-        Ok(Strength {
-            description: format!("{}, image {}", self.facts.version, self.image),
-            weaknesses: self.facts.weaknesses.clone(),
-            socket: true,
-        })
+        let (socket, found) = probe::run(self, &self.install, &self.image).await?;
+        let mut weaknesses = self.facts.weaknesses.clone();
+        weaknesses.extend(found);
+        let description = format!("{}, image {}", self.facts.version, self.image);
+        Ok(Strength { description, weaknesses, socket })
     }
 
     async fn start(&self, spec: &SandboxSpec) -> Result<(), SandboxError> {
         let name = self.name(&spec.id);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
-        let body = container::body(spec, &self.install, &self.facts)?;
+        let body = container::body(spec, &self.install.id, &self.facts)?;
         match self.docker.create_container(Some(options), body).await {
             Ok(created) => {
                 for warning in &created.warnings {
@@ -221,7 +226,7 @@ impl Sandbox for DockerSandbox {
     }
 
     async fn list(&self) -> Result<Vec<LiveSandbox>, SandboxError> {
-        let ours = format!("{}={}", container::INSTALL, self.install);
+        let ours = format!("{}={}", container::INSTALL, self.install.id);
         let filters = HashMap::from([("label", vec![ours])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         let found = self.docker.list_containers(Some(options)).await;
@@ -276,6 +281,19 @@ impl Sandbox for DockerSandbox {
                 Err(SandboxError::Unsupported("attach to what runs inside"))
             }
         }
+    }
+}
+
+#[async_trait]
+impl Telling for DockerSandbox {
+    async fn last_words(&self, id: &SandboxId) -> String {
+        let options = LogsOptionsBuilder::default().stderr(true).tail("5").build();
+        let mut lines = std::pin::pin!(self.docker.logs(&self.name(id), Some(options)));
+        let mut words = String::new();
+        while let Some(Ok(line)) = lines.next().await {
+            words.push_str(&line.to_string());
+        }
+        one_line(&words, LAST_WORDS)
     }
 }
 

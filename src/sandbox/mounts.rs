@@ -69,7 +69,7 @@ impl Policy {
     /// Reads the allow-list that the settings name.
     pub(super) fn load(settings: &Settings) -> Self {
         let path = &settings.sandbox.mount_allowlist;
-        let home = path.ends_with(LIST_IN_HOME).then(|| path.ancestors().nth(3)).flatten();
+        let home = owner_home(path);
         let mut closed: Vec<_> = SYSTEM.map(PathBuf::from).to_vec();
         closed.extend([settings.home.clone(), settings.store_dir(), settings.groups_dir()]);
         closed.extend(path.parent().map(Path::to_owned));
@@ -140,6 +140,11 @@ impl Policy {
             && (group.is_main() || !list.non_main_read_only);
         Ok(if writable { Access::ReadWrite } else { Access::ReadOnly })
     }
+}
+
+/// The owner's home, which is where the settings have the allow-list from.
+pub(super) fn owner_home(list: &Path) -> Option<&Path> {
+    if list.ends_with(LIST_IN_HOME) { list.ancestors().nth(3) } else { None }
 }
 
 /// Whether one path lies within the other, or they are the same.

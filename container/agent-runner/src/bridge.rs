@@ -11,10 +11,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{self, FutureExt};
-use protocol::frame::{HEADER_BYTES, MAX_PAYLOAD_BYTES};
 use protocol::{Frame, FrameKind};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
@@ -22,6 +20,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::{EXIT_IO, note};
+use connection::Inward;
+
+mod connection;
+mod streams;
 
 /// The most connections at a time; further ones wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 256;
@@ -70,13 +72,6 @@ async fn bind(port: u16) -> io::Result<TcpListener> {
 /// A frame with its payload.
 type Packet = (Frame, Bytes);
 
-/// What the gateway says to one connection.
-#[derive(Debug)]
-enum Inward {
-    Data(Bytes),
-    Finish,
-}
-
 /// The connections that are open.
 #[derive(Debug, Default)]
 struct Bridge {
@@ -96,8 +91,8 @@ impl Bridge {
         let (outward, outward_rx) = mpsc::channel(OUTWARD_FRAMES);
         let (frames, mut frames_rx) = mpsc::channel(1);
         let mut streams = JoinSet::new();
-        streams.spawn(read_frames(input, frames));
-        streams.spawn(write_frames(output, outward_rx));
+        streams.spawn(streams::read(input, frames));
+        streams.spawn(streams::write(output, outward_rx));
         loop {
             let room = self.connections.len() < MAX_CONNECTIONS;
             tokio::select! {
@@ -125,7 +120,7 @@ impl Bridge {
         self.opened = self.opened.wrapping_add(1);
         let (tx, rx) = mpsc::channel(INWARD_FRAMES);
         self.inward.insert(self.opened, tx);
-        self.connections.spawn(connection(self.opened, halves, rx, outward.clone()));
+        self.connections.spawn(connection::carry(self.opened, halves, rx, outward.clone()));
     }
 
     /// Hands a frame of the gateway's to its connection; a connection that is gone needs none.
@@ -148,86 +143,10 @@ impl Bridge {
     }
 }
 
-/// Carries one connection until both directions have ended or one has broken, and returns its number.
-async fn connection(
-    number: u32,
-    (mut from_program, mut to_program): (OwnedReadHalf, OwnedWriteHalf),
-    mut inward: mpsc::Receiver<Inward>,
-    outward: mpsc::Sender<Packet>,
-) -> u32 {
-    let say = |kind, payload: Bytes| {
-        let length = u32::try_from(payload.len()).unwrap_or(MAX_PAYLOAD_BYTES);
-        outward.send((Frame { connection: number, kind, length }, payload))
-    };
-    let out = async {
-        say(FrameKind::Open, Bytes::new()).await.ok()?;
-        let mut buffer = vec![0; usize::try_from(MAX_PAYLOAD_BYTES).ok()?];
-        loop {
-            let read = from_program.read(&mut buffer).await.ok()?;
-            let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-            say(FrameKind::Data, Bytes::copy_from_slice(bytes)).await.ok()?;
-        }
-        say(FrameKind::Finish, Bytes::new()).await.ok()
-    };
-    let into = async {
-        loop {
-            // No word and no end: the gateway has reset the connection.
-            match inward.recv().await? {
-                Inward::Data(bytes) => to_program.write_all(&bytes).await.ok()?,
-                Inward::Finish => return to_program.shutdown().await.ok(),
-            }
-        }
-    };
-    // A direction that broke is `None`; the other one is of no use to anybody then.
-    let both =
-        future::try_join(out.map(|ended| ended.ok_or(())), into.map(|ended| ended.ok_or(())));
-    if both.await.is_err() {
-        // If the writer is gone, so is the gateway.
-        say(FrameKind::Reset, Bytes::new()).await.ok();
-    }
-    number
-}
-
-/// Reads frames until the input ends between two of them.
-async fn read_frames(
-    mut input: impl AsyncRead + Unpin,
-    frames: mpsc::Sender<Packet>,
-) -> io::Result<()> {
-    let mut header = [0; HEADER_BYTES];
-    loop {
-        match input.read_exact(&mut header).await {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-            other => other?,
-        };
-        let frame = Frame::decode(header)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a frame"))?;
-        let length = usize::try_from(frame.length).map_err(io::Error::other)?;
-        let mut payload = vec![0; length];
-        input.read_exact(&mut payload).await?;
-        if frames.send((frame, payload.into())).await.is_err() {
-            return Ok(());
-        }
-    }
-}
-
-/// Writes frames, and flushes whenever none waits.
-async fn write_frames(
-    mut output: impl AsyncWrite + Unpin,
-    mut packets: mpsc::Receiver<Packet>,
-) -> io::Result<()> {
-    while let Some((frame, payload)) = packets.recv().await {
-        output.write_all(&frame.encode()).await?;
-        output.write_all(&payload).await?;
-        if packets.is_empty() {
-            output.flush().await?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::io::DuplexStream;
+    use protocol::frame::HEADER_BYTES;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::net::TcpStream;
 
     use super::*;

@@ -1,12 +1,13 @@
 //! The program inside every sandbox: PID 1, the way to the broker, and the engine.
 //!
-//! One static binary with four parts, chosen by the first argument:
+//! One static binary with five parts, chosen by the first argument:
 //!
 //! | part | what it does |
 //! |---|---|
 //! | `init` | is PID 1: limits and confines everything below it, starts `serve`, reaps, forwards signals |
 //! | `serve` | takes prompts from the ipc directory, lets an engine think, says how each run ended |
 //! | `bridge` | carries broker connections over its standard streams, where a socket cannot be mounted |
+//! | `probe` | finds out which walls of the sandbox hold, and leaves its verdict in the ipc directory |
 //! | `version` | says what was built |
 //!
 //! Nothing here is trusted by the gateway: the agent shares this program's user and directories.
@@ -22,6 +23,7 @@ mod watch;
 mod bridge;
 mod engine;
 mod init;
+mod probe;
 mod serve;
 
 /// The arguments make no sense (`EX_USAGE`).
@@ -48,7 +50,35 @@ pub fn main() -> ExitCode {
         Command::Init(settings) => init::run(&settings),
         Command::Bridge(port) => bridge::run(port),
         Command::Serve(settings) => serve::run(settings),
+        Command::Probe => probe::run(),
         Command::Version => version(),
+    }
+}
+
+/// Doors for the fuzz targets, which are not part of the workspace.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use crate::engine::native::{entries, sse::SseReader};
+
+    /// Reads bytes as a stream of events, in two pieces and at once, and compares.
+    pub fn sse(first: &[u8], second: &[u8]) {
+        let read = |pieces: &[&[u8]]| {
+            let mut reader = SseReader::default();
+            let mut events = Vec::new();
+            for piece in pieces {
+                events.extend(reader.push(piece)?);
+            }
+            Ok::<_, crate::engine::native::sse::SseError>(events)
+        };
+        assert_eq!(read(&[first, second]), read(&[&[first, second].concat()]));
+    }
+
+    /// Reads bytes as a session's file.
+    pub fn session(bytes: &[u8]) {
+        if let Ok((entries, good)) = entries::parse(bytes) {
+            assert!(good <= bytes.len());
+            entries::missing_results(&entries);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Takes prompts from the ipc directory, lets an engine work on them, and says how each run ended.
 //!
-//! One run at a time. Whatever happens to an engine, the loop goes on and the run gets its `done.json`; only a
+//! One run at a time. However an engine's work ends, the run gets its `done.json` and the loop goes on; only a
 //! directory that cannot be used, or the gateway's wish, ends it.
 
 use std::collections::BTreeMap;
@@ -82,12 +82,14 @@ struct Server {
 }
 
 impl Server {
-    async fn serve(settings: Settings) -> Result<(), ServeError> {
+    async fn serve(mut settings: Settings) -> Result<(), ServeError> {
         let reporter = Reporter::open(&settings.ipc).map_err(ServeError::Progress)?;
         let mut background = JoinSet::new();
         background.spawn(Arc::clone(&reporter).run(reporter::HEARTBEAT));
         if let Broker::Socket(socket) = &settings.broker {
             let listener = forward::listen(settings.port).await.map_err(ServeError::Listen)?;
+            // Port 0 takes a free one, for tests.
+            settings.port = listener.local_addr().map_err(ServeError::Listen)?.port();
             background.spawn(forward::run(listener, socket.clone()));
         }
         let inbox = Inbox::open(&settings.ipc);

@@ -10,13 +10,15 @@ use std::path::PathBuf;
 use protocol::layout;
 use thiserror::Error;
 
-use crate::init::{InitSettings, Limit};
+use crate::init::{InitSettings, Limit, User};
 
 /// What is said when the arguments make no sense.
 pub(crate) const USAGE: &str = "\
-usage: agent-runner init [--rlimit NAME=VALUE]... [PLACES]
+usage: agent-runner init [--user UID:GID] [--gate stdin] [--rlimit NAME=VALUE]... [PLACES]
+                         [-- PROGRAM...]
        agent-runner serve [PLACES]
        agent-runner bridge [--port PORT]
+       agent-runner probe
        agent-runner version
 places: --ipc DIR --group DIR --global DIR --extra DIR --home DIR
         --broker SOCKET|ADDRESS:PORT --port PORT --context-tokens COUNT
@@ -31,7 +33,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum SettingsError {
     /// The first argument names no part of the program.
-    #[error("the first argument must be init, serve, bridge or version")]
+    #[error("the first argument must be init, serve, bridge, probe or version")]
     Command,
     /// An option that does not exist.
     #[error("unknown option {0}")]
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     Serve(Settings),
     /// Carry broker connections over the standard streams, from this loopback port.
     Bridge(u16),
+    /// Find out which walls of the sandbox hold.
+    Probe,
     /// Say what was built.
     Version,
 }
@@ -187,30 +191,51 @@ pub(crate) fn parse(
             })?;
             Ok(Command::Bridge(port))
         }
-        Some("version") => {
+        Some(name @ ("probe" | "version")) => {
             options(arguments, |option, _| Err(SettingsError::Unknown(option.to_owned())))?;
-            Ok(Command::Version)
+            Ok(if name == "probe" { Command::Probe } else { Command::Version })
         }
         _ => Err(SettingsError::Command),
     }
 }
 
-/// Reads what `init` keeps for itself, and what it passes on to `serve`.
+/// Reads what `init` keeps for itself, what it passes on to `serve`, and the program that is run in its place.
 fn init(arguments: impl Iterator<Item = OsString>) -> Result<InitSettings, SettingsError> {
-    let mut init =
-        InitSettings { limits: Vec::new(), places: Settings::default(), serve: Vec::new() };
-    options(arguments, |option, value| {
-        if option == "--rlimit" {
-            let invalid = || SettingsError::Invalid {
-                option: option.to_owned(),
-                expected: "as, core, fsize, nofile or nproc, then = and a number",
-            };
-            let limit = value.to_str().and_then(Limit::parse).ok_or_else(invalid)?;
-            init.limits.push(limit);
-            return Ok(());
+    let mut init = InitSettings {
+        gate: false,
+        user: None,
+        limits: Vec::new(),
+        places: Settings::default(),
+        serve: Vec::new(),
+        program: Vec::new(),
+    };
+    let mut arguments: Vec<_> = arguments.collect();
+    if let Some(end) = arguments.iter().position(|argument| argument == "--") {
+        init.program = arguments.split_off(end).into_iter().skip(1).collect();
+        if init.program.is_empty() {
+            return Err(SettingsError::Missing("--".to_owned()));
         }
-        init.places.set(option, value)?;
-        init.serve.extend([OsString::from(option), value.to_owned()]);
+    }
+    options(arguments.into_iter(), |option, value| {
+        let invalid = |expected| SettingsError::Invalid { option: option.to_owned(), expected };
+        match option {
+            "--rlimit" => {
+                let limit = value.to_str().and_then(Limit::parse).ok_or_else(|| {
+                    invalid("as, core, data, fsize, nofile or nproc, then = and a number")
+                })?;
+                init.limits.push(limit);
+            }
+            "--gate" if value == "stdin" => init.gate = true,
+            "--gate" => return Err(invalid("stdin")),
+            "--user" => {
+                let user = value.to_str().and_then(User::parse);
+                init.user = Some(user.ok_or_else(|| invalid("two numbers that are not 0"))?);
+            }
+            _ => {
+                init.places.set(option, value)?;
+                init.serve.extend([OsString::from(option), value.to_owned()]);
+            }
+        }
         Ok(())
     })?;
     Ok(init)
@@ -273,6 +298,19 @@ mod tests {
         assert_eq!(init.limits, [Limit::parse("core=0").unwrap()]);
         assert_eq!(init.places.ipc, PathBuf::from("/i"));
         assert_eq!(init.serve, ["--ipc", "/i"]);
+        assert_eq!((init.user, init.program), (None, Vec::new()));
+    }
+
+    #[test]
+    fn init_takes_another_user_and_another_program() {
+        let words = "init --gate stdin --user 1000:1001 --ipc /i -- bash --ipc -- -c";
+        let Ok(Command::Init(init)) = parse_words(words) else {
+            panic!("refused");
+        };
+        assert!(init.gate);
+        assert_eq!(init.user, User::parse("1000:1001"));
+        assert_eq!(init.program, ["bash", "--ipc", "--", "-c"]);
+        assert_eq!(parse_words("init --"), Err(SettingsError::Missing("--".to_owned())));
     }
 
     #[test]
@@ -288,7 +326,12 @@ mod tests {
         ] {
             assert_eq!(parse_words(words), Err(expected), "{words}");
         }
-        for words in ["serve --port 65536", "init --rlimit core", "serve --context-tokens many"] {
+        for words in [
+            "serve --port 65536",
+            "init --rlimit core",
+            "init --user 0:0",
+            "serve --context-tokens many",
+        ] {
             assert!(matches!(parse_words(words), Err(SettingsError::Invalid { .. })), "{words}");
         }
     }

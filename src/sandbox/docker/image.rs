@@ -8,8 +8,8 @@ use tracing::{debug, info};
 
 use crate::sandbox::SandboxError;
 
-/// The image that is used where no other is named, and built when it is missing.
-pub(crate) const DEFAULT_IMAGE: &str = "hermitcrab-agent:latest";
+/// The image that is used where no other is named; under any tag it is built when it is missing.
+const DEFAULT_IMAGE: &str = "hermitcrab-agent";
 /// What it is built from.
 const DOCKERFILE: &str = include_str!("../../../container/Dockerfile");
 
@@ -23,7 +23,8 @@ pub(super) async fn ensure(docker: &Docker, image: &str) -> Result<(), SandboxEr
         Err(error) if super::status(&error) == Some(404) => {}
         Err(error) => return Err(SandboxError::failed("look for the image", error)),
     }
-    let got = if image == DEFAULT_IMAGE { build(docker).await } else { pull(docker, image).await };
+    let got =
+        if is_default(image) { build(docker, image).await } else { pull(docker, image).await };
     got.map_err(|reason| no_image(image, reason))
 }
 
@@ -33,7 +34,7 @@ pub(super) fn missing(image: &str, error: &bollard::errors::Error) -> SandboxErr
 }
 
 fn no_image(image: &str, reason: String) -> SandboxError {
-    let mend = if image == DEFAULT_IMAGE {
+    let mend = if is_default(image) {
         format!("docker build --tag {image} - < container/Dockerfile")
     } else {
         format!("docker pull {image}")
@@ -41,11 +42,14 @@ fn no_image(image: &str, reason: String) -> SandboxError {
     SandboxError::NoImage { image: image.to_owned(), reason, mend }
 }
 
-async fn build(docker: &Docker) -> Result<(), String> {
-    info!(image = DEFAULT_IMAGE, "the image is being built; this takes a minute and happens once");
+fn is_default(image: &str) -> bool {
+    image.split(':').next() == Some(DEFAULT_IMAGE)
+}
+
+async fn build(docker: &Docker, image: &str) -> Result<(), String> {
+    info!(image, "the image is being built; this takes a minute and happens once");
     let context = context().map_err(|error| error.to_string())?;
-    let options =
-        BuildImageOptionsBuilder::default().t(DEFAULT_IMAGE).rm(true).forcerm(true).build();
+    let options = BuildImageOptionsBuilder::default().t(image).rm(true).forcerm(true).build();
     let steps = docker.build_image(options, None, Some(body_full(context.into())));
     follow(steps, |step: BuildInfo| {
         (step.stream, step.error_detail.and_then(|detail| detail.message))

@@ -148,11 +148,14 @@ impl<'run> Run<'run> {
         let words = attempt.iter().filter(|entry| entry.ends_a_turn());
         let mut answers: Vec<_> = words.map(|entry| reply::text(&entry.message.content)).collect();
         self.through = attempt.iter().filter_map(Entry::through).max();
-        for _ in 0..MAX_CALLS {
+        for call in 0.. {
             if answered && !self.take_follow_ups()? {
                 self.session.synchronize().map_err(unwritten)?;
                 answers.retain(|answer| !answer.trim().is_empty());
                 return Ok(answers.join("\n\n"));
+            }
+            if call == MAX_CALLS {
+                break;
             }
             let reply = self.think().await?;
             let calls = reply::tool_calls(&reply.blocks);

@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limit {
     resource: Resource,
-    /// In the resource's own unit: bytes for `core`, `fsize` and `as`, a count for `nofile` and `nproc`.
+    /// In the resource's own unit: bytes for `as`, `core`, `data` and `fsize`, a count for `nofile` and `nproc`.
     value: u64,
 }
 
@@ -19,6 +19,7 @@ impl Limit {
         let resource = match name {
             "as" => Resource::As,
             "core" => Resource::Core,
+            "data" => Resource::Data,
             "fsize" => Resource::Fsize,
             "nofile" => Resource::Nofile,
             "nproc" => Resource::Nproc,

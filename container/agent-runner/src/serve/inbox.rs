@@ -17,6 +17,9 @@ use crate::watch::Watch;
 /// The most bytes that one input may have; a gateway cuts messages long before.
 const MAX_INPUT_BYTES: u64 = 16 * 1024 * 1024;
 
+/// The most inputs that wait for the end of a run; a gateway sends one, and the agent can write here too.
+const MAX_DEFERRED: usize = 16;
+
 /// Why no further input can be had.
 #[derive(Debug, Error)]
 pub(crate) enum InboxError {
@@ -79,7 +82,11 @@ impl Inbox {
 
     /// Puts an input aside until the run that is under way has ended.
     pub(crate) fn defer(&mut self, input: Input) {
-        self.deferred.push_back(input);
+        if self.deferred.len() < MAX_DEFERRED {
+            self.deferred.push_back(input);
+        } else {
+            note(format_args!("too much input for after this run; one is left out"));
+        }
     }
 }
 

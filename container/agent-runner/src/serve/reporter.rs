@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::io;
-use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +15,9 @@ use tokio::time::Instant;
 
 use crate::files::{self, Durability};
 use crate::note;
+use pending::Pending;
+
+mod pending;
 
 /// The shortest time between two files.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -27,13 +29,6 @@ const CROWDED_FILES: usize = 512;
 const FULL_FILES: usize = 1024;
 /// After how many written files the directory is counted again.
 const COUNT_EVERY: usize = 64;
-/// The most bytes of text in one sign. JSON may need six bytes for one, and a file must stay under
-/// [`layout::MAX_FILE_BYTES`].
-const MAX_TEXT_BYTES: usize = 32 * 1024;
-/// The most bytes of an encoded batch before its last sign.
-const MAX_BATCH_BYTES: usize = 32 * 1024;
-/// The most bytes of a summary or a reason.
-const MAX_NOTE_BYTES: usize = 512;
 
 /// Where signs of life are left for the gateway.
 #[derive(Debug)]
@@ -47,7 +42,7 @@ pub(crate) struct Reporter {
 struct State {
     /// The run that the signs belong to; 0 is none.
     run: u64,
-    pending: Vec<Sign>,
+    pending: Pending,
     next_number: u64,
     /// Files in the directory when last counted, and those written since.
     unread: usize,
@@ -66,7 +61,7 @@ impl Reporter {
         let (unread, last) = count(&directory)?;
         let state = State {
             run: 0,
-            pending: Vec::new(),
+            pending: Pending::default(),
             next_number: last + 1,
             unread,
             since_count: 0,
@@ -89,23 +84,7 @@ impl Reporter {
 
     /// Says a sign soon: at once after a pause, else together with the next ones.
     pub(crate) fn say(&self, sign: Sign) {
-        let mut state = self.state();
-        match sign {
-            Sign::Text { delta } => state.push_text(&delta),
-            Sign::Tool { name, summary } => state.pending.push(Sign::Tool {
-                name: files::cut(&name, MAX_NOTE_BYTES).to_owned(),
-                summary: files::cut(&summary, MAX_NOTE_BYTES).to_owned(),
-            }),
-            Sign::Waiting { reason } => state
-                .pending
-                .push(Sign::Waiting { reason: files::cut(&reason, MAX_NOTE_BYTES).to_owned() }),
-            Sign::FreshSession { reason } => state.pending.push(Sign::FreshSession {
-                reason: files::cut(&reason, MAX_NOTE_BYTES).to_owned(),
-            }),
-            Sign::Started | Sign::Accepted | Sign::Heartbeat | Sign::Ready => {
-                state.pending.push(sign);
-            }
-        }
+        self.state().pending.push(sign);
         self.wake.notify_one();
     }
 
@@ -137,7 +116,7 @@ impl Reporter {
     }
 
     fn flush(&self, state: &mut State) {
-        for signs in batches(mem::take(&mut state.pending)) {
+        for signs in state.pending.take() {
             self.write(state, signs);
         }
     }
@@ -167,42 +146,6 @@ impl Reporter {
             note(format_args!("cannot write progress: {error}"));
         }
     }
-}
-
-impl State {
-    /// Adds text, to the last sign where that is text too.
-    fn push_text(&mut self, mut text: &str) {
-        while !text.is_empty() {
-            if let Some(Sign::Text { delta }) = self.pending.last_mut() {
-                let piece = files::cut(text, MAX_TEXT_BYTES.saturating_sub(delta.len()));
-                delta.push_str(piece);
-                text = text.get(piece.len()..).unwrap_or_default();
-            }
-            if !text.is_empty() {
-                self.pending.push(Sign::Text { delta: String::new() });
-            }
-        }
-    }
-}
-
-/// Divides signs into files that stay under [`layout::MAX_FILE_BYTES`].
-fn batches(signs: Vec<Sign>) -> Vec<Vec<Sign>> {
-    let mut batches: Vec<Vec<Sign>> = Vec::new();
-    let mut bytes = 0;
-    for sign in signs {
-        let size = serde_json::to_vec(&sign).map_or(0, |json| json.len());
-        match batches.last_mut() {
-            Some(batch) if bytes < MAX_BATCH_BYTES => {
-                batch.push(sign);
-                bytes += size;
-            }
-            _ => {
-                batches.push(vec![sign]);
-                bytes = size;
-            }
-        }
-    }
-    batches
 }
 
 /// How many finished files the directory holds, and the highest number among them.
@@ -265,25 +208,6 @@ mod tests {
             Progress { run: 3, signs: vec![text("ab"), Sign::Ready, text("c")] },
         ];
         assert_eq!(read(ipc.path()), expected);
-    }
-
-    #[tokio::test]
-    async fn long_text_is_divided_into_files_a_gateway_accepts() {
-        let (ipc, reporter) = open();
-        // A control character takes six bytes in JSON.
-        let long = "\u{1}".repeat(5 * MAX_TEXT_BYTES + 7);
-        reporter.begin(3);
-        reporter.say(text(&long));
-        reporter.end();
-        let back: String = read(ipc.path())
-            .into_iter()
-            .flat_map(|progress| progress.signs)
-            .map(|sign| match sign {
-                Sign::Text { delta } => delta,
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(back, long);
     }
 
     #[tokio::test]

@@ -213,6 +213,18 @@ async fn a_run_that_produces_too_much_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_model_that_goes_round_in_circles_is_stopped() {
+    let server = Server::start(Script::default().on("go", [bash("true")])).await.unwrap();
+    let mut runner = start(&server);
+    put(&mut runner, prompt(1, "go"));
+    let done = runner.done(1);
+    let (kind, message) = failure(&done.outcome);
+    assert_eq!(kind, FailureKind::Other);
+    assert!(message.contains("200 model calls"), "{message}");
+    assert_eq!(server.count(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_session_that_cannot_be_resumed_is_begun_afresh_in_the_same_run() {
     let server = Server::start(Script::echo()).await.unwrap();
     let mut runner = start(&server);
@@ -355,7 +367,7 @@ async fn follow_ups_are_taken_between_calls_and_before_the_end() {
 async fn a_full_context_is_folded_into_notes() {
     let long = "words ".repeat(4_000);
     let script = Script::default()
-        .on("People:", [Turn::text("They said many words.")])
+        .on("People:", [Turn::text("They talked a lot.")])
         .on("words", [Turn::text("Yes.")])
         .on("what now", [Turn::text("{messages} messages.")]);
     let server = Server::start(script).await.unwrap();
@@ -369,10 +381,10 @@ async fn a_full_context_is_folded_into_notes() {
 
     let last = server.requests().last().unwrap().body.clone();
     let text = last["messages"].to_string();
-    assert!(text.contains("They said many words.") && !text.contains("words words"), "{text}");
+    assert!(text.contains("They talked a lot.") && !text.contains("words words"), "{text}");
     let name = first.unwrap();
     assert!(runner.path(&format!("home/native/terminal-me/{name}.jsonl.1")).exists());
-    assert!(!streamed(&runner, 2).contains("They said"), "notes are not for people");
+    assert!(!streamed(&runner, 2).contains("They talked"), "notes are not for people");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

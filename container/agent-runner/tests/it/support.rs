@@ -32,10 +32,15 @@ impl Runner {
     pub(crate) fn start_in(root: tempfile::TempDir, broker: &str, more: &[&str]) -> Self {
         let mut command = Command::new(BINARY);
         command.arg("serve");
+        Self::launch(root, command, &[&["--broker", broker, "--port", "0"], more].concat())
+    }
+
+    /// Starts a command that ends in `init` or `serve`, with its places and other arguments.
+    pub(crate) fn launch(root: tempfile::TempDir, mut command: Command, more: &[&str]) -> Self {
         for place in ["ipc", "group", "global", "home"] {
             command.arg(format!("--{place}")).arg(root.path().join(place));
         }
-        command.args(["--broker", broker, "--port", "0"]).args(more).stdin(Stdio::null());
+        command.args(more).stdin(Stdio::null());
         Self { root, child: command.spawn().unwrap(), next_input: 1 }
     }
 
@@ -104,6 +109,12 @@ impl Runner {
             .collect()
     }
 
+    /// Sends the program a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     /// Waits for the program's end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
@@ -128,7 +139,15 @@ impl Drop for Runner {
 
 /// A directory with all the places that a sandbox would have.
 pub(crate) fn fresh_places() -> tempfile::TempDir {
-    let root = tempfile::tempdir().unwrap();
+    fill(tempfile::tempdir().unwrap())
+}
+
+/// The same outside of `/tmp`, which is open to every agent.
+pub(crate) fn fresh_places_apart() -> tempfile::TempDir {
+    fill(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
+}
+
+fn fill(root: tempfile::TempDir) -> tempfile::TempDir {
     for directory in layout::DIRECTORIES {
         fs::create_dir_all(root.path().join("ipc").join(directory)).unwrap();
     }

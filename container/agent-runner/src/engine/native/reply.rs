@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 
 use protocol::Usage;
-use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use wire::{Counts, Delta, Wire};
+
+mod wire;
 
 /// The most bytes of one answer's blocks.
 const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
@@ -211,88 +214,6 @@ pub(crate) fn kind(block: &Value) -> &str {
 
 fn says_something(block: &Value) -> bool {
     kind(block) != "text" || block["text"].as_str().is_some_and(|text| !text.trim().is_empty())
-}
-
-/// An event as the Messages API writes it ("Streaming messages" in its documentation).
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Wire {
-    MessageStart {
-        message: Start,
-    },
-    ContentBlockStart {
-        index: usize,
-        content_block: Map<String, Value>,
-    },
-    ContentBlockDelta {
-        index: usize,
-        delta: Delta,
-    },
-    MessageDelta {
-        delta: End,
-        #[serde(default)]
-        usage: Counts,
-    },
-    MessageStop,
-    Error {
-        error: WireError,
-    },
-    #[serde(other)]
-    Other,
-}
-
-#[derive(Debug, Deserialize)]
-struct Start {
-    #[serde(default)]
-    usage: Counts,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type")]
-enum Delta {
-    #[serde(rename = "text_delta")]
-    Text { text: String },
-    #[serde(rename = "thinking_delta")]
-    Thinking { thinking: String },
-    #[serde(rename = "signature_delta")]
-    Signature { signature: String },
-    #[serde(rename = "input_json_delta")]
-    InputJson { partial_json: String },
-    #[serde(other)]
-    Other,
-}
-
-#[derive(Debug, Deserialize)]
-struct End {
-    stop_reason: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct WireError {
-    #[serde(rename = "type")]
-    name: String,
-    #[serde(default)]
-    message: String,
-}
-
-/// Counts are totals so far; a later event repeats some of them.
-#[derive(Debug, Default, Deserialize)]
-struct Counts {
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-}
-
-impl Counts {
-    fn update(&mut self, newer: Self) {
-        self.input_tokens = newer.input_tokens.or(self.input_tokens);
-        self.output_tokens = newer.output_tokens.or(self.output_tokens);
-        self.cache_read_input_tokens =
-            newer.cache_read_input_tokens.or(self.cache_read_input_tokens);
-        self.cache_creation_input_tokens =
-            newer.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
-    }
 }
 
 #[cfg(test)]

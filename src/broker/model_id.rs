@@ -1,4 +1,6 @@
-//! What a model is called at Bedrock: pure.
+//! What a model is called at Bedrock and at the Anthropic API: pure.
+//!
+//! At Bedrock:
 //!
 //! - An id with a dot or a colon is Bedrock's own (`eu.anthropic.claude-…`, an ARN) and stays as it is.
 //! - A name of the Anthropic API becomes an inference profile: where the region lies, then `anthropic.`, then the
@@ -7,6 +9,9 @@
 //! - Profiles are `us` for us-*, `eu` for eu-*, `us-gov` for us-gov-*; `apac` for ap-* up to Claude 4, and `global`
 //!   everywhere else, because Amazon has no others that hold for a whole continent.
 //! - Nothing else is guessed: the error says what to write.
+//!
+//! At the Anthropic API, which may be another service behind `ANTHROPIC_BASE_URL`, only Bedrock's names of Claude are
+//! changed back, and ARNs are not asked for.
 //!
 //! From <https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-support.html> and
 //! <https://platform.claude.com/docs/en/build-with-claude/claude-on-amazon-bedrock> as of November 2026.
@@ -39,8 +44,23 @@ pub(super) struct UnknownModel {
     name: String,
 }
 
+/// What the model `name` is called at the Anthropic API; `None` when it does not have it.
+pub(super) fn at_anthropic(name: &str) -> Option<&str> {
+    if name.starts_with("arn:") {
+        return None;
+    }
+    let Some((_, id)) = name.split_once("anthropic.").filter(|(_, id)| id.starts_with("claude-"))
+    else {
+        return Some(name);
+    };
+    let version = id.rfind("-v").filter(|&at| {
+        id.split_at(at + 2).1.bytes().all(|byte| byte.is_ascii_digit() || byte == b':')
+    });
+    Some(version.map_or(id, |at| id.split_at(at).0))
+}
+
 /// What the model `name` is called at Bedrock in `region`.
-pub(super) fn of(name: &str, region: &str) -> Result<String, UnknownModel> {
+pub(super) fn at_bedrock(name: &str, region: &str) -> Result<String, UnknownModel> {
     if name.contains(['.', ':']) {
         return Ok(name.to_owned());
     }
@@ -132,7 +152,22 @@ mod tests {
                 "arn:aws:bedrock:us-east-1:1:application-inference-profile/abc",
             ),
         ] {
-            assert_eq!(of(name, region).as_deref(), Ok(expected), "{name} in {region}");
+            assert_eq!(at_bedrock(name, region).as_deref(), Ok(expected), "{name} in {region}");
+        }
+    }
+
+    #[test]
+    fn profiles_become_names() {
+        for (id, expected) in [
+            ("eu.anthropic.claude-sonnet-4-5-20250929-v1:0", Some("claude-sonnet-4-5-20250929")),
+            ("anthropic.claude-3-5-sonnet-20241022-v2:0", Some("claude-3-5-sonnet-20241022")),
+            ("global.anthropic.claude-opus-4-6-v1", Some("claude-opus-4-6")),
+            ("us.anthropic.claude-sonnet-5", Some("claude-sonnet-5")),
+            ("claude-sonnet-4-5", Some("claude-sonnet-4-5")),
+            ("glm-4.5-v1", Some("glm-4.5-v1")),
+            ("arn:aws:bedrock:us-east-1:1:application-inference-profile/abc", None),
+        ] {
+            assert_eq!(at_anthropic(id), expected, "{id}");
         }
     }
 
@@ -151,7 +186,7 @@ mod tests {
             "claude-sonnet-5-preview",
             "gpt-4-20250101",
         ] {
-            let error = of(name, "us-east-1").unwrap_err();
+            let error = at_bedrock(name, "us-east-1").unwrap_err();
             assert!(error.to_string().contains("set ANTHROPIC_MODEL"), "{name}");
         }
     }
