@@ -54,11 +54,12 @@ impl<W: Write> Screen<W> {
         self.tick()
     }
 
-    /// Stops waiting.
+    /// Stops waiting, and leaves a line free before the next prompt.
     pub(super) fn end(&mut self) -> io::Result<()> {
         self.doing = None;
         self.wipe()?;
         self.end_line()?;
+        writeln!(self.out)?;
         self.streamed.clear();
         self.out.flush()
     }
@@ -188,8 +189,7 @@ fn fit(line: &str, columns: usize) -> String {
     let mut left = columns;
     let mut fitting = String::new();
     for c in line.chars() {
-        // Everything from the Hangul letters on may take two columns.
-        let width = if c < '\u{1100}' { 1 } else { 2 };
+        let width = width(c);
         if left < width + 1 {
             fitting.push('…');
             break;
@@ -198,6 +198,12 @@ fn fit(line: &str, columns: usize) -> String {
         fitting.push(c);
     }
     fitting
+}
+
+/// How many columns a character takes at most.
+pub(super) fn width(c: char) -> usize {
+    // Everything from the Hangul letters on may take two.
+    if c < '\u{1100}' { 1 } else { 2 }
 }
 
 #[cfg(test)]
@@ -229,10 +235,10 @@ mod tests {
                 screen.show(&text(piece)).unwrap();
                 screen.tick().unwrap();
             }
-            screen.answer("Hello,\nworld.\n").unwrap();
+            screen.answer("Hello,\nworld.\n\n").unwrap();
             screen.end().unwrap();
         });
-        assert_eq!(seen, "Hello,\nworld.\n");
+        assert_eq!(seen, "Hello,\nworld.\n\n");
     }
 
     #[test]
@@ -245,7 +251,7 @@ mod tests {
             screen.answer("There is nothing.").unwrap();
             screen.end().unwrap();
         });
-        assert_eq!(seen, "I will look.\nThere is nothing.\n");
+        assert_eq!(seen, "I will look.\nThere is nothing.\n\n");
     }
 
     #[test]
@@ -256,7 +262,7 @@ mod tests {
             screen.answer("Hello, world.").unwrap();
             screen.end().unwrap();
         });
-        assert_eq!(seen, "Hello, w\nHello, world.\n");
+        assert_eq!(seen, "Hello, w\nHello, world.\n\n");
     }
 
     #[test]
@@ -270,7 +276,7 @@ mod tests {
             screen.note("(that was it)").unwrap();
             screen.end().unwrap();
         });
-        assert_eq!(seen, "Hello.\n(that was it)\n");
+        assert_eq!(seen, "Hello.\n(that was it)\n\n");
     }
 
     #[test]
