@@ -236,7 +236,11 @@ mod tests {
         assert!(text.len() < PROMPT_BYTES + 1024);
         // What escaping makes of one message may be more than a prompt takes; it is shown all the same.
         let text = prompt(&[kept(1, "Ann", "old"), kept(2, "Ann", &"\"".repeat(MESSAGE_BYTES))], 0);
-        assert!(text.contains("&quot;") && text.contains("<omitted count=\"1\"/>"), "{}", text.len());
+        assert!(
+            text.contains("&quot;") && text.contains("<omitted count=\"1\"/>"),
+            "{}",
+            text.len()
+        );
     }
 
     #[test]
