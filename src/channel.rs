@@ -4,7 +4,14 @@
 //! intake has said so may the platform be told that we have them. What only one platform can do stays in its
 //! adapter, and a fault in one channel is nobody else's.
 
+#[cfg(test)]
+mod contract;
+#[cfg(any(test, feature = "fakes"))]
+pub mod fake;
 mod registry;
+pub(crate) mod terminal;
+
+use std::fmt;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -148,6 +155,20 @@ pub enum ChannelState {
         /// Why.
         reason: String,
     },
+}
+
+impl fmt::Display for ChannelState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connecting => f.write_str("connecting"),
+            Self::Up { since } => write!(f, "up since {since:.0}"),
+            Self::BackingOff { until, reason } => {
+                write!(f, "backing off until {until:.0}: {reason}")
+            }
+            Self::NeedsPairing => f.write_str("needs pairing"),
+            Self::Refused { reason } => write!(f, "refused: {reason}"),
+        }
+    }
 }
 
 /// A chat that a channel knows of, for listings.

@@ -1,1 +1,67 @@
 //! The command line: the only place that prints.
+
+mod args;
+mod chat;
+mod exit;
+mod group;
+mod outbox;
+mod output;
+mod place;
+mod run;
+mod runs;
+mod setup;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Arguments, Command};
+use self::exit::Failure;
+use self::place::Place;
+use crate::config::Settings;
+
+/// Runs the program, and says how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::after_parsing(&error),
+    };
+    match start(arguments) {
+        Ok(()) => exit::DONE.into(),
+        Err(failure) => failure.tell(),
+    }
+}
+
+fn start(arguments: Arguments) -> Result<(), Failure> {
+    let settings = Settings::load(arguments.home)?;
+    let verbose = settings.log.level.contains("debug") || settings.log.level.contains("trace");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed("the program cannot start its threads").because(error))?;
+    let done = runtime.block_on(carry_out(arguments.command, settings));
+    // Whatever still reads the keyboard is not waited for.
+    runtime.shutdown_background();
+    done.map_err(|failure| failure.verbose(verbose))
+}
+
+async fn carry_out(command: Command, settings: Settings) -> Result<(), Failure> {
+    let place = Place::new(settings);
+    match command {
+        Command::Run => run::run(place).await,
+        Command::Chat(options) => chat::run(place, options).await,
+        Command::Doctor(_) => Err(Failure::failed("not yet")),
+        Command::Status(options) => status::run(&place, options).await,
+        Command::Group(command) => group::run(&place, command).await,
+        Command::Runs(options) => runs::run(&place, options).await,
+        Command::Outbox(options) => outbox::run(&place, options).await,
+    }
+}
+
+/// As many threads as there are processors, but no more than the work of one household needs.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4)
+}

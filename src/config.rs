@@ -1,9 +1,50 @@
 //! Configuration: the environment and `.env`, read once, as typed settings, with all faults reported together.
 
-use std::path::PathBuf;
+mod dotenv;
+mod environment;
+mod fault;
+mod read;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
+
+pub use dotenv::{EnvFile, Unknown};
+pub use fault::{ConfigError, Fault};
+
+use environment::Environment;
+
+/// Every variable that is read from the environment and from `.env`.
+///
+/// `HERMITCRAB_HOME` is not among them: it says where `.env` lies, so only the environment can hold it.
+pub(crate) const VARIABLES: [&str; 24] = [
+    "AGENT_ENGINE",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_MODEL",
+    "ASSISTANT_NAME",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CONTAINER_IMAGE",
+    "CONTAINER_MAX_OUTPUT_SIZE",
+    "CONTAINER_TIMEOUT",
+    "DOCKER_HOST",
+    "IDLE_TIMEOUT",
+    "LOG_FORMAT",
+    "LOG_LEVEL",
+    "MAX_CONCURRENT_CONTAINERS",
+    "POLL_INTERVAL",
+    "SANDBOX",
+    "SANDBOX_BROKER",
+    "TZ",
+];
 
 /// Everything that the environment decides.
 #[derive(Debug, Clone)]
@@ -12,6 +53,8 @@ pub struct Settings {
     pub home: PathBuf,
     /// `ASSISTANT_NAME`: what the assistant is called, and by default its trigger.
     pub assistant_name: String,
+    /// `AGENT_ENGINE`: what thinks inside the sandbox; the agent-runner knows the names.
+    pub engine: String,
     /// `TZ`: the time zone, an IANA name; the system's by default.
     pub time_zone: String,
     /// `LOG_LEVEL` and `LOG_FORMAT`.
@@ -138,7 +181,45 @@ pub struct BedrockSettings {
     pub endpoint_url: Option<String>,
 }
 
+/// The name of the environment variable that says where everything lies.
+const HOME_VARIABLE: &str = "HERMITCRAB_HOME";
+
 impl Settings {
+    /// Reads the process's environment over `<home>/.env`.
+    ///
+    /// `home` is by default `HERMITCRAB_HOME`, and else the current folder. A variable that the process has, even
+    /// an empty one, hides that of `.env`; an empty value is as good as none.
+    ///
+    /// # Errors
+    /// When settings are wrong: all of them, by name.
+    pub fn load(home: Option<PathBuf>) -> Result<Self, ConfigError> {
+        let home = locate_home(home)?;
+        Self::read(&home, &process_variable)
+    }
+
+    /// Reads `process` over `<home>/.env`.
+    ///
+    /// # Errors
+    /// When settings are wrong: all of them, by name.
+    pub(crate) fn read(
+        home: &Path,
+        process: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, ConfigError> {
+        let mut environment = Environment::open(home, process);
+        let settings = read::settings(home, &mut environment);
+        environment.finish().map(|()| settings)
+    }
+
+    /// The settings of an empty environment, for tests.
+    ///
+    /// # Panics
+    /// When there is a faulty `.env` in `home`.
+    #[cfg(any(test, feature = "fakes"))]
+    #[must_use]
+    pub fn defaults(home: &Path) -> Self {
+        Self::read(home, &|_| None).expect("the defaults are no faults")
+    }
+
     /// The folder of the store.
     #[must_use]
     pub fn store_dir(&self) -> PathBuf {
@@ -150,4 +231,36 @@ impl Settings {
     pub fn groups_dir(&self) -> PathBuf {
         self.home.join("groups")
     }
+}
+
+/// Where `.env`, `groups/` and `store/` lie.
+///
+/// # Errors
+/// When the place is no folder, or the current folder is gone.
+fn locate_home(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
+    let (name, home) = match given {
+        Some(home) => ("--home", home),
+        None => match process_variable(HOME_VARIABLE).filter(|home| !home.is_empty()) {
+            Some(home) => (HOME_VARIABLE, home.into()),
+            None => ("the current folder", PathBuf::from(".")),
+        },
+    };
+    let fault = |expected: &str| ConfigError::one(Fault::new(name, expected));
+    if home.exists() && !home.is_dir() {
+        return Err(fault("a folder, or a place where one can be made"));
+    }
+    // A folder that is there loses its links, so that everybody who names it names it alike.
+    let absolute = if home.is_dir() { home.canonicalize() } else { std::path::absolute(&home) };
+    absolute.map_err(|error| fault(&format!("a folder that can be found ({error})")))
+}
+
+/// The kind of terminal that the process was started from; no setting of ours.
+pub(crate) fn terminal() -> Option<String> {
+    process_variable("TERM")?.into_string().ok()
+}
+
+/// A variable of this process.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+fn process_variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
 }

@@ -27,10 +27,10 @@ use crate::outbox::{self, Outbox};
 use crate::pool::Pool;
 use crate::queue::Queue;
 use crate::router::Router;
-pub use crate::run::Pace;
+pub use crate::run::Bounds;
 use crate::run::{Active, Finder, Found, Opener, Runs, Shelf, Supply};
 use crate::sandbox::{Sandbox, SandboxError, runner, select};
-use crate::store::{Lock, LockError, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 use desk::Desk;
 use ledger::StoreLedger;
@@ -51,7 +51,6 @@ pub struct Gateway {
     senders: TaskTracker,
     shelf: Arc<Shelf>,
     store: Store,
-    _lock: Lock,
 }
 
 /// A gateway could not be started.
@@ -74,7 +73,7 @@ pub enum GatewayError {
     },
     /// The store could not be opened.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// The broker could not be built.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -87,7 +86,7 @@ pub enum GatewayError {
 #[derive(Default)]
 pub struct Options {
     /// Shorter waits.
-    pub pace: Pace,
+    pub bounds: Bounds,
     /// A kind of sandbox that is used without looking for one.
     pub sandbox: Option<Arc<dyn Sandbox>>,
     /// Channels beside the terminal.
@@ -116,7 +115,7 @@ impl Gateway {
     /// [`GatewayError`]; nothing runs then.
     pub async fn start_with(settings: Settings, options: Options) -> Result<Self, GatewayError> {
         let settings = Arc::new(settings);
-        let lock = prepare(&settings)?;
+        prepare(&settings)?;
         let clock = clock::system();
         let store = Store::open(&settings.store_dir().join("messages.db"), clock.clone())?;
         ensure_main(&store).await?;
@@ -124,12 +123,11 @@ impl Gateway {
         let wakes = Wakes::default();
         let ledger = Arc::new(StoreLedger::new(store.clone(), clock.clone(), &settings));
         let broker = Broker::new(&settings.model, ledger, clock.clone())?;
-        let runner = runner::install(&settings.store_dir()).map_err(|source| {
-            GatewayError::Folder { path: settings.store_dir(), source }
-        })?;
+        let runner = runner::install(&settings.store_dir())
+            .map_err(|source| GatewayError::Folder { path: settings.store_dir(), source })?;
 
         let desk = Desk::new(settings.clone(), store.clone(), broker.clone(), wakes.router.clone());
-        let terminal = Terminal::listen(&settings.store_dir().join("chat.sock"), desk.clone(), clock.clone())
+        let terminal = Terminal::bind(&settings.store_dir(), desk.clone(), clock.clone())
             .map_err(GatewayError::Terminal)?;
         let terminal = Arc::new(terminal);
         let mut all: Vec<Arc<dyn Channel>> = vec![terminal.clone()];
@@ -150,7 +148,7 @@ impl Gateway {
             shelf: shelf.clone(),
             requests: Arc::new(Control::new(store.clone(), wakes.outbox.clone())),
             outbox: wakes.outbox.clone(),
-            pace: options.pace,
+            bounds: options.bounds,
             halt: halt.clone(),
             active: Active::default(),
         });
@@ -164,7 +162,6 @@ impl Gateway {
             senders: TaskTracker::new(),
             shelf,
             store,
-            _lock: lock,
         };
         let parts = Parts { settings, clock, channels, desk, terminal, supply, runs, wakes };
         gateway.spawn(parts, left);
@@ -187,7 +184,8 @@ impl Gateway {
 
         let store = &self.store;
         for channel in channels.iter() {
-            let outbox = Outbox::new(channel.clone(), store.clone(), clock.clone(), wakes.outbox.clone());
+            let outbox =
+                Outbox::new(channel.clone(), store.clone(), clock.clone(), wakes.outbox.clone());
             self.senders.spawn(outbox.run(self.outbox.clone()));
             let (channel, desk, stop) = (channel.clone(), desk.clone(), self.intake.clone());
             self.tasks.spawn(async move { channel.run(&*desk, stop).await });
@@ -195,7 +193,8 @@ impl Gateway {
         self.tasks.spawn(welcome(terminal, store.clone(), wakes.clone(), self.outbox.clone()));
 
         let stop = self.work.clone();
-        let router = Router::new(settings, store.clone(), clock, (queue, pool.clone()), wakes.router);
+        let router =
+            Router::new(settings, store.clone(), clock, (queue, pool.clone()), wakes.router);
         self.tasks.spawn(async move { router.run(stop).await });
         let (looking, stop) = (supply, self.work.clone());
         self.tasks.spawn(async move { looking.run(stop).await });
@@ -251,16 +250,24 @@ struct Parts {
     wakes: Wakes,
 }
 
-/// Makes the folders, closed to others, and takes the store's lock.
-fn prepare(settings: &Settings) -> Result<Lock, GatewayError> {
+/// Makes the folders, closed to others.
+fn prepare(settings: &Settings) -> Result<(), GatewayError> {
     let groups = settings.groups_dir();
-    for path in [settings.store_dir(), groups.clone(), groups.join("global"), groups.join(GroupName::MAIN)] {
+    for path in
+        [settings.store_dir(), groups.clone(), groups.join("global"), groups.join(GroupName::MAIN)]
+    {
         private_dir(&path).map_err(|source| GatewayError::Folder { path, source })?;
     }
-    Lock::take(&settings.store_dir()).map_err(|error| match error {
-        LockError::Held { holder } => GatewayError::Held { holder },
-        LockError::Failed(source) => GatewayError::Folder { path: settings.store_dir(), source },
-    })
+    Ok(())
+}
+
+impl From<StoreError> for GatewayError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Locked { holder } => Self::Held { holder },
+            error => Self::Store(error),
+        }
+    }
 }
 
 fn private_dir(path: &Path) -> std::io::Result<()> {
@@ -279,11 +286,13 @@ async fn ensure_main(store: &Store) -> Result<(), StoreError> {
 
 /// Hurries what waits for a conversation whenever somebody comes to the terminal.
 async fn welcome(terminal: Arc<Terminal>, store: Store, wakes: Wakes, stop: CancellationToken) {
+    let mut arrivals = terminal.arrivals();
     loop {
         tokio::select! {
-            conversation = terminal.arrival() => outbox::arrived(&store, &conversation, &wakes.outbox).await,
+            arrived = arrivals.changed() => if arrived.is_err() { return },
             () = stop.cancelled() => return,
         }
+        outbox::arrived(&store, terminal.present(), &wakes.outbox).await;
     }
 }
 

@@ -6,11 +6,31 @@
 pub mod model;
 
 mod clock;
+mod failpoint;
+mod prompt;
+mod text;
 mod trigger;
 
 pub mod config;
 
+mod broker;
 pub mod channel;
+mod ipc;
 pub mod sandbox;
+mod store;
+mod telemetry;
+
+mod outbox;
+mod queue;
+mod session;
+
+mod run;
+
+mod pool;
+
+mod control;
+mod router;
+
+pub mod gateway;
 
 pub mod cli;

@@ -1,5 +1,5 @@
 //! The `hermitcrab` program.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    hermitcrab::cli::main()
 }

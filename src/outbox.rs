@@ -2,7 +2,7 @@
 //!
 //! One loop per channel, so that a failing channel holds up no other. A row is marked before it is sent and marked
 //! again when the platform has it; a row found marked but not confirmed is looked up on the platform before it is
-//! sent again. Only the oldest unsent row of a chat is ever under way, which keeps the order within a chat.
+//! sent again. Only the oldest unsent row of a conversation is ever under way, which keeps the order within it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use tracing::{Instrument, debug, info_span, warn};
 use crate::channel::{Channel, Parcel, RunEnd, SendError};
 use crate::clock::SharedClock;
 use crate::failpoint::fail_point;
-use crate::model::{ChannelName, ChatId, Conversation, Receipt};
+use crate::model::{ChannelName, Conversation, Receipt};
 use crate::store::{OutboxRow, OutboxState, Store, StoreError};
 
-/// The most chats of one channel that are sent to at the same time.
+/// The most conversations of one channel that are sent to at the same time.
 const AT_ONCE: usize = 16;
 /// How long the loop sleeps when nothing wakes it.
 const POLL: Duration = Duration::from_secs(30);
@@ -54,11 +54,11 @@ impl Outbox {
         let span = info_span!("outbox", channel.name = %name);
         async {
             let mut sending = JoinSet::new();
-            let mut chats: Vec<ChatId> = Vec::new();
+            let mut under_way: Vec<Conversation> = Vec::new();
             loop {
                 let woken = this.wake.notified();
                 if !stop.is_cancelled() {
-                    this.start_due(&name, &mut sending, &mut chats).await;
+                    this.start_due(&name, &mut sending, &mut under_way).await;
                 } else if sending.is_empty() {
                     return;
                 }
@@ -66,11 +66,11 @@ impl Outbox {
                 tokio::select! {
                     () = woken => {}
                     () = stop.cancelled(), if !stop.is_cancelled() => {}
-                    Some(chat) = sending.join_next() => {
-                        if let Ok(chat) = chat {
-                            chats.retain(|other| *other != chat);
+                    Some(sent) = sending.join_next() => {
+                        if let Ok(conversation) = sent {
+                            under_way.retain(|other| *other != conversation);
                         } else {
-                            chats.clear();
+                            under_way.clear();
                             sending.shutdown().await;
                         }
                     }
@@ -85,10 +85,10 @@ impl Outbox {
     async fn start_due(
         self: &Arc<Self>,
         name: &ChannelName,
-        sending: &mut JoinSet<ChatId>,
-        chats: &mut Vec<ChatId>,
+        sending: &mut JoinSet<Conversation>,
+        under_way: &mut Vec<Conversation>,
     ) {
-        if chats.len() >= AT_ONCE {
+        if under_way.len() >= AT_ONCE {
             return;
         }
         let due = match self.store.outbox_due(name, AT_ONCE * 2).await {
@@ -99,18 +99,18 @@ impl Outbox {
             }
         };
         for row in due {
-            let chat = row.conversation.chat.clone();
-            if chats.len() >= AT_ONCE || chats.contains(&chat) {
+            let conversation = row.conversation.clone();
+            if under_way.len() >= AT_ONCE || under_way.contains(&conversation) {
                 continue;
             }
-            chats.push(chat.clone());
+            under_way.push(conversation.clone());
             let this = self.clone();
             sending.spawn(
                 async move {
                     if let Err(error) = this.deliver(row).await {
-                        warn!(%error, chat.id = %chat, "a row of the outbox could not be updated");
+                        warn!(%error, chat.id = %conversation.chat, "a row of the outbox could not be updated");
                     }
-                    chat
+                    conversation
                 }
                 .in_current_span(),
             );
@@ -121,7 +121,9 @@ impl Outbox {
         match self.store.outbox_next_at(name).await {
             Ok(Some(at)) => {
                 let wait = at.duration_since(self.clock.now());
-                Duration::try_from(wait).unwrap_or(Duration::ZERO).clamp(Duration::from_millis(100), POLL)
+                Duration::try_from(wait)
+                    .unwrap_or(Duration::ZERO)
+                    .clamp(Duration::from_millis(100), POLL)
             }
             _ => POLL,
         }
@@ -160,12 +162,16 @@ impl Outbox {
         let now = self.clock.now();
         let reason = error.to_string();
         match error {
-            SendError::Absent => self.store.outbox_absent(row.id, after(now, ABSENT)).await,
+            SendError::Absent => {
+                self.store.outbox_absent(row.id, row.state, after(now, ABSENT)).await
+            }
             SendError::Refused { .. } => {
                 warn!(outbox.id = %row.id, chat.id = %row.conversation.chat, %reason, "not sent, and given up");
                 self.store.outbox_failed(row.id, &reason).await
             }
-            SendError::Later { .. } | SendError::Doubtful { .. } if row.attempts + 1 >= ATTEMPTS => {
+            SendError::Later { .. } | SendError::Doubtful { .. }
+                if row.attempts + 1 >= ATTEMPTS =>
+            {
                 warn!(outbox.id = %row.id, chat.id = %row.conversation.chat, %reason, "not sent, and given up");
                 self.store.outbox_failed(row.id, &reason).await
             }
@@ -175,16 +181,18 @@ impl Outbox {
             }
             // The row stays marked, so that it is looked up before it is sent again.
             SendError::Doubtful { .. } => {
-                self.store.outbox_doubtful(row.id, after(now, back_off(row.attempts)), &reason).await
+                self.store
+                    .outbox_doubtful(row.id, after(now, back_off(row.attempts)), &reason)
+                    .await
             }
         }
     }
 }
 
-/// Says that somebody has come who can take what waits for a conversation.
-pub(crate) async fn arrived(store: &Store, conversation: &Conversation, wake: &Notify) {
-    if let Err(error) = store.outbox_arrived(conversation).await {
-        warn!(%error, chat.id = %conversation.chat, "the outbox could not be hurried");
+/// Says that somebody is there who can take what waits for these conversations.
+pub(crate) async fn arrived(store: &Store, present: Vec<Conversation>, wake: &Notify) {
+    if let Err(error) = store.outbox_arrived(present).await {
+        warn!(%error, "the outbox could not be hurried");
     }
     wake.notify_one();
 }

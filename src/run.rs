@@ -4,6 +4,7 @@
 //! transaction; until then nothing is consumed, and whatever dies, the messages are still there. A run is tried again
 //! only when its sandbox is known to be gone.
 
+mod disk;
 mod follow;
 mod live;
 mod outcome;
@@ -44,23 +45,29 @@ const MAX_MESSAGES: usize = 200;
 /// How often a commit that the store refused is tried again before the run is left to the next start.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Times that tests shorten.
+/// Bounds of a run that no setting changes; tests tighten them.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub struct Bounds {
     /// The wait before the second attempt; doubled for each one after.
     pub retry: Duration,
     /// How long an agent-runner may give no sign of life.
     pub silence: Duration,
     /// How long an agent-runner may take to end a run that a person has stopped.
     pub cancel: Duration,
+    /// How many bytes a group's folder may grow by while a run is under way.
+    pub growth: u64,
+    /// How often the folder is measured.
+    pub measure: Duration,
 }
 
-impl Default for Pace {
+impl Default for Bounds {
     fn default() -> Self {
         Self {
             retry: Duration::from_secs(5),
             silence: Duration::from_secs(60),
             cancel: Duration::from_secs(5),
+            growth: 2 * 1024 * 1024 * 1024,
+            measure: Duration::from_secs(2),
         }
     }
 }
@@ -76,7 +83,7 @@ pub(crate) struct Runs {
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) requests: Arc<dyn Requests>,
     pub(crate) outbox: Arc<Notify>,
-    pub(crate) pace: Pace,
+    pub(crate) bounds: Bounds,
     /// Cancelled when the grace period of a stopping gateway is over.
     pub(crate) halt: CancellationToken,
     pub(crate) active: Active,
@@ -159,7 +166,8 @@ impl Runs {
         let run = Running { claimed, conversation, live, cancel, deadline };
         if let Err(error) = run.live.ipc.put_input(&Input::Prompt(Box::new(self.prompt(&run)))) {
             warn!(%error, run.id = %claimed.run, "the prompt could not be left");
-            let verdict = Verdict::Retry { error: format!("the prompt could not be left: {error}") };
+            let verdict =
+                Verdict::Retry { error: format!("the prompt could not be left: {error}") };
             run.live.close().await;
             self.commit(conversation, claimed, verdict, None).await;
             return;
@@ -319,7 +327,7 @@ impl Runs {
                 info!(run.id = %run, group.name = %claimed.group.name, "run finished");
             }
             Verdict::Retry { error } => {
-                let wait = outcome::back_off(self.pace.retry, claimed.attempt);
+                let wait = outcome::back_off(self.bounds.retry, claimed.attempt);
                 let at = self.clock.now().checked_add(wait).unwrap_or(jiff::Timestamp::MAX);
                 self.store.fail_run(run, error, at).await?;
                 warn!(run.id = %run, attempt = claimed.attempt, %error, "run failed; it is tried again");

@@ -3,6 +3,20 @@
 //! A sandbox is made from a checked [`SandboxSpec`] and from nothing else. What a kind cannot enforce it declares
 //! in [`Strength`]; a probe at start refuses to serve from a sandbox that is weaker than declared.
 
+#[cfg(any(test, feature = "fakes"))]
+pub mod fake;
+
+#[cfg(target_os = "linux")]
+pub mod bubblewrap;
+pub mod docker;
+mod folders;
+pub mod install;
+mod mounts;
+mod probe;
+pub mod runner;
+pub mod select;
+pub mod spec;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -225,4 +239,14 @@ pub enum SandboxError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl SandboxError {
+    /// Something failed underneath while doing this.
+    pub(crate) fn failed(
+        doing: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Failed { doing: doing.into(), source: source.into() }
+    }
 }

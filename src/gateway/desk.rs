@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::broker::Broker;
-use crate::channel::terminal::{self, WelcomeInfo};
+use crate::broker::{Broker, BrokerState};
+use crate::channel::terminal::{self, wire::WelcomeInfo};
 use crate::channel::{Intake, Kept, NotKept};
 use crate::config::Settings;
 use crate::failpoint::fail_point;
@@ -49,9 +49,7 @@ impl Desk {
     }
 
     fn channels(&self, staff: &Staff) -> Vec<Value> {
-        let state = |channel: &Arc<dyn crate::channel::Channel>| {
-            json!({ "name": channel.name().as_str(), "state": channel.state().to_string() })
-        };
+        let state = |channel: &Arc<dyn crate::channel::Channel>| json!({ "name": channel.name().as_str(), "state": channel.state().to_string() });
         staff.runs.channels.iter().map(state).collect()
     }
 }
@@ -86,13 +84,13 @@ impl Intake for Desk {
 impl terminal::Desk for Desk {
     async fn welcome(&self, group: &GroupName) -> Option<WelcomeInfo> {
         let group = self.store.group(group).await.ok().flatten()?;
-        let (line, ready) = self.staff.get().map(|staff| staff.runs.supply.state().line())?;
+        let state = self.staff.get()?.runs.supply.state();
         Some(WelcomeInfo {
             assistant: self.settings.assistant_name.clone(),
             needs_trigger: group.needs_trigger(),
             trigger: Trigger::of(&group, &self.settings.assistant_name).to_string(),
-            sandbox_problem: (!ready).then(|| line.clone()),
-            sandbox: line,
+            sandbox: state.line().0,
+            sandbox_problem: state.problem().map(str::to_owned),
         })
     }
 
@@ -108,7 +106,8 @@ impl terminal::Desk for Desk {
 
     async fn status(&self) -> Value {
         let Some(staff) = self.staff.get() else { return Value::Null };
-        let (line, ready) = staff.runs.supply.state().line();
+        let state = staff.runs.supply.state();
+        let (line, ready) = state.line();
         let runs: Vec<Value> = staff
             .runs
             .active
@@ -124,12 +123,28 @@ impl terminal::Desk for Desk {
             .collect();
         json!({
             "channels": self.channels(staff),
-            "sandbox": { "ready": ready, "line": line },
-            "broker": self.broker.state().to_json(),
+            "sandbox": { "ready": ready, "line": line, "problem": state.problem() },
+            "broker": broker(&self.broker.state()),
             "runs": runs,
             "queued": staff.queue.len(),
             "warm": staff.runs.shelf.warm_count(),
             "disk_full": self.store.is_full(),
         })
     }
+}
+
+/// Who thinks, and how they stand.
+fn broker(state: &BrokerState) -> Value {
+    let providers: Vec<Value> = state
+        .providers
+        .iter()
+        .map(|provider| {
+            json!({
+                "name": provider.name,
+                "back_off_until": provider.back_off_until.map(|until| until.to_string()),
+                "fault": provider.fault.as_ref().map(ToString::to_string),
+            })
+        })
+        .collect();
+    json!({ "model": state.model, "providers": providers })
 }

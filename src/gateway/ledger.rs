@@ -37,7 +37,8 @@ impl Ledger for StoreLedger {
         let Ok(Some(found)) = self.store.group(group).await else { return Err(unknown) };
         let Some(budget) = found.settings.daily_budget_micros else { return Ok(()) };
         let Ok(spent) = self.store.usage_on(self.today()).await else { return Err(unknown) };
-        let spent = spent.iter().find(|(name, _)| name == group).map_or(0, |(_, usage)| usage.cost_micros);
+        let spent =
+            spent.iter().find(|(name, _)| name == group).map_or(0, |(_, usage)| usage.cost_micros);
         if spent < budget {
             return Ok(());
         }

@@ -8,9 +8,10 @@ use protocol::{Done, FollowUp, Input, Progress, Reply, Request, Sign};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::disk::Growth;
 use super::outcome::{self, End};
 use super::{Origin, Running, Runs};
-use crate::ipc::{Claimed as File, From, IpcError, Rejected, Sweep, parse};
+use crate::ipc::{Claimed as File, IpcError, Mailbox, RejectReason, Rejected};
 use crate::model::{Activity, RequestId, Seq, Usage};
 use crate::prompt;
 use crate::sandbox::Exit;
@@ -38,6 +39,7 @@ struct Course {
     handed_over: Vec<Seq>,
     cancelled_at: Option<Instant>,
     file: Option<File>,
+    growth: Growth,
 }
 
 /// What one look at the ipc directory came to.
@@ -59,18 +61,28 @@ enum Step {
     Exited,
     Cancel,
     Halt,
+    Grown,
     Time,
 }
 
 impl Runs {
     /// Follows a run until it has ended.
     pub(super) async fn follow(&self, run: &mut Running<'_>) -> Followed {
+        let claimed = run.claimed;
         let mut course = Course {
             last_sign: Instant::now(),
             output: 0,
-            handed_over: Vec::new(),
+            // A run that is taken up again may have been handed more by the gateway before.
+            handed_over: (claimed.through > claimed.begun)
+                .then_some(claimed.through)
+                .into_iter()
+                .collect(),
             cancelled_at: None,
             file: None,
+            growth: Growth::new(
+                self.settings.groups_dir().join(run.live.group.as_str()),
+                self.bounds,
+            ),
         };
         let end = loop {
             let seen = self.look(run, &mut course).await;
@@ -80,7 +92,7 @@ impl Runs {
             if seen.more {
                 continue;
             }
-            match self.next(run, &course).await {
+            match self.next(run, &mut course).await {
                 Step::Changed => {}
                 Step::Exited => {
                     // What it wrote before it ended counts.
@@ -89,6 +101,7 @@ impl Runs {
                 }
                 Step::Cancel => self.cancel(run, &mut course),
                 Step::Halt => break End::Halted,
+                Step::Grown => break End::Disk(self.bounds.growth),
                 Step::Time => {
                     if let Some(end) = self.out_of_time(run, &course) {
                         break end;
@@ -98,15 +111,15 @@ impl Runs {
         };
         let (through, usage) = match &end {
             End::Done(done) => {
-                (outcome::through(run.claimed.through, &course.handed_over, done), usage(done))
+                (outcome::through(claimed.begun, &course.handed_over, done), usage(done))
             }
-            _ => (course.handed_over.last().copied().unwrap_or(run.claimed.through), Usage::default()),
+            _ => (course.handed_over.last().copied().unwrap_or(claimed.begun), Usage::default()),
         };
         Followed { end, through, usage, file: course.file }
     }
 
     /// Waits for the next thing to happen.
-    async fn next(&self, run: &mut Running<'_>, course: &Course) -> Step {
+    async fn next(&self, run: &mut Running<'_>, course: &mut Course) -> Step {
         let wake = self.next_limit(run, course);
         let cancelling = course.cancelled_at.is_some();
         tokio::select! {
@@ -114,26 +127,27 @@ impl Runs {
             _ = run.live.exit.wait_for(Option::is_some) => Step::Exited,
             () = run.cancel.cancelled(), if !cancelling => Step::Cancel,
             () = self.halt.cancelled() => Step::Halt,
+            () = course.growth.exceeded() => Step::Grown,
             () = tokio::time::sleep_until(wake) => Step::Time,
         }
     }
 
     fn next_limit(&self, run: &Running<'_>, course: &Course) -> Instant {
-        let silent = course.last_sign + self.pace.silence;
-        let stopped = course.cancelled_at.map(|at| at + self.pace.cancel);
+        let silent = course.last_sign + self.bounds.silence;
+        let stopped = course.cancelled_at.map(|at| at + self.bounds.cancel);
         [Some(run.deadline), Some(silent), stopped].into_iter().flatten().min().unwrap_or(silent)
     }
 
     fn out_of_time(&self, run: &Running<'_>, course: &Course) -> Option<End> {
         let now = Instant::now();
-        if course.cancelled_at.is_some_and(|at| now >= at + self.pace.cancel) {
+        if course.cancelled_at.is_some_and(|at| now >= at + self.bounds.cancel) {
             return Some(End::Done(cancelled(run)));
         }
         if now >= run.deadline {
             return Some(End::Deadline(self.limit(run.claimed)));
         }
-        let silent = now.duration_since(course.last_sign) >= self.pace.silence;
-        silent.then_some(End::Silent(self.pace.silence))
+        let silent = now.duration_since(course.last_sign) >= self.bounds.silence;
+        silent.then_some(End::Silent(self.bounds.silence))
     }
 
     fn cancel(&self, run: &Running<'_>, course: &mut Course) {
@@ -167,7 +181,7 @@ impl Runs {
     }
 
     fn done(&self, run: &Running<'_>, course: &mut Course, file: File) -> Seen {
-        let seen = match parse::<Done>(&file) {
+        let seen = match file.parse::<Done>() {
             Ok(done) if done.run == run.claimed.run.0 => Seen::end(End::Done(done)),
             // The outcome of an earlier run of this sandbox: that run was committed without it.
             Ok(_) => {
@@ -182,24 +196,23 @@ impl Runs {
 
     async fn sweep(&self, run: &mut Running<'_>, course: &mut Course) -> Seen {
         let mut more = false;
-        for from in [From::Progress, From::Messages, From::Tasks] {
+        for from in [Mailbox::Progress, Mailbox::Messages, Mailbox::Tasks] {
             let sweep = match run.live.ipc.sweep(from) {
                 Ok(sweep) => sweep,
                 Err(error) => return Seen::end(unreadable(&error)),
             };
-            let Sweep { files, rejected, more: left } = sweep;
-            more |= left;
-            if !files.is_empty() {
+            more |= sweep.more;
+            if !sweep.files.is_empty() {
                 course.last_sign = Instant::now();
             }
-            for rejected in rejected {
-                self.reject(run, &rejected);
+            for rejected in &sweep.rejected {
+                self.reject(run, rejected);
             }
-            for file in files {
+            for file in sweep.files {
                 course.output += file.bytes.len() as u64;
                 match from {
-                    From::Progress => self.progress(run, course, file).await,
-                    From::Messages | From::Tasks => self.request(run, file).await,
+                    Mailbox::Progress => self.progress(run, course, file).await,
+                    Mailbox::Messages | Mailbox::Tasks => self.request(run, file).await,
                 }
             }
         }
@@ -208,9 +221,11 @@ impl Runs {
     }
 
     async fn progress(&self, run: &mut Running<'_>, course: &mut Course, file: File) {
-        let progress = parse::<Progress>(&file);
+        let progress = match file.parse::<Progress>() {
+            Ok(progress) => progress,
+            Err(reason) => return quarantine(run, file, &reason),
+        };
         forget(run, file);
-        let Ok(progress) = progress else { return };
         if progress.run != run.claimed.run.0 {
             return;
         }
@@ -227,7 +242,7 @@ impl Runs {
     /// Hands over what was said in the conversation meanwhile, if any of it is addressed to the assistant.
     async fn hand_over(&self, run: &Running<'_>, course: &mut Course) {
         let group = &run.claimed.group;
-        let after = course.handed_over.last().copied().unwrap_or(run.claimed.through);
+        let after = course.handed_over.last().copied().unwrap_or(run.claimed.begun);
         let said = match self.store.messages(run.conversation, after, MAX_FOLLOW_UPS).await {
             Ok(said) => said,
             Err(error) => {
@@ -264,11 +279,18 @@ impl Runs {
     /// Deals with a request; it stays claimed until the store has taken it.
     async fn request(&self, run: &Running<'_>, file: File) {
         let id = file.id.clone();
-        let reply = match parse::<Request>(&file) {
-            Ok(request) => self.requests.decide(&origin(run), &id, request).await,
-            Err(error) => Some(refusal(&id, &format!("the request cannot be read: {error}"))),
+        let request = match file.parse::<Request>() {
+            Ok(request) => request,
+            Err(reason) => {
+                self.answer(
+                    run,
+                    &id,
+                    &refusal(&id, &format!("the request cannot be read: {reason}")),
+                );
+                return quarantine(run, file, &reason);
+            }
         };
-        let Some(reply) = reply else { return };
+        let Some(reply) = self.requests.decide(&origin(run), &id, request).await else { return };
         super::fail_point!("run.request_decided");
         self.answer(run, &id, &reply);
         forget(run, file);
@@ -351,5 +373,15 @@ fn exit(run: &Running<'_>) -> Exit {
 fn forget(run: &Running<'_>, file: File) {
     if let Err(error) = run.live.ipc.forget(file) {
         debug!(%error, sandbox.id = %run.live.id, "a claimed file is left behind");
+    }
+}
+
+fn quarantine(run: &Running<'_>, file: File, reason: &RejectReason) {
+    warn!(
+        sandbox.id = %run.live.id, group.name = %run.live.group, file = %file.id, %reason,
+        "a file of the agent was put into quarantine"
+    );
+    if let Err(error) = run.live.ipc.quarantine(file) {
+        debug!(%error, sandbox.id = %run.live.id, "a file could not be put aside");
     }
 }

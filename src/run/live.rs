@@ -77,10 +77,8 @@ impl Opener {
         let owner = (spec.user.uid, spec.user.gid);
         let ipc = IpcDir::create(&self.ipc_root(), &group.name, id, owner)?;
         let started = self.start_in(found, group, spec, ipc.clone()).await;
-        if started.is_err()
-            && let Err(error) = ipc.remove()
-        {
-            warn!(%error, sandbox.id = %id, "the ipc directory of a failed start is left behind");
+        if started.is_err() {
+            remove_ipc(ipc, id).await;
         }
         started
     }
@@ -125,12 +123,10 @@ impl Opener {
     }
 
     /// Removes what is left on disk of a sandbox that works for nobody.
-    pub(crate) fn clear_away(&self, group: &GroupName, id: &SandboxId) {
+    pub(crate) async fn clear_away(&self, group: &GroupName, id: &SandboxId) {
         let user = spec::user();
-        if let Ok(ipc) = IpcDir::open(&self.ipc_root(), group, id, (user.uid, user.gid))
-            && let Err(error) = ipc.remove()
-        {
-            warn!(%error, sandbox.id = %id, "an ipc directory is left behind");
+        if let Ok(ipc) = IpcDir::open(&self.ipc_root(), group, id, (user.uid, user.gid)) {
+            remove_ipc(ipc, id).await;
         }
         remove_dir(&self.broker_dir(id), id);
     }
@@ -223,10 +219,16 @@ impl Live {
             warn!(%error, sandbox.id = %self.id, "a sandbox could not be stopped");
             return;
         }
-        if let Err(error) = self.ipc.remove() {
-            warn!(%error, sandbox.id = %self.id, "an ipc directory is left behind");
-        }
+        remove_ipc(self.ipc, &self.id).await;
         remove_dir(&self.broker_dir, &self.id);
+    }
+}
+
+/// What an agent left may be large: it is removed where nobody waits for the thread.
+async fn remove_ipc(ipc: IpcDir, id: &SandboxId) {
+    let removed = tokio::task::spawn_blocking(move || ipc.remove()).await;
+    if let Ok(Err(error)) = removed {
+        warn!(%error, sandbox.id = %id, "an ipc directory is left behind");
     }
 }
 
@@ -252,4 +254,3 @@ fn client(group: &Group, id: &SandboxId) -> Client {
 pub(crate) fn fresh_id() -> SandboxId {
     format!("s{:016x}", fastrand::u64(..)).parse().expect("a letter and hexadecimal digits")
 }
-

@@ -94,7 +94,10 @@ pub(crate) fn judge(end: &End, attempt: u32) -> Verdict {
         ),
         End::Disk(limit) => give_up(
             &format!("the group's folder grew over {limit} bytes"),
-            &format!("the agent filled more than {} of disk and was stopped", bytes_in_words(*limit)),
+            &format!(
+                "the agent filled more than {} of disk and was stopped",
+                bytes_in_words(*limit)
+            ),
         ),
         End::Unreadable(reason) => retry(
             format!("unreadable outcome: {reason}"),
@@ -135,7 +138,8 @@ fn judge_done(done: &Done, attempt: u32) -> Verdict {
 
 /// The wait before the attempt after `attempt`: `base`, doubled each time, and up to a fifth more.
 pub(crate) fn back_off(base: Duration, attempt: u32) -> Duration {
-    let wait = base.saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
+    let wait =
+        base.saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
     wait + wait.mul_f64(fastrand::f64() / 5.0)
 }
 
@@ -246,7 +250,9 @@ mod tests {
     fn the_agent_cannot_consume_what_it_was_not_given() {
         let End::Done(mut end) = done(Outcome::Answer { text: String::new() }) else { panic!() };
         let handed_over = [Seq(7), Seq(9)];
-        for (said, expected) in [(None, 5), (Some(7), 7), (Some(9), 9), (Some(8), 5), (Some(1 << 40), 5)] {
+        for (said, expected) in
+            [(None, 5), (Some(7), 7), (Some(9), 9), (Some(8), 5), (Some(1 << 40), 5)]
+        {
             end.through = said;
             assert_eq!(through(Seq(5), &handed_over, &end), Seq(expected));
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::{Found, Place, Runs, Running};
+use super::{Found, Place, Running, Runs};
 use crate::model::{GroupName, RunId, SandboxId};
 use crate::store::{Claimed, RunRow, RunState};
 
@@ -92,7 +92,6 @@ impl Runs {
         if let Err(error) = found.sandbox.stop(id, Duration::ZERO).await {
             warn!(%error, sandbox.id = %id, "a sandbox of an earlier gateway could not be removed");
         }
-        self.opener.clear_away(group, id);
+        self.opener.clear_away(group, id).await;
     }
 }
-

@@ -58,6 +58,14 @@ impl State {
         }
     }
 
+    /// Why there is none, and what mends it; `None` while one is there or still looked for.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Missing(problem) => Some(problem),
+            Self::Looking | Self::Ready(_) => None,
+        }
+    }
+
     /// The kind, when one is there.
     pub(crate) fn kind(&self) -> Option<SandboxKind> {
         match self {
@@ -152,8 +160,9 @@ impl Supply {
 /// A sentence for people, with what mends it.
 pub(crate) fn in_words(error: &SandboxError) -> String {
     match error {
-        SandboxError::Unavailable { reason, mend }
-        | SandboxError::NoImage { reason, mend, .. } => format!("{reason}; {mend}"),
+        SandboxError::Unavailable { reason, mend } | SandboxError::NoImage { reason, mend, .. } => {
+            format!("{reason}; {mend}")
+        }
         other => other.to_string(),
     }
 }

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The agent-runner binary: everything is in the library, so that fuzz targets can reach it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    agent_runner::main()
+}

@@ -15,6 +15,7 @@
 //! | `tasks/<id>.json` | agent | [`Request`]: something to do |
 //! | `progress/<number>.json` | agent-runner | [`Progress`], a batch of signs of life |
 //! | `done.json` | agent-runner | [`Done`], the last file of a run |
+//! | `probe.json` | agent-runner | [`Probe`], when a sandbox is only tried |
 //!
 //! Every file is written under a name that begins with a dot, then renamed.
 
@@ -22,10 +23,12 @@ pub mod frame;
 pub mod input;
 pub mod layout;
 pub mod output;
+pub mod probe;
 
 pub use frame::{Frame, FrameKind};
 pub use input::{FollowUp, Input, Prompt};
 pub use output::{Done, Failure, FailureKind, Outcome, Progress, Reply, Request, Sign, Usage};
+pub use probe::Probe;
 
 /// The version of this protocol; raised when an old reader would misread a new writer.
 pub const VERSION: u32 = 1;

@@ -1,0 +1,248 @@
+//! The tools of the native engine, by name.
+//!
+//! What a tool cannot do goes back to the model as the tool's result: it decides what to try next. Only a spent
+//! budget ends the run.
+
+use protocol::{Failure, Sign};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::budget::Budget;
+use super::entries;
+use super::reply::ToolCall;
+use crate::engine::Link;
+use crate::files;
+use crate::settings::Settings;
+
+mod bash;
+mod capped;
+mod edit;
+mod message;
+mod paths;
+mod read;
+mod search;
+
+/// The most bytes of a tool's result; what is longer loses its middle.
+const MAX_RESULT_BYTES: usize = 64 * 1024;
+/// The most bytes of what people see of a call.
+const MAX_SUMMARY_BYTES: usize = 120;
+
+/// Why a tool gave no result.
+#[derive(Debug)]
+enum ToolError {
+    /// In words for the model.
+    Told(String),
+    /// The run is over.
+    Fatal(Failure),
+}
+
+impl From<Failure> for ToolError {
+    fn from(failure: Failure) -> Self {
+        Self::Fatal(failure)
+    }
+}
+
+/// An error in words for the model.
+fn told(words: impl Into<String>) -> ToolError {
+    ToolError::Told(words.into())
+}
+
+/// What tools work with during a run.
+#[derive(Debug)]
+pub(crate) struct Tools<'run> {
+    /// The places.
+    pub(crate) settings: &'run Settings,
+    /// Where signs go.
+    pub(crate) link: &'run Link,
+    /// What the run may produce.
+    pub(crate) budget: &'run Budget,
+}
+
+impl Tools<'_> {
+    /// Carries out a call and returns the block that answers it.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the run, when its budget is spent.
+    pub(crate) async fn run(&self, call: &ToolCall) -> Result<Value, Failure> {
+        let result = match &call.input {
+            Some(input) => {
+                let summary = summary(&call.name, input);
+                self.link.say(Sign::Tool { name: call.name.clone(), summary });
+                self.dispatch(&call.name, input).await
+            }
+            None => Err(told(
+                "the arguments of this call are not complete JSON; if your answer was cut off, do less in one call",
+            )),
+        };
+        let result = match result {
+            Ok(text) => Ok(text),
+            Err(ToolError::Told(words)) => Err(words),
+            Err(ToolError::Fatal(failure)) => return Err(failure),
+        };
+        let result = result.as_deref().map_err(String::as_str);
+        Ok(entries::tool_result(&call.id, result))
+    }
+
+    async fn dispatch(&self, name: &str, input: &Value) -> Result<String, ToolError> {
+        match name {
+            "bash" => bash::run(self.settings, self.budget, parse(input)?).await,
+            "send_message" => message::send(self.settings, parse(input)?).await,
+            "read" => self.apart(input, read::read).await,
+            "write" => self.apart(input, edit::write).await,
+            "edit" => self.apart(input, edit::edit).await,
+            "glob" => self.apart(input, search::glob).await,
+            "grep" => self.apart(input, search::grep).await,
+            other => Err(told(format!("there is no tool {other}"))),
+        }
+    }
+
+    /// Runs file work on a thread of its own, so that signs of life go on beside it.
+    async fn apart<I: DeserializeOwned + Send + 'static>(
+        &self,
+        input: &Value,
+        work: fn(&Settings, I) -> Result<String, ToolError>,
+    ) -> Result<String, ToolError> {
+        let (input, settings) = (parse(input)?, self.settings.clone());
+        let worked = tokio::task::spawn_blocking(move || work(&settings, input)).await;
+        let text =
+            worked.map_err(|_panic| told("the tool broke; this is a fault of its own"))??;
+        self.budget.spend(text.len())?;
+        Ok(text)
+    }
+}
+
+fn parse<I: DeserializeOwned>(input: &Value) -> Result<I, ToolError> {
+    I::deserialize(input).map_err(|error| told(format!("the arguments are not right: {error}")))
+}
+
+/// What a call is about to do, in a few words for people.
+fn summary(name: &str, input: &Value) -> String {
+    let field = match name {
+        "bash" => "command",
+        "read" | "write" | "edit" => "path",
+        "glob" | "grep" => "pattern",
+        _ => return String::new(),
+    };
+    let first_line = input[field].as_str().and_then(|text| text.lines().next()).unwrap_or_default();
+    files::cut(first_line, MAX_SUMMARY_BYTES).to_owned()
+}
+
+/// The definitions of all tools, as the service takes them.
+pub(crate) fn definitions() -> Vec<Value> {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    let count =
+        |description: &str| json!({"type": "integer", "minimum": 1, "description": description});
+    let flag = |description: &str| json!({"type": "boolean", "description": description});
+    let path = "A path, absolute or relative to your working directory.";
+    [
+        (
+            "bash",
+            "Runs a command with bash in your working directory and returns what it printed. Output beyond \
+             64 KiB loses its middle. To leave something running, put it in the background with its output \
+             in a file.",
+            json!({
+                "command": text("The command."),
+                "timeout_seconds": count("When to kill it: 120 if left out, at most 600."),
+            }),
+            &["command"][..],
+        ),
+        (
+            "read",
+            "Returns lines of a text file, each with its number and a tab before it.",
+            json!({
+                "path": text(path),
+                "offset": count("The first line, counted from 1."),
+                "limit": count("How many lines; 2000 if left out."),
+            }),
+            &["path"],
+        ),
+        (
+            "write",
+            "Writes a whole file, in place of what it held. Makes missing directories.",
+            json!({"path": text(path), "content": text("The content.")}),
+            &["path", "content"],
+        ),
+        (
+            "edit",
+            "Replaces text in a file. The old text must stand there exactly once, or replace_all must be true.",
+            json!({
+                "path": text(path),
+                "old_text": text("The text to replace, exactly as it stands in the file."),
+                "new_text": text("The text to put in its place."),
+                "replace_all": flag("Whether to replace it everywhere."),
+            }),
+            &["path", "old_text", "new_text"],
+        ),
+        (
+            "glob",
+            "Finds files whose path fits a pattern such as `**/*.md`, latest changes first. Leaves out what \
+             .gitignore names.",
+            json!({
+                "pattern": text("The pattern, relative to the directory."),
+                "path": text("The directory to look in; your working directory if left out."),
+            }),
+            &["pattern"],
+        ),
+        (
+            "grep",
+            "Finds lines that match a regular expression (Rust syntax). Leaves out binary files and what \
+             .gitignore names.",
+            json!({
+                "pattern": text("The regular expression."),
+                "path": text("A file or directory to look in; your working directory if left out."),
+                "glob": text("Look only in files whose path fits this pattern."),
+                "ignore_case": flag("Whether capital and small letters are the same."),
+                "files_only": flag("Whether to return only the paths of files with a match."),
+            }),
+            &["pattern"],
+        ),
+        (
+            "send_message",
+            "Sends a message to the chat at once, while you go on working. Your final answer is sent by \
+             itself; do not repeat it here.",
+            json!({
+                "text": text("The message, in Markdown."),
+                "chat": text("Another chat, if you may write there; this conversation if left out."),
+            }),
+            &["text"],
+        ),
+    ]
+    .into_iter()
+    .map(|(name, description, properties, required)| {
+        json!({
+            "name": name,
+            "description": description,
+            "input_schema": {"type": "object", "properties": properties, "required": required},
+        })
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_is_one_short_line() {
+        for (name, input, expected) in [
+            ("bash", json!({"command": "ls -la\nrm x"}), "ls -la"),
+            ("read", json!({"path": "a.md"}), "a.md"),
+            ("send_message", json!({"text": "private"}), ""),
+            ("bash", json!({}), ""),
+            ("bash", json!({"command": "x".repeat(500)}), &"x".repeat(MAX_SUMMARY_BYTES)),
+        ] {
+            assert_eq!(summary(name, &input), expected);
+        }
+    }
+
+    #[test]
+    fn every_definition_requires_only_what_it_has() {
+        for tool in definitions() {
+            let schema = &tool["input_schema"];
+            for required in schema["required"].as_array().unwrap() {
+                assert!(schema["properties"].get(required.as_str().unwrap()).is_some(), "{tool}");
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What tools do with the gateway: messages and their answers, and the broker on loopback.
+
+use std::fs;
+
+use protocol::{Input, Outcome, Reply, Request};
+use serde_json::json;
+use test_servers::model::{Script, Server, Turn};
+use tokio::net::{TcpStream, UnixListener};
+use tokio::task::JoinSet;
+
+use crate::support::{Runner, prompt, wait_for};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_message_is_handed_over_and_its_answer_goes_to_the_model() {
+    let script = Script::default().on(
+        "go",
+        [
+            Turn::tool("send_message", json!({"text": "On my way."})),
+            Turn::tool("send_message", json!({"text": "Hi.", "chat": "slack:T1/C2"})),
+            Turn::text("{tool_result}"),
+        ],
+    );
+    let server = Server::start(script).await.unwrap();
+    let mut runner = Runner::start(server.url().trim_start_matches("http://"), &[]);
+    runner.put(&Input::Prompt(Box::new(prompt(1, "go"))));
+    for (expected, ok, text) in [
+        (("On my way.", None), true, "sent"),
+        (("Hi.", Some("slack:T1/C2")), false, "you may not write there"),
+    ] {
+        let (id, request) = take_request(&runner);
+        let Request::SendMessage { text: said, chat } = request;
+        assert_eq!((said.as_str(), chat.as_deref()), expected);
+        let reply = Reply { id: id.clone(), ok, text: text.to_owned() };
+        let replies = runner.path("ipc/replies");
+        fs::write(replies.join(".new"), serde_json::to_vec(&reply).unwrap()).unwrap();
+        fs::rename(replies.join(".new"), replies.join(format!("{id}.json"))).unwrap();
+    }
+    let text = String::from("you may not write there");
+    assert_eq!(runner.done(1).outcome, Outcome::Answer { text });
+    let last = &server.requests()[2].body["messages"];
+    assert_eq!(last[2]["content"][0]["content"][0]["text"], "sent");
+    assert_eq!(last[4]["content"][0]["is_error"], true);
+    assert_eq!(fs::read_dir(runner.path("ipc/replies")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_brokers_socket_serves_the_engine_and_is_offered_on_loopback() {
+    // What a program says to the loopback port comes out of the socket as it is.
+    let script = Script::default().on(
+        "go",
+        [
+            Turn::tool(
+                "bash",
+                json!({"command": r#"
+                exec 3<>/dev/tcp/127.0.0.1/${ANTHROPIC_BASE_URL##*:}
+                printf 'GET /nowhere HTTP/1.0\r\nhost: x\r\n\r\n' >&3
+                head -1 <&3 | tr -d '\r'
+                env | grep -c "_proxy=$ANTHROPIC_BASE_URL"
+            "#}),
+            ),
+            Turn::text("{tool_result}"),
+        ],
+    );
+    let server = Server::start(script).await.unwrap();
+    let places = crate::support::fresh_places();
+    let socket = places.path().join("broker.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut broker = JoinSet::new();
+    let address = server.url().trim_start_matches("http://").to_owned();
+    broker.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (mut inside, _) = listener.accept().await.unwrap();
+            let mut outside = TcpStream::connect(&address).await.unwrap();
+            connections.spawn(async move {
+                tokio::io::copy_bidirectional(&mut inside, &mut outside).await.ok();
+            });
+        }
+    });
+    let mut runner = Runner::start_in(places, socket.to_str().unwrap(), &[]);
+    runner.put(&Input::Prompt(Box::new(prompt(1, "go"))));
+    let text = String::from("HTTP/1.0 404 Not Found\n2\n");
+    assert_eq!(runner.done(1).outcome, Outcome::Answer { text });
+}
+
+/// Takes the one request that lies in `messages/`, with its id.
+fn take_request(runner: &Runner) -> (String, Request) {
+    let directory = runner.path("ipc/messages");
+    let path = wait_for(&directory, || {
+        let paths = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
+        paths.into_iter().find(|path| path.extension().is_some_and(|ext| ext == "json"))
+    });
+    let request = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    fs::remove_file(&path).unwrap();
+    (path.file_stem().unwrap().to_str().unwrap().to_owned(), request)
+}

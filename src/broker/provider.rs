@@ -1,0 +1,194 @@
+//! What answers model calls, behind one trait: the Anthropic API, Amazon Bedrock, or the demo.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use hyper::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+
+use super::reply::{BodyError, OVERLOADED, Reply};
+use super::request::ModelRequest;
+
+/// Who answers model calls.
+#[async_trait]
+pub(super) trait Provider: Send + Sync {
+    /// Its name, as `status` shows it.
+    fn name(&self) -> &'static str;
+
+    /// Asks once; no retries in here.
+    async fn ask(&self, request: &ModelRequest) -> Result<Answer, Failure>;
+}
+
+/// A good answer.
+pub(super) struct Answer {
+    /// The headers that the sandbox gets.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: AnswerBody,
+}
+
+/// The body of a good answer.
+pub(super) enum AnswerBody {
+    /// JSON, whole.
+    Whole(Bytes),
+    /// Server-sent events, as they come.
+    Events(BoxStream<'static, Result<Bytes, BodyError>>),
+}
+
+/// A provider did not answer well.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// What can be done about it.
+    pub kind: FailureKind,
+    /// What the sandbox is told when nothing is done about it.
+    pub reply: Reply,
+}
+
+/// What can be done about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FailureKind {
+    /// The provider asks for patience: wait as long as it says, or ask another.
+    Busy {
+        /// How long it says.
+        retry_after: Option<Duration>,
+    },
+    /// The provider is out of order: ask another.
+    Broken,
+    /// The provider does not serve this kind of request: ask another.
+    Unfit,
+    /// The provider does not take our credentials: nothing, the owner must act.
+    Unauthorized,
+    /// The request is wrong: nothing, every provider would say so.
+    Rejected,
+}
+
+impl FailureKind {
+    /// What an HTTP status means.
+    pub(super) fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Self {
+        match status.as_u16() {
+            429 | 503 | OVERLOADED => Self::Busy { retry_after },
+            401 | 403 => Self::Unauthorized,
+            400..500 => Self::Rejected,
+            _ => Self::Broken,
+        }
+    }
+}
+
+impl Failure {
+    /// The provider is out of order.
+    pub(super) fn broken(message: &str) -> Self {
+        let reply = Reply::error(StatusCode::BAD_GATEWAY, "api_error", message);
+        Self { kind: FailureKind::Broken, reply }
+    }
+
+    /// The provider does not serve this kind of request.
+    pub(super) fn unfit(message: &str) -> Self {
+        let reply = Reply::error(StatusCode::BAD_REQUEST, "invalid_request_error", message);
+        Self { kind: FailureKind::Unfit, reply }
+    }
+
+    /// What an `error` event at the very start of a stream means; its status is the one the same error has as a
+    /// response (<https://docs.anthropic.com/en/api/errors>).
+    pub(super) fn of_event(data: &[u8]) -> Self {
+        let kind = serde_json::from_slice::<ErrorEvent>(data).map(|event| event.error.kind);
+        let status = match kind.as_deref() {
+            Ok("invalid_request_error") => 400,
+            Ok("authentication_error") => 401,
+            Ok("permission_error") => 403,
+            Ok("not_found_error") => 404,
+            Ok("request_too_large") => 413,
+            Ok("rate_limit_error") => 429,
+            Ok("overloaded_error") => OVERLOADED,
+            _ => 500,
+        };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut reply = Reply::error(status, "api_error", "");
+        reply.body = Bytes::copy_from_slice(data);
+        Self { kind: FailureKind::of_status(status, None), reply }
+    }
+
+    /// What the provider said, in a sentence.
+    pub(super) fn message(&self) -> String {
+        let event = serde_json::from_slice::<ErrorEvent>(&self.reply.body);
+        let message = event.map(|event| event.error.message).unwrap_or_default();
+        format!("{message} (HTTP {})", self.reply.status.as_u16())
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct ErrorEvent {
+    error: ErrorBody,
+}
+
+#[derive(serde::Deserialize)]
+struct ErrorBody {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// How long the header `retry-after` asks us to wait, given in seconds or as a date of HTTP.
+pub(super) fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?;
+    Duration::try_from(date.timestamp().duration_since(now)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        for (text, expected) in [
+            ("7", Some(7)),
+            (" 0 ", Some(0)),
+            ("Fri, 02 Jan 2026 03:04:15 GMT", Some(10)),
+            ("Fri, 02 Jan 2026 03:04:00 GMT", None),
+            ("-1", None),
+            ("soon", None),
+            ("1.5", None),
+            ("", None),
+        ] {
+            assert_eq!(retry_after(text, now), expected.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn statuses_say_what_can_be_done() {
+        let busy = FailureKind::Busy { retry_after: None };
+        for (status, expected) in [
+            (400, FailureKind::Rejected),
+            (401, FailureKind::Unauthorized),
+            (403, FailureKind::Unauthorized),
+            (404, FailureKind::Rejected),
+            (413, FailureKind::Rejected),
+            (429, busy),
+            (500, FailureKind::Broken),
+            (502, FailureKind::Broken),
+            (503, busy),
+            (529, busy),
+            (302, FailureKind::Broken),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(FailureKind::of_status(status, None), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn an_error_event_means_what_the_response_would() {
+        let event = br#"{"type":"error","error":{"type":"overloaded_error","message":"x"}}"#;
+        let failure = Failure::of_event(event);
+        assert_eq!(failure.kind, FailureKind::Busy { retry_after: None });
+        assert_eq!(failure.reply.status.as_u16(), OVERLOADED);
+        assert_eq!(failure.reply.body, event.as_slice());
+        assert_eq!(Failure::of_event(b"?").kind, FailureKind::Broken);
+    }
+}

@@ -1,0 +1,311 @@
+//! A model call as a sandbox sends it: what the broker must know of it, and the body otherwise untouched.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use serde::de::IgnoredAny;
+
+/// The name by which a sandbox asks for the configured model.
+pub(super) const DEFAULT_MODEL: &str = "default";
+
+/// The version of the Messages API that is asked for when the sandbox names none.
+const API_VERSION: &str = "2023-06-01";
+/// The most beta features that one request may name.
+const MAX_BETAS: usize = 16;
+
+/// Which call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    /// `POST /v1/messages`.
+    Messages,
+    /// `POST /v1/messages/count_tokens`.
+    CountTokens,
+}
+
+impl Endpoint {
+    /// The path of the Messages API.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Messages => "/v1/messages",
+            Self::CountTokens => "/v1/messages/count_tokens",
+        }
+    }
+}
+
+/// A model call, parsed as far as the broker needs it.
+#[derive(Debug)]
+pub(super) struct ModelRequest {
+    /// Which call.
+    pub endpoint: Endpoint,
+    /// The model, the configured one put in where none was named.
+    pub model: String,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// `anthropic-version`.
+    pub version: String,
+    /// `anthropic-beta`, one by one.
+    pub betas: Vec<String>,
+    body: Members,
+}
+
+/// A body that is no request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum InvalidRequest {
+    /// Not an object.
+    #[error("the body is not a JSON object")]
+    NotAnObject,
+    /// A member of the wrong type.
+    #[error("the body's \"{0}\" is of the wrong type")]
+    WrongType(&'static str),
+}
+
+impl ModelRequest {
+    /// Reads a call; `configured` is the model for those who name none.
+    pub(super) fn parse(
+        endpoint: Endpoint,
+        headers: &HeaderMap,
+        body: Bytes,
+        configured: &str,
+    ) -> Result<Self, InvalidRequest> {
+        let body = Members::parse(body).ok_or(InvalidRequest::NotAnObject)?;
+        let model = match body.read::<String>("model") {
+            Some(Ok(name)) if name != DEFAULT_MODEL => name,
+            Some(Err(_)) => return Err(InvalidRequest::WrongType("model")),
+            _ => configured.to_owned(),
+        };
+        let stream = match body.read::<bool>("stream") {
+            Some(Ok(stream)) => stream,
+            Some(Err(_)) => return Err(InvalidRequest::WrongType("stream")),
+            None => false,
+        };
+        let version = header(headers, "anthropic-version")
+            .filter(|version| is_date(version))
+            .unwrap_or(API_VERSION)
+            .to_owned();
+        Ok(Self { endpoint, model, stream, version, betas: betas(headers), body })
+    }
+
+    /// The body for the Messages API, asking for this model.
+    pub(super) fn body(&self, model: &str) -> Bytes {
+        let model = serde_json::to_vec(model).unwrap_or_default();
+        self.body.rewritten(&["model"], &[("model", &model)])
+    }
+
+    /// The body for Bedrock, which has model and streaming in the path and the version in the body.
+    pub(super) fn bedrock_body(&self) -> Bytes {
+        let cut = ["model", "stream", "anthropic_version"];
+        self.body.rewritten(&cut, &[("anthropic_version", b"\"bedrock-2023-05-31\"")])
+    }
+
+    /// A member of the body, read as this type; `None` when it is not there.
+    pub(super) fn member<'a, T: serde::Deserialize<'a>>(
+        &'a self,
+        name: &str,
+    ) -> Option<serde_json::Result<T>> {
+        self.body.read(name)
+    }
+}
+
+/// A JSON object cut into its members, each value left as the bytes it is.
+///
+/// Large requests are not built up in memory a second time, and what the provider gets is what the agent wrote.
+#[derive(Debug)]
+struct Members {
+    bytes: Bytes,
+    /// Names and values; where a name comes twice, the last one counts and the others are forgotten.
+    members: Vec<(String, Range<usize>)>,
+}
+
+impl Members {
+    fn parse(bytes: Bytes) -> Option<Self> {
+        let mut cursor = Cursor { bytes: &bytes, at: 0 };
+        let mut members: Vec<(String, Range<usize>)> = Vec::new();
+        cursor.expect(b'{')?;
+        if !cursor.take(b'}') {
+            loop {
+                let (name, _) = cursor.value::<String>()?;
+                cursor.expect(b':')?;
+                let (IgnoredAny, range) = cursor.value()?;
+                members.retain(|(known, _)| *known != name);
+                members.push((name, range));
+                // No request has so many; comparing names must not become the sandbox's way to keep us busy.
+                if members.len() > 256 {
+                    return None;
+                }
+                if !cursor.take(b',') {
+                    break;
+                }
+            }
+            cursor.expect(b'}')?;
+        }
+        cursor.skip_space();
+        (cursor.at == bytes.len()).then_some(Self { bytes, members })
+    }
+
+    fn read<'a, T: serde::Deserialize<'a>>(&'a self, name: &str) -> Option<serde_json::Result<T>> {
+        let (_, range) = self.members.iter().find(|(known, _)| known == name)?;
+        Some(serde_json::from_slice(self.bytes.get(range.clone())?))
+    }
+
+    /// The object without the members `cut`, and with the JSON values `put` in front.
+    fn rewritten(&self, cut: &[&str], put: &[(&str, &[u8])]) -> Bytes {
+        let kept = self.members.iter().filter(|(name, _)| !cut.contains(&name.as_str()));
+        let kept = kept.filter_map(|(name, range)| Some((&**name, self.bytes.get(range.clone())?)));
+        let mut out = Vec::with_capacity(self.bytes.len() + 64);
+        for (name, value) in put.iter().copied().chain(kept) {
+            out.push(if out.is_empty() { b'{' } else { b',' });
+            out.extend(serde_json::to_vec(name).unwrap_or_default());
+            out.push(b':');
+            out.extend_from_slice(value);
+        }
+        if out.is_empty() {
+            out.push(b'{');
+        }
+        out.push(b'}');
+        out.into()
+    }
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    fn skip_space(&mut self) {
+        let space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        self.at += self.rest().iter().take_while(space).count();
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        self.skip_space();
+        let there = self.rest().first() == Some(&byte);
+        self.at += usize::from(there);
+        there
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        self.take(byte).then_some(())
+    }
+
+    fn value<T: serde::Deserialize<'a>>(&mut self) -> Option<(T, Range<usize>)> {
+        self.skip_space();
+        let start = self.at;
+        let mut values = serde_json::Deserializer::from_slice(self.rest()).into_iter::<T>();
+        let value = values.next()?.ok()?;
+        self.at += values.byte_offset();
+        Some((value, start..self.at))
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn is_date(text: &str) -> bool {
+    text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+}
+
+/// The beta features that the sandbox asks for, without those that are about credentials, which are ours.
+fn betas(headers: &HeaderMap) -> Vec<String> {
+    let plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    headers
+        .get_all("anthropic-beta")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|beta| (1..=64).contains(&beta.len()) && beta.bytes().all(plain))
+        .filter(|beta| !beta.starts_with("oauth"))
+        .take(MAX_BETAS)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &str) -> Result<ModelRequest, InvalidRequest> {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        ModelRequest::parse(Endpoint::Messages, &HeaderMap::new(), body, "configured")
+    }
+
+    #[test]
+    fn the_model_is_kept_or_put_in() {
+        for (body, model, expected) in [
+            ("{}", "configured", r#"{"model":"configured"}"#),
+            (r#"{"model":"default","a":1}"#, "configured", r#"{"model":"configured","a":1}"#),
+            (r#"{ "a" : [1, 2] , "model" : "x" }"#, "x", r#"{"model":"x","a":[1, 2]}"#),
+            (r#"{"model":"x","model":"y"}"#, "y", r#"{"model":"y"}"#),
+            (r#"{"mod\u0065l":"x"}"#, "x", r#"{"model":"x"}"#),
+            (
+                r#"{"n":1e999,"z":12345678901234567890123}"#,
+                "configured",
+                r#"{"model":"configured","n":1e999,"z":12345678901234567890123}"#,
+            ),
+        ] {
+            let request = parse(body).unwrap();
+            assert_eq!(request.model, model, "{body}");
+            assert_eq!(request.body(model), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn bedrock_gets_version_and_neither_model_nor_stream() {
+        let request =
+            parse(r#"{"model":"m","stream":true,"anthropic_version":"evil","max_tokens":1}"#);
+        let request = request.unwrap();
+        assert!(request.stream);
+        let expected = r#"{"anthropic_version":"bedrock-2023-05-31","max_tokens":1}"#;
+        assert_eq!(request.bedrock_body(), expected);
+    }
+
+    #[test]
+    fn other_bodies_are_refused() {
+        for body in [
+            "",
+            "[]",
+            "1",
+            "{",
+            "{}x",
+            r#"{"a"}"#,
+            r#"{"a":}"#,
+            r#"{"a":1,}"#,
+            r#"{a:1}"#,
+            "{\u{0}}",
+        ] {
+            assert_eq!(parse(body).unwrap_err(), InvalidRequest::NotAnObject, "{body:?}");
+        }
+        let many: Vec<String> = (0..1000).map(|n| format!("\"{n}\":0")).collect();
+        let many = format!("{{{}}}", many.join(","));
+        assert_eq!(parse(&many).unwrap_err(), InvalidRequest::NotAnObject);
+        assert_eq!(parse(r#"{"model":1}"#).unwrap_err(), InvalidRequest::WrongType("model"));
+        assert_eq!(parse(r#"{"stream":"x"}"#).unwrap_err(), InvalidRequest::WrongType("stream"));
+    }
+
+    #[test]
+    fn deep_nesting_does_not_exhaust_the_stack() {
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(1_000_000), "]".repeat(1_000_000));
+        assert!(parse(&deep).is_ok());
+    }
+
+    #[test]
+    fn headers_are_taken_only_where_they_make_sense() {
+        let mut headers = HeaderMap::new();
+        headers.append("anthropic-version", "2023-06-01; x".parse().unwrap());
+        headers.append("anthropic-beta", "a-2025, oauth-2025-04-20,B AD".parse().unwrap());
+        headers.append("anthropic-beta", "c-1".parse().unwrap());
+        let request =
+            ModelRequest::parse(Endpoint::Messages, &headers, Bytes::from_static(b"{}"), "m");
+        let request = request.unwrap();
+        assert_eq!(request.version, API_VERSION);
+        assert_eq!(request.betas, ["a-2025", "c-1"]);
+    }
+}

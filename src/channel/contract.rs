@@ -1,0 +1,226 @@
+//! What every channel must do, as one suite of tests that is run on each of them.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tokio::sync::{Notify, Semaphore};
+
+use super::{Channel, ChannelState, Intake, Kept, NotKept, Parcel, RunEnd};
+use crate::model::{Activity, Conversation, Incoming, OutboxId, Seq};
+
+/// A channel that runs, with one person who takes part.
+#[async_trait]
+pub(crate) trait Venue: Sized + Send + Sync {
+    /// Brings the channel up; what the person says goes to `intake`.
+    async fn open(intake: Arc<RecordingIntake>) -> Self;
+    /// The channel.
+    fn channel(&self) -> &dyn Channel;
+    /// The conversation that the person takes part in.
+    fn conversation(&self) -> Conversation;
+    /// The person says something, and the platform is told what became of it.
+    async fn say(&self, id: &str, text: &str) -> Result<Kept, NotKept>;
+    /// Waits until the person has been shown `count` messages, and returns them.
+    async fn shown(&self, count: usize) -> Vec<String>;
+    /// Stops the channel and waits for its end.
+    async fn close(self);
+}
+
+/// Runs the suite on a [`Venue`].
+macro_rules! channel_contract {
+    ($venue:ty) => {
+        $crate::channel::contract::channel_contract!(
+            $venue:
+            what_is_said_is_kept_before_that_is_confirmed,
+            what_is_not_kept_is_not_confirmed,
+            a_redelivery_bears_the_same_id,
+            what_is_sent_arrives_once_and_can_be_found,
+            messages_arrive_in_the_order_in_which_they_were_sent,
+            activity_holds_nobody_up,
+            the_state_says_whether_it_runs,
+        );
+    };
+    ($venue:ty: $($case:ident),+ $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                $crate::channel::contract::$case::<$venue>().await;
+            }
+        )+
+    };
+}
+pub(crate) use channel_contract;
+
+/// A parcel with this id and text.
+pub(crate) fn parcel(conversation: &Conversation, id: u64, text: &str) -> Parcel {
+    Parcel {
+        id: OutboxId(id),
+        conversation: conversation.clone(),
+        text: text.to_owned(),
+        ends: Some(RunEnd { through: Seq(id), answered: true }),
+    }
+}
+
+/// An intake that keeps in memory, and can be held up or broken.
+#[derive(Debug)]
+pub(crate) struct RecordingIntake {
+    kept: Mutex<Vec<Incoming>>,
+    cancelled: Mutex<Vec<Conversation>>,
+    broken: Mutex<Option<String>>,
+    entered: Notify,
+    open: Semaphore,
+}
+
+impl Default for RecordingIntake {
+    fn default() -> Self {
+        Self {
+            kept: Mutex::default(),
+            cancelled: Mutex::default(),
+            broken: Mutex::default(),
+            entered: Notify::new(),
+            open: Semaphore::new(Semaphore::MAX_PERMITS),
+        }
+    }
+}
+
+impl RecordingIntake {
+    /// An intake that keeps nothing before [`RecordingIntake::let_through`].
+    pub(crate) fn held() -> Arc<Self> {
+        Arc::new(Self { open: Semaphore::new(0), ..Self::default() })
+    }
+
+    /// Lets one message through.
+    pub(crate) fn let_through(&self) {
+        self.open.add_permits(1);
+    }
+
+    /// From now on, nothing can be kept.
+    pub(crate) fn fail(&self, reason: &str) {
+        *self.broken.lock().unwrap() = Some(reason.to_owned());
+    }
+
+    /// What was kept.
+    pub(crate) fn kept(&self) -> Vec<Incoming> {
+        self.kept.lock().unwrap().clone()
+    }
+
+    /// Which conversations were to be cancelled.
+    pub(crate) fn cancelled(&self) -> Vec<Conversation> {
+        self.cancelled.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Intake for RecordingIntake {
+    async fn keep(&self, incoming: Incoming) -> Result<Kept, NotKept> {
+        self.entered.notify_one();
+        self.open.acquire().await.unwrap().forget();
+        if let Some(reason) = self.broken.lock().unwrap().clone() {
+            return Err(NotKept { reason });
+        }
+        let mut kept = self.kept.lock().unwrap();
+        let known = kept.iter().position(|old| {
+            old.message.chat == incoming.message.chat && old.message.id == incoming.message.id
+        });
+        Ok(if let Some(at) = known {
+            Kept::Known(Seq(at as u64 + 1))
+        } else {
+            kept.push(incoming);
+            Kept::Fresh(Seq(kept.len() as u64))
+        })
+    }
+
+    async fn cancel(&self, conversation: &Conversation) {
+        self.cancelled.lock().unwrap().push(conversation.clone());
+    }
+}
+
+pub(crate) async fn what_is_said_is_kept_before_that_is_confirmed<V: Venue>() {
+    let intake = RecordingIntake::held();
+    let venue = V::open(Arc::clone(&intake)).await;
+    {
+        let mut saying = std::pin::pin!(venue.say("m1", "hello"));
+        tokio::select! {
+            early = &mut saying => panic!("confirmed before it was kept: {early:?}"),
+            () = intake.entered.notified() => {}
+        }
+        assert!(futures_util::poll!(&mut saying).is_pending());
+        intake.let_through();
+        assert_eq!(saying.await, Ok(Kept::Fresh(Seq(1))));
+    }
+    let kept = intake.kept();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].message.conversation(), venue.conversation());
+    assert_eq!(kept[0].message.id.as_str(), "m1");
+    assert_eq!(kept[0].message.text, "hello");
+    assert!(!kept[0].message.from_me);
+    venue.close().await;
+}
+
+pub(crate) async fn what_is_not_kept_is_not_confirmed<V: Venue>() {
+    let intake = Arc::<RecordingIntake>::default();
+    let venue = V::open(Arc::clone(&intake)).await;
+    intake.fail("the disk is full");
+    let reason = "the disk is full".to_owned();
+    assert_eq!(venue.say("m1", "hello").await, Err(NotKept { reason }));
+    venue.close().await;
+}
+
+pub(crate) async fn a_redelivery_bears_the_same_id<V: Venue>() {
+    let intake = Arc::<RecordingIntake>::default();
+    let venue = V::open(Arc::clone(&intake)).await;
+    for id in ["m1", "m2", "m1"] {
+        assert!(venue.say(id, "hello").await.is_ok());
+    }
+    let ids: Vec<_> = intake.kept().iter().map(|i| i.message.id.to_string()).collect();
+    assert_eq!(ids, ["m1", "m2"]);
+    venue.close().await;
+}
+
+pub(crate) async fn what_is_sent_arrives_once_and_can_be_found<V: Venue>() {
+    let venue = V::open(Arc::default()).await;
+    let here = venue.conversation();
+    let sent = parcel(&here, 1, "hello");
+    assert_eq!(venue.channel().find(&sent).await, Ok(None));
+    venue.channel().send(&sent).await.unwrap();
+    assert_eq!(venue.shown(1).await, ["hello"]);
+    assert!(venue.channel().find(&sent).await.unwrap().is_some());
+    assert_eq!(venue.channel().find(&parcel(&here, 2, "more")).await, Ok(None));
+    venue.close().await;
+}
+
+pub(crate) async fn messages_arrive_in_the_order_in_which_they_were_sent<V: Venue>() {
+    let venue = V::open(Arc::default()).await;
+    let texts: Vec<String> = (1..=20).map(|id| format!("number {id}")).collect();
+    for (id, text) in (1..).zip(&texts) {
+        venue.channel().send(&parcel(&venue.conversation(), id, text)).await.unwrap();
+    }
+    assert_eq!(venue.shown(texts.len()).await, texts);
+    venue.close().await;
+}
+
+pub(crate) async fn activity_holds_nobody_up<V: Venue>() {
+    let venue = V::open(Arc::default()).await;
+    let here = venue.conversation();
+    let elsewhere =
+        Conversation { thread: Some("nobody-is-here".parse().unwrap()), ..here.clone() };
+    for conversation in [&here, &elsewhere] {
+        for _ in 0..1_000 {
+            let delta = "x".repeat(1_000);
+            venue.channel().show(conversation, &Activity::Text { delta }).await;
+        }
+        venue.channel().show(conversation, &Activity::Idle).await;
+    }
+    venue.channel().send(&parcel(&here, 1, "hello")).await.unwrap();
+    assert_eq!(venue.shown(1).await, ["hello"]);
+    venue.close().await;
+}
+
+pub(crate) async fn the_state_says_whether_it_runs<V: Venue>() {
+    let venue = V::open(Arc::default()).await;
+    // What is said is kept only by a channel that runs.
+    assert!(venue.say("m1", "hello").await.is_ok());
+    assert!(matches!(venue.channel().state(), ChannelState::Up { .. }));
+    let name = venue.conversation().chat.channel().clone();
+    assert_eq!(venue.channel().name(), &name);
+    venue.close().await;
+}

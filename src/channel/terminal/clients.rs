@@ -1,0 +1,131 @@
+//! Who is there: the terminals that are connected, by conversation, and what each has shown.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::backlog::Backlog;
+use super::wire::GatewayFrame;
+use crate::model::{Conversation, OutboxId};
+
+/// The terminals that are connected now.
+#[derive(Debug)]
+pub(super) struct Clients {
+    present: Mutex<HashMap<u64, Arc<Client>>>,
+    arrivals: watch::Sender<u64>,
+    /// Changes with each acknowledgement and each departure.
+    news: watch::Sender<u64>,
+}
+
+/// One terminal.
+#[derive(Debug)]
+pub(super) struct Client {
+    id: u64,
+    conversation: Conversation,
+    /// The highest outbox id that it has shown; rows begin at 1.
+    seen: AtomicU64,
+    gone: AtomicBool,
+    /// What waits to be written to it.
+    pub(super) backlog: Backlog,
+}
+
+impl Client {
+    /// The conversation it takes part in.
+    pub(super) fn conversation(&self) -> &Conversation {
+        &self.conversation
+    }
+
+    /// Whether it has shown this answer.
+    pub(super) fn has(&self, id: OutboxId) -> bool {
+        self.seen.load(Ordering::Acquire) >= id.0
+    }
+
+    /// Whether it has left, or is about to be hung up on.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire) || self.backlog.is_given_up()
+    }
+}
+
+impl Clients {
+    /// Nobody.
+    pub(super) fn new() -> Self {
+        Self {
+            present: Mutex::default(),
+            arrivals: watch::Sender::new(0),
+            news: watch::Sender::new(0),
+        }
+    }
+
+    /// Welcomes a terminal, and tells those who wait for one. It leaves when the guard is dropped.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        conversation: Conversation,
+        seen: u64,
+        welcome: GatewayFrame,
+    ) -> Presence {
+        let mut present = self.lock();
+        let id = self.arrivals.borrow().wrapping_add(1);
+        let client = Client {
+            id,
+            conversation,
+            seen: AtomicU64::new(seen),
+            gone: AtomicBool::new(false),
+            backlog: Backlog::default(),
+        };
+        client.backlog.must(welcome);
+        let client = Arc::new(client);
+        present.insert(id, Arc::clone(&client));
+        self.arrivals.send_replace(id);
+        drop(present);
+        Presence { clients: Arc::clone(self), client }
+    }
+
+    /// The terminals of a conversation.
+    pub(super) fn of(&self, conversation: &Conversation) -> Vec<Arc<Client>> {
+        let present = self.lock();
+        present.values().filter(|client| client.conversation == *conversation).cloned().collect()
+    }
+
+    /// The conversations of the terminals.
+    pub(super) fn conversations(&self) -> Vec<Conversation> {
+        self.lock().values().map(|client| client.conversation.clone()).collect()
+    }
+
+    /// Notes that a terminal has shown an answer.
+    pub(super) fn acknowledge(&self, client: &Client, id: u64) {
+        client.seen.fetch_max(id, Ordering::AcqRel);
+        self.news.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Changes whenever a terminal has come.
+    pub(super) fn arrivals(&self) -> watch::Receiver<u64> {
+        self.arrivals.subscribe()
+    }
+
+    /// Changes whenever an answer was acknowledged or a terminal has left.
+    pub(super) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Client>>> {
+        // Nothing in here panics half-way, so what a poisoned lock guards is whole.
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A terminal's stay.
+pub(super) struct Presence {
+    clients: Arc<Clients>,
+    /// The terminal.
+    pub(super) client: Arc<Client>,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.client.gone.store(true, Ordering::Release);
+        self.clients.lock().remove(&self.client.id);
+        self.clients.news.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}

@@ -1,0 +1,153 @@
+//! The command line's grammar and its help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::model::{ChatId, GroupName};
+
+/// A self-hosted chat gateway: every conversation gets an agent in a shell of its own.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hermitcrab",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:
+  hermitcrab chat                     talk to the assistant
+  hermitcrab chat -m 'What is new?'   ask once, print the answer
+  hermitcrab doctor                   see what is missing, and the command that mends it
+  hermitcrab run                      run the gateway, as a service does
+
+Settings come from the environment and from .env in the home; .env.example lists them all.
+Exit codes: 0 done, 1 failed, 64 wrong usage, 69 something needed is not there,
+75 another gateway has the store, 78 wrong settings."
+)]
+pub(super) struct Arguments {
+    /// Where .env, groups/ and store/ lie [default: HERMITCRAB_HOME, else the current folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) home: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the gateway in the foreground until SIGTERM or Ctrl-C
+    Run,
+    /// Talk to the assistant; brings a gateway up when none runs
+    Chat(ChatOptions),
+    /// Show channels, groups, runs, queue, outbox, sandbox and spending
+    Status(Format),
+    /// Check what is needed; each fault comes with the command that mends it
+    Doctor(Format),
+    /// List and change groups
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// List what the agent did, newest first
+    Runs(RunsOptions),
+    /// List what waits to be sent
+    Outbox(OutboxOptions),
+}
+
+/// How a listing is written.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Format {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  hermitcrab chat
+  hermitcrab chat --group family
+  hermitcrab chat -m 'Summarise notes.md'
+  git log -5 | hermitcrab chat -m -")]
+pub(super) struct ChatOptions {
+    /// Send one message, print the answer, and end; - reads the message from standard input
+    #[arg(short, long, value_name = "TEXT")]
+    pub(super) message: Option<String>,
+    /// The group to talk to
+    #[arg(short, long, value_name = "NAME", default_value = GroupName::MAIN)]
+    pub(super) group: GroupName,
+    /// Install what is missing without asking
+    #[arg(short, long)]
+    pub(super) yes: bool,
+    /// A conversation beside the group's first one
+    #[arg(long, value_name = "THREAD", hide = true)]
+    pub(super) thread: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GroupCommand {
+    /// List the groups
+    List(Format),
+    /// Add a group with a folder of its own
+    Add(GroupChange),
+    /// Change a group; what is not named stays as it is
+    Set(GroupChange),
+    /// Remove a group; its folder and its messages stay
+    Remove {
+        /// The group
+        name: GroupName,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  hermitcrab group add family --trigger @Crab
+  hermitcrab group set family --allow-web '*.wikipedia.org' --budget 2.50
+  hermitcrab group set family --mount ~/photos:photos --mount /srv/notes:notes:rw")]
+pub(super) struct GroupChange {
+    /// The group: lower-case letters, digits, - and _
+    pub(super) name: GroupName,
+    /// A chat that belongs to it, such as slack:T01/C02; may be repeated
+    #[arg(long, value_name = "CHAT")]
+    pub(super) chat: Vec<ChatId>,
+    /// What wakes the assistant [default: @ and its name]
+    #[arg(long, value_name = "WORD", conflicts_with = "no_trigger")]
+    pub(super) trigger: Option<String>,
+    /// Every message wakes the assistant
+    #[arg(long)]
+    pub(super) no_trigger: bool,
+    /// A host that the agent may reach, or *.host for its sub-domains; may be repeated; - for none
+    #[arg(long, value_name = "HOST")]
+    pub(super) allow_web: Vec<String>,
+    /// The most dollars a day, such as 2.50; - for no limit
+    #[arg(long, value_name = "USD", allow_hyphen_values = true)]
+    pub(super) budget: Option<String>,
+    /// A folder of this machine in the sandbox, if the allow-list permits it; may be repeated; - for none
+    #[arg(long, value_name = "HOST:NAME[:rw]", allow_hyphen_values = true)]
+    pub(super) mount: Vec<String>,
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct RunsOptions {
+    /// Go on showing changes until Ctrl-C
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// How many at most
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) limit: u16,
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct OutboxOptions {
+    /// What was sent, too
+    #[arg(short, long)]
+    pub(super) all: bool,
+    /// How many at most
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) limit: u16,
+    #[command(flatten)]
+    pub(super) format: Format,
+}

@@ -1,0 +1,240 @@
+//! What somebody wants of a group, checked before the store is touched.
+
+use std::path::{Component, Path};
+
+use crate::cli::args::GroupChange;
+use crate::cli::exit::Failure;
+use crate::model::{ChannelName, ChatId, Group, MountRequest};
+
+/// The word that empties a list or lifts a limit.
+const NONE: &str = "-";
+
+/// A change, checked; `None` leaves things as they are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    chats: Vec<ChatId>,
+    trigger: Option<Trigger>,
+    web_allow: Option<Vec<String>>,
+    budget_micros: Option<Option<u64>>,
+    mounts: Option<Vec<MountRequest>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Trigger {
+    Word(String),
+    NotNeeded,
+}
+
+impl Wanted {
+    /// Checks what was asked for.
+    ///
+    /// # Errors
+    /// A sentence for what is wrong.
+    pub(super) fn read(change: &GroupChange) -> Result<Self, Failure> {
+        let trigger = match &change.trigger {
+            Some(word) => Some(Trigger::Word(trigger(word)?)),
+            None => change.no_trigger.then_some(Trigger::NotNeeded),
+        };
+        if trigger.is_some() && change.name.is_main() {
+            return Err(Failure::usage("the main group never needs a trigger"));
+        }
+        if let Some(chat) =
+            change.chat.iter().find(|chat| *chat.channel() == ChannelName::terminal())
+        {
+            let sentence =
+                format!("{chat} cannot be moved: each group has its own chat in the terminal");
+            return Err(Failure::usage(sentence));
+        }
+        Ok(Self {
+            chats: change.chat.clone(),
+            trigger,
+            web_allow: list(&change.allow_web, host)?,
+            budget_micros: change.budget.as_deref().map(budget).transpose()?,
+            mounts: list(&change.mount, mount)?,
+        })
+    }
+
+    /// The chats that are to belong to the group.
+    pub(super) fn chats(&self) -> &[ChatId] {
+        &self.chats
+    }
+
+    /// The group as it is to be.
+    pub(super) fn apply_to(&self, mut group: Group) -> Group {
+        match &self.trigger {
+            Some(Trigger::Word(word)) => {
+                group.trigger = Some(word.clone());
+                group.requires_trigger = true;
+            }
+            Some(Trigger::NotNeeded) => group.requires_trigger = false,
+            None => {}
+        }
+        if let Some(hosts) = &self.web_allow {
+            group.settings.web_allow.clone_from(hosts);
+        }
+        if let Some(budget) = self.budget_micros {
+            group.settings.daily_budget_micros = budget;
+        }
+        if let Some(mounts) = &self.mounts {
+            group.settings.additional_mounts.clone_from(mounts);
+        }
+        group
+    }
+}
+
+/// A list that was given, or `-` for an empty one.
+fn list<T>(
+    given: &[String],
+    read: impl Fn(&str) -> Result<T, Failure>,
+) -> Result<Option<Vec<T>>, Failure> {
+    match given {
+        [] => Ok(None),
+        [only] if only == NONE => Ok(Some(Vec::new())),
+        some => some.iter().map(|text| read(text)).collect::<Result<_, _>>().map(Some),
+    }
+}
+
+fn trigger(word: &str) -> Result<String, Failure> {
+    let fits = (1..=64).contains(&word.chars().count())
+        && !word.chars().any(|c| c.is_whitespace() || c.is_control());
+    if fits {
+        Ok(word.to_owned())
+    } else {
+        Err(wrong("--trigger", word, "one word, such as @Crab"))
+    }
+}
+
+fn host(text: &str) -> Result<String, Failure> {
+    let name = text.to_ascii_lowercase();
+    let labels = name.strip_prefix("*.").unwrap_or(&name);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if labels.len() <= 253 && labels.contains('.') && labels.split('.').all(is_label) {
+        Ok(name)
+    } else {
+        Err(wrong("--allow-web", text, "a host such as example.org or *.example.org"))
+    }
+}
+
+/// Dollars, with at most six places behind the point, as millionths.
+fn budget(text: &str) -> Result<Option<u64>, Failure> {
+    if text == NONE {
+        return Ok(None);
+    }
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let micros = (!whole.is_empty() && digits(whole) && digits(fraction) && fraction.len() <= 6)
+        .then(|| format!("{fraction:0<6}"))
+        .and_then(|fraction| {
+            let whole: u64 = whole.parse().ok()?;
+            whole.checked_mul(1_000_000)?.checked_add(fraction.parse().ok()?)
+        });
+    micros
+        .map(Some)
+        .ok_or_else(|| wrong("--budget", text, "dollars such as 2.50, or - for no limit"))
+}
+
+/// `HOST:NAME`, read-only, or `HOST:NAME:rw`.
+fn mount(text: &str) -> Result<MountRequest, Failure> {
+    let fault = || {
+        wrong(
+            "--mount",
+            text,
+            "HOST:NAME or HOST:NAME:rw, HOST beginning with / or ~/, NAME without ..",
+        )
+    };
+    let (rest, readonly) = match text.strip_suffix(":rw") {
+        Some(rest) => (rest, false),
+        None => (text.strip_suffix(":ro").unwrap_or(text), true),
+    };
+    let (host, name) = rest.rsplit_once(':').ok_or_else(fault)?;
+    let is_plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    let is_rooted = host.starts_with('/') || host.starts_with("~/");
+    if name.is_empty() || !is_plain || !is_rooted {
+        return Err(fault());
+    }
+    Ok(MountRequest { host_path: host.into(), container_path: name.into(), readonly })
+}
+
+fn wrong(option: &str, found: &str, expected: &str) -> Failure {
+    Failure::usage(format!("{option} expects {expected}, not {found:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_and_not_addresses_of_everything() {
+        for (text, read) in [
+            ("example.org", Some("example.org")),
+            ("*.Example.org", Some("*.example.org")),
+            ("localhost", None),
+            ("*", None),
+            ("*.", None),
+            ("https://example.org", None),
+            ("example.org/path", None),
+            ("example..org", None),
+            ("-x.org", None),
+        ] {
+            assert_eq!(host(text).ok().as_deref(), read, "{text}");
+        }
+    }
+
+    #[test]
+    fn budgets_are_exact() {
+        for (text, read) in [
+            ("5", Some(Some(5_000_000))),
+            ("2.50", Some(Some(2_500_000))),
+            ("0.000001", Some(Some(1))),
+            ("0", Some(Some(0))),
+            ("-", Some(None)),
+            ("-1", None),
+            (".5", None),
+            ("1e3", None),
+            ("0.0000001", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(budget(text).ok(), read, "{text}");
+        }
+    }
+
+    #[test]
+    fn mounts_are_read_only_unless_said_otherwise() {
+        for (text, read) in [
+            ("/srv/notes:notes", Some(("/srv/notes", "notes", true))),
+            ("~/photos:photos:ro", Some(("~/photos", "photos", true))),
+            ("/a:b/c:rw", Some(("/a", "b/c", false))),
+            ("/odd:name:notes", Some(("/odd:name", "notes", true))),
+            ("notes", None),
+            ("/srv/notes", None),
+            ("/srv/notes:", None),
+            ("notes:notes", None),
+            ("/srv:../notes", None),
+            ("/srv:/notes", None),
+        ] {
+            let seen = mount(text).ok();
+            let seen = seen.as_ref().map(|mount| {
+                let host = mount.host_path.to_str().unwrap();
+                (host, mount.container_path.to_str().unwrap(), mount.readonly)
+            });
+            assert_eq!(seen, read, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_named_stays_as_it_is() {
+        let mut group = Group::new("family".parse().unwrap());
+        group.settings.web_allow = vec!["example.org".into()];
+        assert_eq!(Wanted::default().apply_to(group.clone()), group);
+        let emptied = Wanted { web_allow: Some(Vec::new()), ..Wanted::default() };
+        assert!(emptied.apply_to(group.clone()).settings.web_allow.is_empty());
+        let word = Wanted { trigger: Some(Trigger::Word("@Crab".into())), ..Wanted::default() };
+        let quiet = Wanted { trigger: Some(Trigger::NotNeeded), ..Wanted::default() };
+        assert!(!quiet.apply_to(group.clone()).needs_trigger());
+        assert!(word.apply_to(quiet.apply_to(group)).needs_trigger());
+    }
+}

@@ -1,0 +1,75 @@
+//! `hermitcrab outbox`: what waits to be sent.
+
+use serde::Serialize;
+
+use super::args::OutboxOptions;
+use super::exit::Failure;
+use super::output;
+use super::place::Place;
+use crate::store::OutboxRow;
+use crate::text;
+
+/// A row as `outbox --json` shows it. The names are part of the interface.
+#[derive(Debug, Serialize)]
+struct Entry {
+    id: u64,
+    conversation: String,
+    run: Option<u64>,
+    state: &'static str,
+    attempts: u32,
+    text: String,
+    answers_through: Option<u64>,
+    created_at: String,
+    not_before: Option<String>,
+    sent_at: Option<String>,
+    error: Option<String>,
+}
+
+impl From<&OutboxRow> for Entry {
+    fn from(row: &OutboxRow) -> Self {
+        Self {
+            id: row.id.0,
+            conversation: row.conversation.to_string(),
+            run: row.run.map(|run| run.0),
+            state: row.state.as_str(),
+            attempts: row.attempts,
+            text: row.text.clone(),
+            answers_through: row.ends.map(|(through, _)| through.0),
+            created_at: row.created_at.to_string(),
+            not_before: row.not_before.map(|at| at.to_string()),
+            sent_at: row.sent_at.map(|at| at.to_string()),
+            error: row.error.clone(),
+        }
+    }
+}
+
+/// Lists the outbox.
+///
+/// # Errors
+/// When the store cannot be read, or the output not be written.
+pub(super) async fn run(place: &Place, options: OutboxOptions) -> Result<(), Failure> {
+    let rows = match place.open_store()? {
+        Some(store) => store.outbox(options.limit.into(), options.all).await?,
+        None => Vec::new(),
+    };
+    if options.format.json {
+        let entries: Vec<Entry> = rows.iter().map(Entry::from).collect();
+        return Ok(output::json(&entries)?);
+    }
+    if rows.is_empty() {
+        return Ok(output::line("Nothing waits to be sent.")?);
+    }
+    let columns = |row: &OutboxRow| {
+        [
+            row.id.to_string(),
+            output::time(row.created_at, &place.zone),
+            text::one_line(&row.conversation.to_string(), 40),
+            row.state.as_str().to_owned(),
+            row.attempts.to_string(),
+            text::one_line(&row.text, 40),
+            row.error.as_deref().map(|error| text::one_line(error, 60)).unwrap_or_default(),
+        ]
+    };
+    let header = ["ID", "WRITTEN", "CONVERSATION", "STATE", "TRIES", "TEXT", "ERROR"];
+    Ok(output::table(header, rows.iter().map(columns).collect())?)
+}

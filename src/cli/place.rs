@@ -1,0 +1,97 @@
+//! The place that a command works on: a home, its store, and the gateway that may run there.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::exit::{Failure, UNAVAILABLE};
+use crate::channel::terminal::wire::{self, ClientFrame, Frames, GatewayFrame};
+use crate::channel::terminal::{SOCKET, socket};
+use crate::clock;
+use crate::config::Settings;
+use crate::store::{Store, StoreError};
+
+/// The database's name in the store's folder.
+const DATABASE: &str = "messages.db";
+/// How long a gateway may take to say how it is.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where a command works.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// What the environment decides.
+    pub(crate) settings: Settings,
+    /// The owner's time zone.
+    pub(crate) zone: TimeZone,
+}
+
+impl Place {
+    /// The place that these settings describe.
+    pub(crate) fn new(settings: Settings) -> Self {
+        // Config has looked the zone up already.
+        let zone = TimeZone::get(&settings.time_zone).unwrap_or(TimeZone::UTC);
+        Self { settings, zone }
+    }
+
+    /// The gateway's socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.settings.store_dir().join(SOCKET)
+    }
+
+    /// The database.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.settings.store_dir().join(DATABASE)
+    }
+
+    /// Opens the store beside a gateway or without one; `None` when nothing was ever kept here.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub(crate) fn open_store(&self) -> Result<Option<Store>, Failure> {
+        match Store::open_beside(&self.database(), clock::system()) {
+            Ok(store) => Ok(Some(store)),
+            Err(StoreError::NotThere(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks the gateway that runs here how it is; `None` when there is none.
+    ///
+    /// # Errors
+    /// When there is one that does not answer.
+    pub(crate) async fn ask_gateway(&self) -> Result<Option<Value>, Failure> {
+        let stream = match socket::connect(&self.socket()).await {
+            Ok(stream) => stream,
+            Err(error) if is_nobody(&error) => return Ok(None),
+            Err(error) => return Err(silent().because(error)),
+        };
+        let (reader, mut writer) = stream.into_split();
+        let mut frames = Frames::new(reader);
+        let ask = async {
+            wire::write(&mut writer, &ClientFrame::Status).await.map_err(wire::WireError::from)?;
+            frames.next().await
+        };
+        match timeout(PATIENCE, ask).await {
+            Ok(Ok(Some(GatewayFrame::Status { state }))) => Ok(Some(state)),
+            // It ended while it was asked.
+            Ok(Ok(None) | Err(wire::WireError::Broken(_))) => Ok(None),
+            Ok(Ok(Some(_))) | Err(_) => Err(silent()),
+            Ok(Err(error)) => Err(silent().because(error)),
+        }
+    }
+}
+
+/// Whether this says that no gateway listens.
+pub(crate) fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+fn silent() -> Failure {
+    let sentence =
+        "a gateway runs here but does not say how it is; look into its log, or restart it";
+    Failure::new(UNAVAILABLE, sentence)
+}

@@ -1,0 +1,161 @@
+//! `hermitcrab status`: what the store and the running gateway say.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::args::Format;
+use super::exit::Failure;
+use super::output::{self, Spending};
+use super::place::Place;
+use crate::clock;
+use crate::store::{Counts, Store};
+
+/// The state as `status --json` shows it. The names are part of the interface.
+#[derive(Debug, Serialize)]
+struct Status {
+    version: &'static str,
+    home: String,
+    assistant: String,
+    /// What the running gateway says; null when none runs.
+    live: Option<Value>,
+    /// What the store says; null when there is none yet.
+    store: Option<StoreFacts>,
+}
+
+#[derive(Debug, Serialize)]
+struct StoreFacts {
+    messages: u64,
+    chats: u64,
+    groups: u64,
+    waiting_conversations: u64,
+    unfinished_runs: u64,
+    given_up_runs: u64,
+    outbox_pending: u64,
+    outbox_failed: u64,
+    /// What each group's model calls cost today.
+    today: Vec<GroupSpending>,
+}
+
+#[derive(Debug, Serialize)]
+struct GroupSpending {
+    group: String,
+    usage: Spending,
+}
+
+/// Shows the state.
+///
+/// # Errors
+/// When the store cannot be read, or a gateway runs that does not answer.
+pub(super) async fn run(place: &Place, format: Format) -> Result<(), Failure> {
+    let status = look(place).await?;
+    if format.json {
+        return Ok(output::json(&status)?);
+    }
+    in_words(&status).iter().try_for_each(output::line)?;
+    Ok(())
+}
+
+/// The state in words, a line each.
+///
+/// # Errors
+/// When the store cannot be read, or a gateway runs that does not answer.
+pub(super) async fn lines(place: &Place) -> Result<Vec<String>, Failure> {
+    Ok(in_words(&look(place).await?))
+}
+
+async fn look(place: &Place) -> Result<Status, Failure> {
+    let store = match place.open_store()? {
+        Some(store) => Some(facts(place, &store).await?),
+        None => None,
+    };
+    Ok(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        home: place.settings.home.display().to_string(),
+        assistant: place.settings.assistant_name.clone(),
+        live: place.ask_gateway().await?,
+        store,
+    })
+}
+
+fn in_words(status: &Status) -> Vec<String> {
+    words(status).into_iter().map(|(name, text)| format!("{name:<9} {text}")).collect()
+}
+
+async fn facts(place: &Place, store: &Store) -> Result<StoreFacts, Failure> {
+    let counts: Counts = store.counts().await?;
+    let day = clock::system().now().to_zoned(place.zone.clone()).date();
+    let today = store.usage_on(day).await?;
+    let today = today
+        .into_iter()
+        .map(|(group, usage)| GroupSpending { group: group.to_string(), usage: usage.into() });
+    Ok(StoreFacts {
+        messages: counts.messages,
+        chats: counts.chats,
+        groups: counts.groups,
+        waiting_conversations: counts.pending_conversations,
+        unfinished_runs: counts.runs_unfinished,
+        given_up_runs: counts.given_up,
+        outbox_pending: counts.outbox_pending,
+        outbox_failed: counts.outbox_failed,
+        today: today.collect(),
+    })
+}
+
+fn words(status: &Status) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("home", status.home.clone())];
+    match &status.live {
+        Some(live) => live_lines(live, &mut lines),
+        None => lines.push(("gateway", "none runs; `hermitcrab run` starts one".to_owned())),
+    }
+    let Some(store) = &status.store else {
+        lines.push(("store", "none yet".to_owned()));
+        return lines;
+    };
+    lines.push((
+        "store",
+        format!("{} messages, {} chats, {} groups", store.messages, store.chats, store.groups),
+    ));
+    lines.push((
+        "waiting",
+        format!(
+            "{} conversations, {} runs under way, {} given up",
+            store.waiting_conversations, store.unfinished_runs, store.given_up_runs
+        ),
+    ));
+    let failed = match store.outbox_failed {
+        0 => String::new(),
+        failed => format!(", {failed} failed (`hermitcrab outbox` shows them)"),
+    };
+    lines.push(("outbox", format!("{} to be sent{failed}", store.outbox_pending)));
+    for spending in &store.today {
+        lines.push(("today", format!("{}: {}", spending.group, spending.usage)));
+    }
+    if store.today.is_empty() {
+        lines.push(("today", "nothing spent".to_owned()));
+    }
+    lines
+}
+
+/// What the gateway says, as far as this version knows the words.
+fn live_lines(live: &Value, lines: &mut Vec<(&'static str, String)>) {
+    let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
+    let number = |name: &str| live.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let runs = live.get("runs").and_then(Value::as_array).map_or(0, Vec::len);
+    let warm = number("warm");
+    let queued = number("queued");
+    lines
+        .push(("gateway", format!("runs; {runs} at work, {queued} queued, {warm} sandboxes warm")));
+    if let Some(sandbox) = live.get("sandbox") {
+        let line = sandbox.get("line").map(text).unwrap_or_default();
+        let ready = sandbox.get("ready").and_then(Value::as_bool).unwrap_or(false);
+        lines.push(("sandbox", if ready { line } else { format!("none: {line}") }));
+    }
+    for channel in live.get("channels").and_then(Value::as_array).into_iter().flatten() {
+        let part = |name: &str| channel.get(name).map(text).unwrap_or_default();
+        lines.push(("channel", format!("{} {}", part("name"), part("state"))));
+    }
+    if live.get("disk_full").and_then(Value::as_bool).unwrap_or(false) {
+        let said = "full: messages cannot be kept; make room, and the gateway goes on by itself";
+        lines.push(("disk", said.to_owned()));
+    }
+}

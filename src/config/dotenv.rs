@@ -1,0 +1,234 @@
+//! The file `.env`: its lines, and what `doctor` has to say about it.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::fault::Fault;
+use super::{HOME_VARIABLE, VARIABLES};
+
+/// The most bytes of a `.env`; more is somebody's mistake.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// A value of `.env` and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The value, unquoted.
+    pub(super) value: String,
+    /// The line, counted from 1.
+    pub(super) line: usize,
+}
+
+/// Reads `<home>/.env`; no file is an empty one.
+pub(super) fn read(home: &Path, faults: &mut Vec<Fault>) -> BTreeMap<String, Entry> {
+    let unreadable = |error: io::Error| Fault::new(".env", &format!("a readable file ({error})"));
+    match load(&path(home)) {
+        Ok(Some(text)) => parse(&text, faults),
+        Ok(None) => BTreeMap::new(),
+        Err(error) => {
+            faults.push(unreadable(error));
+            BTreeMap::new()
+        }
+    }
+}
+
+/// What can be said about a `.env` without reading the values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether other users of this machine may read it.
+    pub exposed: bool,
+    /// The names in it that mean nothing to us.
+    pub unknown: Vec<Unknown>,
+}
+
+/// A name in `.env` that means nothing to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// The name.
+    pub name: String,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The name that was perhaps meant.
+    pub meant: Option<&'static str>,
+}
+
+impl EnvFile {
+    /// Looks at `<home>/.env`; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn inspect(home: &Path) -> io::Result<Option<Self>> {
+        let path = path(home);
+        let Some(text) = load(&path)? else { return Ok(None) };
+        let unknown = parse(&text, &mut Vec::new())
+            .into_iter()
+            .filter(|(name, _)| !VARIABLES.contains(&name.as_str()))
+            .map(|(name, entry)| Unknown { meant: resembling(&name), name, line: entry.line })
+            .collect();
+        Ok(Some(Self { exposed: is_exposed(&path)?, path, unknown }))
+    }
+}
+
+fn path(home: &Path) -> PathBuf {
+    home.join(".env")
+}
+
+fn is_exposed(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(std::fs::metadata(path)?.permissions().mode() & 0o044 != 0)
+}
+
+/// The text of the file; `None` when there is none.
+fn load(path: &Path) -> io::Result<Option<String>> {
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut text = String::new();
+    let read = file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if u64::try_from(read).is_ok_and(|read| read > MAX_BYTES) {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    Ok(Some(text))
+}
+
+/// Takes the lines apart. What is wrong with them is added to `faults`, without their content: it may be secret.
+fn parse(text: &str, faults: &mut Vec<Fault>) -> BTreeMap<String, Entry> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let line = Rc::new(Cell::new(0));
+    let reader = LineByLine { rest: text.as_bytes(), line: Rc::clone(&line) };
+    let mut entries = BTreeMap::new();
+    for item in dotenvy::from_read_iter(reader) {
+        let line = line.get();
+        let Ok((name, value)) = item else {
+            faults.push(Fault::new(".env", "NAME=value, with every quote closed").at(Some(line)));
+            continue;
+        };
+        if VARIABLES.contains(&name.as_str()) && entries.contains_key(&name) {
+            faults.push(Fault::new(&name, "to be set once").at(Some(line)));
+        }
+        entries.insert(name, Entry { value, line });
+    }
+    entries
+}
+
+/// Hands out one line at each read and counts them, so that it is known how far the parser has come.
+struct LineByLine<'a> {
+    rest: &'a [u8],
+    line: Rc<Cell<usize>>,
+}
+
+impl Read for LineByLine<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let end =
+            self.rest.iter().position(|&byte| byte == b'\n').map_or(self.rest.len(), |at| at + 1);
+        let length = end.min(buffer.len());
+        let (piece, rest) = self.rest.split_at(length);
+        if let Some(target) = buffer.get_mut(..length) {
+            target.copy_from_slice(piece);
+        }
+        if length > 0 && length == end {
+            self.line.set(self.line.get() + 1);
+        }
+        self.rest = rest;
+        Ok(length)
+    }
+}
+
+/// The one of our names that `name` is a slip of the pen of.
+fn resembling(name: &str) -> Option<&'static str> {
+    if name == HOME_VARIABLE {
+        return None;
+    }
+    let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_uppercase();
+    VARIABLES
+        .into_iter()
+        .map(|known| (distance(&plain(name), &plain(known)), known))
+        .filter(|(distance, _)| *distance <= 2)
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// How many letters must be put in, taken out or changed to make one name of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (line, a) in one.chars().enumerate() {
+        let (mut diagonal, mut left) = (line, line + 1);
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (cell, b) in row.iter_mut().skip(1).zip(other.chars()) {
+            let above = *cell;
+            left = (diagonal + usize::from(a != b)).min(above + 1).min(left + 1);
+            diagonal = above;
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_over_comments_and_quotes() {
+        let mut faults = Vec::new();
+        let text = "# a comment\n\nexport ONE=1\nTWO=\"two\nlines\"\n# again\nTHREE='a b' # said\n";
+        let entries = parse(text, &mut faults);
+        let seen: Vec<_> =
+            entries.iter().map(|(name, e)| (name.as_str(), e.value.as_str(), e.line)).collect();
+        assert_eq!(seen, [("ONE", "1", 3), ("THREE", "a b", 7), ("TWO", "two\nlines", 5)]);
+        assert!(faults.is_empty(), "{faults:?}");
+    }
+
+    #[test]
+    fn malformed_lines_are_named_by_number_and_never_quoted() {
+        let mut faults = Vec::new();
+        let entries = parse("A=1\nsk-secret with words\nB=2\nC='open\n", &mut faults);
+        assert_eq!(entries.len(), 2);
+        let said: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                ".env, line 2: expected NAME=value, with every quote closed",
+                ".env, line 4: expected NAME=value, with every quote closed",
+            ]
+        );
+    }
+
+    #[test]
+    fn slips_of_the_pen_are_recognised_and_strangers_are_not() {
+        for (name, meant) in [
+            ("ANTHROPIC_APIKEY", Some("ANTHROPIC_API_KEY")),
+            ("ASISTANT_NAME", Some("ASSISTANT_NAME")),
+            ("log_level", Some("LOG_LEVEL")),
+            ("SLACK_BOT_TOKEN", None),
+            ("PATH", None),
+            ("HERMITCRAB_HOME", None),
+        ] {
+            assert_eq!(resembling(name), meant, "{name}");
+        }
+    }
+
+    #[test]
+    fn doctor_learns_of_unknown_names_and_open_doors() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(EnvFile::inspect(home.path()).unwrap(), None);
+        std::fs::write(path(home.path()), "SANDBOX=auto\nSANDBX=auto\nOTHER=1\n").unwrap();
+        for (mode, exposed) in [(0o600, false), (0o640, true), (0o604, true)] {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(path(home.path()), permissions).unwrap();
+            let file = EnvFile::inspect(home.path()).unwrap().unwrap();
+            assert_eq!(file.exposed, exposed, "{mode:o}");
+            let unknown: Vec<_> = file.unknown.iter().map(|u| (u.line, u.meant)).collect();
+            assert_eq!(unknown, [(3, None), (2, Some("SANDBOX"))]);
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! Sandboxes without a daemon, on Linux: bubblewrap with fresh namespaces, and the host's `/usr` read-only as its root.
+//!
+//! A sandbox does not end with the gateway. What a later gateway must know lies in `store/sandboxes/`: who it works
+//! for, and what bubblewrap itself writes there about its process and its end. A process is believed to be a
+//! sandbox's only while its PID namespace is the one that was written down in the same boot.
+//!
+//! A gateway that is root starts bubblewrap as root, so that it can reach the folders of the store, and the
+//! agent-runner gives that up before anything else runs; there is no user namespace then. Any other gateway starts it
+//! in a user namespace of its own.
+
+mod arguments;
+mod cgroup;
+mod process;
+mod state;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{ErrorKind, Seek};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::process::Signal;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use self::arguments::Host;
+use self::cgroup::{Cgroup, Cgroups};
+use self::process::Process;
+use self::state::{Record, State, Status};
+use super::install::Install;
+use super::probe::{self, Telling};
+use super::{
+    ByteStream, Exit, LiveSandbox, Sandbox, SandboxError, SandboxKind, SandboxSpec, Strength,
+};
+use crate::model::SandboxId;
+use crate::text::one_line;
+
+/// Where bubblewrap is looked for.
+const PROGRAMS: [&str; 3] = ["/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap"];
+/// The first version that knows every option we use.
+const OLDEST: (u32, u32) = (0, 5);
+/// How long bubblewrap may take until the agent-runner runs.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is looked for meanwhile.
+const START_LOOK: Duration = Duration::from_millis(1);
+/// How long the status of a sandbox that has ended may take to be written.
+const STATUS_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a sandbox that was killed may take to be gone.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+/// The room for what is said on standard error, in bytes; what is beyond is lost.
+const WORDS_BYTES: u64 = 16 * 1024;
+/// The most characters that are told of it.
+const WORDS_TOLD: usize = 400;
+
+/// Bubblewrap.
+pub struct BubblewrapSandbox {
+    program: &'static str,
+    version: String,
+    install: Install,
+    state: State,
+    host: Host,
+    cgroups: Option<Cgroups>,
+    weaknesses: Vec<String>,
+    /// What the sandboxes that this gateway started say on their standard error.
+    words: Mutex<HashMap<SandboxId, File>>,
+    /// Waits for the processes that this gateway started.
+    tasks: TaskTracker,
+}
+
+impl BubblewrapSandbox {
+    /// Looks for bubblewrap, and for cgroups that can hold its sandboxes.
+    ///
+    /// # Errors
+    /// When it is not installed, is too old, or the store cannot be written.
+    pub async fn open(install: Install) -> Result<Self, SandboxError> {
+        let program = PROGRAMS.into_iter().find(|program| Path::new(program).exists());
+        let program = program.ok_or_else(|| missing("bubblewrap is not installed"))?;
+        let version = version(program).await?;
+        let failed = |source| SandboxError::failed("prepare the store for sandboxes", source);
+        let state = State::open(&install.store.join("sandboxes")).map_err(failed)?;
+        let host = Host::look(state.folder(), super::spec::user()).map_err(failed)?;
+        let (cgroups, weaknesses) = cgroup::find(&install.id);
+        Ok(Self {
+            program,
+            version,
+            install,
+            state,
+            host,
+            cgroups,
+            weaknesses,
+            words: Mutex::default(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    fn words(&self) -> MutexGuard<'_, HashMap<SandboxId, File>> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts bubblewrap, and returns once the agent-runner runs in it.
+    async fn launch(
+        &self,
+        spec: &SandboxSpec,
+        cgroup: Option<&Cgroup>,
+    ) -> Result<(), SandboxError> {
+        let failed = |source| SandboxError::failed("start bubblewrap", source);
+        let status = self.state.create(&spec.id, &spec.group).map_err(failed)?;
+        let words = words_file().map_err(failed)?;
+        self.words().insert(spec.id.clone(), words.try_clone().map_err(failed)?);
+        let mut child = Command::new(self.program)
+            .args(self.host.arguments(spec, cgroup.is_some()))
+            .env_clear()
+            .current_dir("/")
+            .stdin(if cgroup.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdout(status)
+            .stderr(words)
+            // What a terminal sends to the gateway is not for its sandboxes.
+            .process_group(0)
+            .spawn()
+            .map_err(failed)?;
+        let launched =
+            tokio::time::timeout(START_PATIENCE, self.see_start(spec, cgroup, &mut child));
+        let launched = launched.await.unwrap_or_else(|_elapsed| {
+            Err(SandboxError::failed("start bubblewrap", "the agent-runner did not start in time"))
+        });
+        let id = spec.id.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = child.wait().await {
+                debug!(%error, sandbox.id = %id, "the end of bubblewrap was not seen");
+            }
+        });
+        launched
+    }
+
+    /// Puts the sandbox into its cgroup, lets it begin, and returns once the agent-runner runs.
+    async fn see_start(
+        &self,
+        spec: &SandboxSpec,
+        cgroup: Option<&Cgroup>,
+        child: &mut Child,
+    ) -> Result<(), SandboxError> {
+        let failed = |source| SandboxError::failed("start bubblewrap", source);
+        let mut admitted = false;
+        loop {
+            let status = self.state.status(&spec.id).map_err(failed)?;
+            if status.exit.is_some() || (status.init.is_none() && has_ended(child)) {
+                let said = self.last_words(&spec.id).await;
+                return Err(SandboxError::failed("start bubblewrap", said));
+            }
+            if let Some(init) = &status.init {
+                if let (false, Some(cgroup)) = (admitted, cgroup) {
+                    cgroup.enter(init.pid).map_err(failed)?;
+                    let gate =
+                        child.stdin.take().ok_or(ErrorKind::BrokenPipe.into()).map_err(failed)?;
+                    admit(gate).await.map_err(failed)?;
+                    admitted = true;
+                }
+                if init.runs_agent_runner() {
+                    return Ok(());
+                }
+            }
+            tokio::time::sleep(START_LOOK).await;
+        }
+    }
+
+    /// The process of a sandbox, while it lives.
+    fn process(&self, id: &SandboxId, record: &Record) -> Result<Option<Process>, SandboxError> {
+        let failed = |source| SandboxError::failed("look for a sandbox", source);
+        if record.boot != self.state.boot() {
+            return Ok(None);
+        }
+        match self.state.status(id).map_err(failed)?.init {
+            Some(init) => init.open().map_err(failed),
+            None => Ok(None),
+        }
+    }
+
+    /// What bubblewrap wrote about the end of a sandbox that has ended.
+    async fn end(&self, id: &SandboxId) -> Result<Status, SandboxError> {
+        let written = async {
+            loop {
+                let status = self.state.status(id);
+                let status =
+                    status.map_err(|source| SandboxError::failed("look for a sandbox", source))?;
+                if status.exit.is_some() {
+                    return Ok(status);
+                }
+                tokio::time::sleep(START_LOOK).await;
+            }
+        };
+        // Without a word of bubblewrap, because it was killed as well, nobody knows how it ended.
+        tokio::time::timeout(STATUS_PATIENCE, written)
+            .await
+            .unwrap_or_else(|_elapsed| Ok(Status::default()))
+    }
+
+    /// The cgroup of a sandbox.
+    fn cgroup(&self, id: &SandboxId) -> Option<Cgroup> {
+        self.cgroups.as_ref().map(|cgroups| cgroups.of(id))
+    }
+
+    /// Ends the process of a sandbox.
+    async fn end_process(&self, process: &Process, grace: Duration) -> Result<(), SandboxError> {
+        let failed = |source| SandboxError::failed("stop a sandbox", source);
+        if !grace.is_zero() {
+            process.signal(Signal::TERM).map_err(failed)?;
+            if tokio::time::timeout(grace, process.ended()).await.is_ok() {
+                return Ok(());
+            }
+        }
+        process.signal(Signal::KILL).map_err(failed)?;
+        match tokio::time::timeout(KILL_PATIENCE, process.ended()).await {
+            Ok(ended) => ended.map_err(failed),
+            Err(_elapsed) => {
+                Err(SandboxError::failed("stop a sandbox", "it was killed and lives on"))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Sandbox for BubblewrapSandbox {
+    fn kind(&self) -> SandboxKind {
+        SandboxKind::Bubblewrap
+    }
+
+    async fn probe(&self) -> Result<Strength, SandboxError> {
+        let (socket, found) = match probe::run(self, &self.install, "").await {
+            Err(SandboxError::Failed { source, .. }) => return Err(unusable(&source.to_string())),
+            other => other?,
+        };
+        let mut weaknesses = self.weaknesses.clone();
+        weaknesses.extend(found);
+        let description = format!("{}, with the programs of this machine", self.version);
+        Ok(Strength { description, weaknesses, socket })
+    }
+
+    async fn start(&self, spec: &SandboxSpec) -> Result<(), SandboxError> {
+        let cgroup = self.cgroup(&spec.id);
+        if let Some(cgroup) = &cgroup {
+            let made = cgroup.create(&spec.limits);
+            made.map_err(|source| SandboxError::failed("make a cgroup", source))?;
+        }
+        let started = self.launch(spec, cgroup.as_ref()).await;
+        if started.is_err()
+            && let Err(error) = self.stop(&spec.id, Duration::ZERO).await
+        {
+            warn!(%error, sandbox.id = %spec.id, "a sandbox that did not start is left behind");
+        }
+        started
+    }
+
+    async fn wait(&self, id: &SandboxId) -> Result<Exit, SandboxError> {
+        let failed = |source| SandboxError::failed("look for a sandbox", source);
+        let Some(record) = self.state.record(id).map_err(failed)? else { return Ok(Exit::Gone) };
+        if let Some(process) = self.process(id, &record)? {
+            process.ended().await.map_err(failed)?;
+        }
+        let exit = if record.boot == self.state.boot() { self.end(id).await?.exit } else { None };
+        Ok(match exit {
+            Some(0) => Exit::Code(0),
+            Some(_) if self.cgroup(id).is_some_and(|cgroup| cgroup.ran_out_of_memory()) => {
+                Exit::OutOfMemory
+            }
+            Some(code) => Exit::Code(code),
+            None => Exit::Gone,
+        })
+    }
+
+    async fn stop(&self, id: &SandboxId, grace: Duration) -> Result<(), SandboxError> {
+        let failed = |source| SandboxError::failed("stop a sandbox", source);
+        if let Some(record) = self.state.record(id).map_err(failed)?
+            && let Some(process) = self.process(id, &record)?
+        {
+            self.end_process(&process, grace).await?;
+        }
+        if let Some(cgroup) = self.cgroup(id) {
+            cgroup.remove().await.map_err(failed)?;
+        }
+        self.words().remove(id);
+        self.state.remove(id).map_err(failed)
+    }
+
+    async fn list(&self) -> Result<Vec<LiveSandbox>, SandboxError> {
+        let failed = |source| SandboxError::failed("list the sandboxes", source);
+        let mut sandboxes = Vec::new();
+        for (id, record) in self.state.list().map_err(failed)? {
+            let running = self.process(&id, &record)?.is_some();
+            sandboxes.push(LiveSandbox { id, group: record.group, running });
+        }
+        Ok(sandboxes)
+    }
+
+    async fn bridge(&self, _id: &SandboxId) -> Result<Box<dyn ByteStream>, SandboxError> {
+        Err(SandboxError::Unsupported("carry a bridge; bubblewrap mounts the broker's socket"))
+    }
+}
+
+#[async_trait]
+impl Telling for BubblewrapSandbox {
+    async fn last_words(&self, id: &SandboxId) -> String {
+        let mut said = vec![0; usize::try_from(WORDS_BYTES).unwrap_or_default()];
+        let read = self.words().get(id).map(|words| words.read_at(&mut said, 0));
+        match read {
+            Some(Ok(_)) => {
+                let said = String::from_utf8_lossy(&said);
+                one_line(said.trim_end_matches('\0'), WORDS_TOLD)
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+/// How to install bubblewrap here: a program and its arguments.
+#[must_use]
+pub fn install_command() -> Option<Vec<&'static str>> {
+    let managers: [(&str, &[&str]); 5] = [
+        ("/usr/bin/apt-get", &["apt-get", "install", "-y", "bubblewrap"]),
+        ("/usr/bin/dnf", &["dnf", "install", "-y", "bubblewrap"]),
+        ("/usr/bin/pacman", &["pacman", "-S", "--noconfirm", "bubblewrap"]),
+        ("/usr/bin/zypper", &["zypper", "--non-interactive", "install", "bubblewrap"]),
+        ("/sbin/apk", &["apk", "add", "bubblewrap"]),
+    ];
+    let (_, command) = managers.into_iter().find(|(program, _)| Path::new(program).exists())?;
+    let sudo = (!rustix::process::geteuid().is_root()).then_some("sudo");
+    Some(sudo.into_iter().chain(command.iter().copied()).collect())
+}
+
+fn missing(reason: &str) -> SandboxError {
+    let mend = match install_command() {
+        Some(command) => command.join(" "),
+        None => "install the package bubblewrap".to_owned(),
+    };
+    SandboxError::Unavailable { reason: reason.to_owned(), mend }
+}
+
+/// Bubblewrap is there and does not work: the reasons that people meet, each with what mends it.
+fn unusable(said: &str) -> SandboxError {
+    let mend = if said.contains("/newroot/proc") {
+        "this machine is itself a container that masks /proc: start it with --security-opt systempaths=unconfined"
+    } else if said.contains("uid map") || said.contains("namespace") || said.contains("loopback") {
+        "allow unprivileged user namespaces: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), \
+         sysctl -w kernel.unprivileged_userns_clone=1 (Debian); or use SANDBOX=docker"
+    } else {
+        "use SANDBOX=docker"
+    };
+    let reason = format!("bubblewrap does not work here: {said}");
+    SandboxError::Unavailable { reason, mend: mend.to_owned() }
+}
+
+/// Asks bubblewrap for its version, such as `bubblewrap 0.8.0`.
+async fn version(program: &str) -> Result<String, SandboxError> {
+    let failed = |source| SandboxError::failed("ask bubblewrap for its version", source);
+    let output =
+        Command::new(program).arg("--version").env_clear().output().await.map_err(failed)?;
+    let version = one_line(&String::from_utf8_lossy(&output.stdout), 40);
+    let mut parts =
+        version.rsplit(' ').next().unwrap_or_default().split('.').map(str::parse::<u32>);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= OLDEST => Ok(version),
+        _ => Err(SandboxError::Unavailable {
+            reason: format!("{version} is too old"),
+            mend: format!(
+                "install bubblewrap {}.{} or newer, or use SANDBOX=docker",
+                OLDEST.0, OLDEST.1
+            ),
+        }),
+    }
+}
+
+/// A place in memory for what is said on standard error, which cannot grow.
+fn words_file() -> std::io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memory: OwnedFd = rustix::fs::memfd_create("hermitcrab-words", flags)?;
+    let mut file = File::from(memory);
+    file.set_len(WORDS_BYTES)?;
+    rustix::fs::fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Lets an agent-runner begin that waits for it.
+async fn admit(mut gate: tokio::process::ChildStdin) -> std::io::Result<()> {
+    gate.write_all(b"\n").await?;
+    gate.shutdown().await
+}
+
+/// Whether bubblewrap itself has ended.
+fn has_ended(child: &mut Child) -> bool {
+    !matches!(child.try_wait(), Ok(None))
+}

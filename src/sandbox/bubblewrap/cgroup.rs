@@ -1,0 +1,292 @@
+//! Limits by cgroup, where the gateway may make one: as root in either version, else in a subtree of version 2 that
+//! was delegated to it.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing::debug;
+
+use crate::model::SandboxId;
+use crate::sandbox::Limits;
+
+/// Where cgroups are mounted.
+const ROOT: &str = "/sys/fs/cgroup";
+/// The period of processor quotas, in microseconds.
+const PERIOD: u64 = 100_000;
+/// The controllers that we need in version 2.
+const CONTROLLERS: &str = "+cpu +memory +pids";
+/// How often a cgroup is tried to be removed whose last process is just going.
+const REMOVALS: u32 = 100;
+/// The pause between two such tries.
+const REMOVAL_PAUSE: Duration = Duration::from_millis(10);
+
+/// What is said when there is none.
+const NO_CGROUP: [&str; 2] = [
+    "memory is limited for each program alone and not for a sandbox as a whole, because no cgroup can be made here \
+     (run as root, or as a service with Delegate=yes)",
+    "processor time is not limited, because no cgroup can be made here",
+];
+
+/// Where cgroups for sandboxes can be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cgroups {
+    /// Version 1: a folder in the hierarchy of each controller.
+    Split {
+        /// In that of memory.
+        memory: PathBuf,
+        /// In that of processes.
+        pids: PathBuf,
+        /// In that of processors, where there is one.
+        cpu: Option<PathBuf>,
+    },
+    /// Version 2: one folder.
+    Unified(PathBuf),
+}
+
+/// The cgroup of one sandbox; it need not exist.
+#[derive(Debug)]
+pub(super) struct Cgroup {
+    at: Cgroups,
+}
+
+/// Finds a place for cgroups by trying; otherwise says what cannot be enforced.
+pub(super) fn find(install: &str) -> (Option<Cgroups>, Vec<String>) {
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let name = format!("hermitcrab-{install}");
+    for place in places(Path::new(ROOT), &own, &name) {
+        match place.try_out() {
+            Ok(()) => return (Some(place), Vec::new()),
+            Err(error) => debug!(%error, ?place, "no cgroup can be made here"),
+        }
+    }
+    (None, NO_CGROUP.map(str::to_owned).to_vec())
+}
+
+/// The places that are worth a try, the best first; `own` is what `/proc/self/cgroup` says.
+fn places(root: &Path, own: &str, name: &str) -> Vec<Cgroups> {
+    if root.join("cgroup.controllers").exists() {
+        let delegated = own
+            .lines()
+            .find_map(|line| line.strip_prefix("0::/"))
+            .map(|path| Cgroups::Unified(root.join(path).join(name)));
+        return [Some(Cgroups::Unified(root.join(name))), delegated]
+            .into_iter()
+            .flatten()
+            .collect();
+    }
+    let (memory, pids, cpu) = (root.join("memory"), root.join("pids"), root.join("cpu"));
+    if !memory.is_dir() || !pids.is_dir() {
+        return Vec::new();
+    }
+    let cpu = cpu.is_dir().then(|| cpu.join(name));
+    vec![Cgroups::Split { memory: memory.join(name), pids: pids.join(name), cpu }]
+}
+
+impl Cgroups {
+    /// The cgroup of a sandbox.
+    pub(super) fn of(&self, id: &SandboxId) -> Cgroup {
+        Cgroup { at: self.joined(id.as_str()) }
+    }
+
+    fn folders(&self) -> Vec<&Path> {
+        match self {
+            Self::Split { memory, pids, cpu } => [Some(memory), Some(pids), cpu.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(AsRef::as_ref)
+                .collect(),
+            Self::Unified(folder) => vec![folder],
+        }
+    }
+
+    /// Makes a cgroup and removes it again.
+    fn try_out(&self) -> io::Result<()> {
+        if let Self::Unified(folder) = self {
+            hand_down_controllers(folder)?;
+        }
+        for folder in self.folders() {
+            make(folder)?;
+        }
+        if let Self::Unified(folder) = self {
+            write(folder, "cgroup.subtree_control", CONTROLLERS)?;
+        }
+        let trial = Cgroup { at: self.joined("trial") };
+        let made = trial.create(&Limits::default());
+        for folder in trial.at.folders() {
+            std::fs::remove_dir(folder)?;
+        }
+        made
+    }
+
+    fn joined(&self, name: &str) -> Self {
+        match self {
+            Self::Split { memory, pids, cpu } => Self::Split {
+                memory: memory.join(name),
+                pids: pids.join(name),
+                cpu: cpu.as_ref().map(|cpu| cpu.join(name)),
+            },
+            Self::Unified(folder) => Self::Unified(folder.join(name)),
+        }
+    }
+}
+
+impl Cgroup {
+    /// Makes it, with these limits.
+    ///
+    /// # Errors
+    /// When it cannot be made, or a limit cannot be set.
+    pub(super) fn create(&self, limits: &Limits) -> io::Result<()> {
+        for folder in self.at.folders() {
+            make(folder)?;
+        }
+        let (memory, pids) = (limits.memory_bytes.to_string(), limits.pids.to_string());
+        let quota = u64::from(limits.milli_cpus) * PERIOD / 1000;
+        match &self.at {
+            Cgroups::Split { memory: folder, pids: pids_folder, cpu } => {
+                write(folder, "memory.limit_in_bytes", &memory)?;
+                // Memory and swap together, where swap is counted at all.
+                write_if_there(folder, "memory.memsw.limit_in_bytes", &memory)?;
+                write(pids_folder, "pids.max", &pids)?;
+                if let Some(cpu) = cpu {
+                    write(cpu, "cpu.cfs_period_us", &PERIOD.to_string())?;
+                    write(cpu, "cpu.cfs_quota_us", &quota.to_string())?;
+                }
+            }
+            Cgroups::Unified(folder) => {
+                write(folder, "memory.max", &memory)?;
+                write_if_there(folder, "memory.swap.max", "0")?;
+                write(folder, "pids.max", &pids)?;
+                write(folder, "cpu.max", &format!("{quota} {PERIOD}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a process into it; what that starts from now on is in it as well.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    pub(super) fn enter(&self, pid: i32) -> io::Result<()> {
+        self.at
+            .folders()
+            .into_iter()
+            .try_for_each(|folder| write(folder, "cgroup.procs", &pid.to_string()))
+    }
+
+    /// Whether the kernel has killed a process in it because memory ran out.
+    pub(super) fn ran_out_of_memory(&self) -> bool {
+        let (folder, file) = match &self.at {
+            Cgroups::Split { memory, .. } => (memory, "memory.oom_control"),
+            Cgroups::Unified(folder) => (folder, "memory.events"),
+        };
+        let counts = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
+        let kills = counts.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        kills.is_some_and(|kills| kills.trim() != "0")
+    }
+
+    /// Removes it, once its last process is gone.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub(super) async fn remove(&self) -> io::Result<()> {
+        for folder in self.at.folders() {
+            let mut tries = REMOVALS;
+            loop {
+                match std::fs::remove_dir(folder) {
+                    Ok(()) => break,
+                    Err(error) if error.kind() == ErrorKind::NotFound => break,
+                    Err(error) if error.kind() == ErrorKind::ResourceBusy && tries > 0 => {}
+                    Err(error) => return Err(error),
+                }
+                tries -= 1;
+                tokio::time::sleep(REMOVAL_PAUSE).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lets the folder that will hold our cgroups use the controllers.
+///
+/// A cgroup of version 2 that has processes hands nothing down, so where it is our own we move into a leaf first; if
+/// others are in it as well, that fails, and with it the try.
+fn hand_down_controllers(folder: &Path) -> io::Result<()> {
+    let Some(parent) = folder.parent() else { return Ok(()) };
+    let handed = std::fs::read_to_string(parent.join("cgroup.subtree_control"))?;
+    if ["cpu", "memory", "pids"]
+        .iter()
+        .all(|name| handed.split_whitespace().any(|word| word == *name))
+    {
+        return Ok(());
+    }
+    if write(parent, "cgroup.subtree_control", CONTROLLERS).is_ok() {
+        return Ok(());
+    }
+    let leaf = parent.join("gateway");
+    make(&leaf)?;
+    let own = std::process::id().to_string();
+    write(&leaf, "cgroup.procs", &own)?;
+    write(parent, "cgroup.subtree_control", CONTROLLERS).inspect_err(|_busy| {
+        if let Err(error) = write(parent, "cgroup.procs", &own) {
+            debug!(%error, "the gateway stays in a cgroup of its own");
+        }
+    })
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+fn write(folder: &Path, file: &str, value: &str) -> io::Result<()> {
+    std::fs::write(folder.join(file), value)
+}
+
+fn write_if_there(folder: &Path, file: &str, value: &str) -> io::Result<()> {
+    if folder.join(file).exists() { write(folder, file, value) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_follow_the_version_of_the_hierarchy() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        assert_eq!(places(root, "", "x"), []);
+        for controller in ["memory", "pids"] {
+            std::fs::create_dir(root.join(controller)).unwrap();
+        }
+        let split =
+            Cgroups::Split { memory: root.join("memory/x"), pids: root.join("pids/x"), cpu: None };
+        assert_eq!(places(root, "4:memory:/\n0::/\n", "x"), [split]);
+        std::fs::write(root.join("cgroup.controllers"), "cpu memory pids").unwrap();
+        let unified = |path: &str| Cgroups::Unified(root.join(path));
+        let own = "0::/user.slice/hermitcrab.service\n";
+        assert_eq!(
+            places(root, own, "x"),
+            [unified("x"), unified("user.slice/hermitcrab.service/x")]
+        );
+    }
+
+    /// The kernel's side of version 2 is not here: this holds what we write against its documentation.
+    #[test]
+    fn limits_of_version_2_are_written_as_documented() {
+        let root = tempfile::tempdir().unwrap();
+        let at = Cgroups::Unified(root.path().to_owned());
+        let cgroup = at.of(&"s1".parse().unwrap());
+        cgroup.create(&Limits { milli_cpus: 1_500, ..Limits::default() }).unwrap();
+        let read = |file| std::fs::read_to_string(root.path().join("s1").join(file)).unwrap();
+        assert_eq!(read("memory.max"), "2147483648");
+        assert_eq!(read("pids.max"), "512");
+        assert_eq!(read("cpu.max"), "150000 100000");
+        for (events, expected) in [("oom 1\noom_kill 0\n", false), ("oom 1\noom_kill 2\n", true)] {
+            std::fs::write(root.path().join("s1/memory.events"), events).unwrap();
+            assert_eq!(cgroup.ran_out_of_memory(), expected);
+        }
+    }
+}

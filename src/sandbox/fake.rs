@@ -1,0 +1,244 @@
+//! A sandbox without walls, for tests: its agent is a function that works on the ipc directory of the host.
+//!
+//! What the test did not announce is refused. Clones share everything, so a gateway that is dropped leaves its
+//! sandboxes alive for the next one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use protocol::layout;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{
+    ByteStream, Exit, LiveSandbox, Sandbox, SandboxError, SandboxKind, SandboxSpec, Strength,
+};
+use crate::model::{GroupName, SandboxId};
+
+/// What an agent does from its start to its end.
+pub type Work = Pin<Box<dyn Future<Output = Exit> + Send>>;
+
+/// Makes the work of one sandbox.
+type Agent = Arc<dyn Fn(Inside) -> Work + Send + Sync>;
+
+/// What the agent of a fake sandbox sees.
+pub struct Inside {
+    /// What the sandbox was made from.
+    pub spec: SandboxSpec,
+    /// Cancelled when it is asked to end; an agent that does not listen is ended after the grace.
+    pub stop: CancellationToken,
+    /// The agent's end of the bridge, when one is opened.
+    pub bridges: tokio::sync::mpsc::UnboundedReceiver<tokio::io::DuplexStream>,
+}
+
+impl Inside {
+    /// The path on the host of what is mounted at `inside`.
+    ///
+    /// # Panics
+    /// When nothing is mounted there.
+    #[must_use]
+    pub fn host(&self, inside: &str) -> &Path {
+        let mount = self.spec.mounts.iter().find(|mount| mount.inside == Path::new(inside));
+        &mount.expect("a test asks only for what every sandbox has").host
+    }
+
+    /// The path of the ipc directory on the host.
+    ///
+    /// # Panics
+    /// When the spec has none.
+    #[must_use]
+    pub fn ipc(&self) -> PathBuf {
+        self.host(layout::IPC).to_owned()
+    }
+}
+
+/// A call that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// A probe.
+    Probe,
+    /// A start.
+    Start(SandboxId),
+    /// A stop, with its grace.
+    Stop(SandboxId, Duration),
+    /// A listing.
+    List,
+    /// A bridge.
+    Bridge(SandboxId),
+}
+
+/// The stand-in.
+#[derive(Clone, Default)]
+pub struct FakeSandbox(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    tasks: TaskTracker,
+}
+
+#[derive(Default)]
+struct State {
+    /// For one start each, in order.
+    announced: BTreeMap<GroupName, VecDeque<Agent>>,
+    /// For every start of every group.
+    always: Option<Agent>,
+    live: BTreeMap<SandboxId, Live>,
+    calls: Vec<Call>,
+    unavailable: Option<(String, String)>,
+    no_socket: bool,
+}
+
+struct Live {
+    group: GroupName,
+    exit: watch::Receiver<Option<Exit>>,
+    stop: CancellationToken,
+    kill: CancellationToken,
+    bridges: tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>,
+}
+
+impl FakeSandbox {
+    /// A stand-in that refuses every start until one is announced.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Announces one start for a group; several are used in order.
+    pub fn expect<F>(&self, group: &GroupName, agent: impl Fn(Inside) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Exit> + Send + 'static,
+    {
+        let agent: Agent = Arc::new(move |inside| Box::pin(agent(inside)));
+        self.state().announced.entry(group.clone()).or_default().push_back(agent);
+    }
+
+    /// Announces any number of starts for any group.
+    pub fn always<F>(&self, agent: impl Fn(Inside) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Exit> + Send + 'static,
+    {
+        self.state().always = Some(Arc::new(move |inside| Box::pin(agent(inside))));
+    }
+
+    /// From now on no sandbox can be had, for this reason and with this to mend it; `None` ends that.
+    pub fn unavailable(&self, why: Option<(&str, &str)>) {
+        self.state().unavailable = why.map(|(reason, mend)| (reason.to_owned(), mend.to_owned()));
+    }
+
+    /// From now on sockets cannot be mounted, so the broker comes through a bridge.
+    pub fn without_socket(&self) {
+        self.state().no_socket = true;
+    }
+
+    /// The calls made so far.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.state().calls.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records a call, and refuses it while no sandbox can be had.
+    fn record(&self, call: Call) -> Result<MutexGuard<'_, State>, SandboxError> {
+        let mut state = self.state();
+        state.calls.push(call);
+        match &state.unavailable {
+            Some((reason, mend)) => {
+                Err(SandboxError::Unavailable { reason: reason.clone(), mend: mend.clone() })
+            }
+            None => Ok(state),
+        }
+    }
+}
+
+#[async_trait]
+impl Sandbox for FakeSandbox {
+    fn kind(&self) -> SandboxKind {
+        SandboxKind::Fake
+    }
+
+    async fn probe(&self) -> Result<Strength, SandboxError> {
+        let state = self.record(Call::Probe)?;
+        Ok(Strength {
+            description: "a stand-in for tests".to_owned(),
+            weaknesses: vec!["there are no walls at all".to_owned()],
+            socket: !state.no_socket,
+        })
+    }
+
+    async fn start(&self, spec: &SandboxSpec) -> Result<(), SandboxError> {
+        let mut state = self.record(Call::Start(spec.id.clone()))?;
+        let refuse = |why: &str| Err(SandboxError::failed("start the sandbox", why));
+        if state.live.contains_key(&spec.id) {
+            return refuse("its id was used before");
+        }
+        let announced = state.announced.get_mut(&spec.group).and_then(VecDeque::pop_front);
+        let Some(agent) = announced.or_else(|| state.always.clone()) else {
+            return refuse("the test did not announce it");
+        };
+        let (ended, exit) = watch::channel(None);
+        let (bridges, opened) = tokio::sync::mpsc::unbounded_channel();
+        let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
+        let work = agent(Inside { spec: spec.clone(), stop: stop.clone(), bridges: opened });
+        let killed = kill.clone();
+        self.0.tasks.spawn(async move {
+            let exit = tokio::select! {
+                exit = work => exit,
+                () = killed.cancelled() => Exit::Code(137),
+            };
+            ended.send_replace(Some(exit));
+        });
+        let live = Live { group: spec.group.clone(), exit, stop, kill, bridges };
+        state.live.insert(spec.id.clone(), live);
+        Ok(())
+    }
+
+    async fn wait(&self, id: &SandboxId) -> Result<Exit, SandboxError> {
+        let Some(mut exit) = self.state().live.get(id).map(|live| live.exit.clone()) else {
+            return Ok(Exit::Gone);
+        };
+        let ended = exit.wait_for(Option::is_some).await;
+        Ok(ended.ok().and_then(|exit| *exit).unwrap_or(Exit::Gone))
+    }
+
+    async fn stop(&self, id: &SandboxId, grace: Duration) -> Result<(), SandboxError> {
+        let live = self.record(Call::Stop(id.clone(), grace))?.live.remove(id);
+        let Some(mut live) = live else { return Ok(()) };
+        live.stop.cancel();
+        // Its end, or the end of its task: either way it does nothing more.
+        let ended = tokio::time::timeout(grace, live.exit.wait_for(Option::is_some)).await.is_ok();
+        if !ended {
+            live.kill.cancel();
+            // The sender goes with the task: its end is an end as well.
+            live.exit.wait_for(Option::is_some).await.ok();
+        }
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<LiveSandbox>, SandboxError> {
+        let state = self.record(Call::List)?;
+        let live = state.live.iter().map(|(id, live)| LiveSandbox {
+            id: id.clone(),
+            group: live.group.clone(),
+            running: live.exit.borrow().is_none(),
+        });
+        Ok(live.collect())
+    }
+
+    async fn bridge(&self, id: &SandboxId) -> Result<Box<dyn ByteStream>, SandboxError> {
+        let state = self.record(Call::Bridge(id.clone()))?;
+        let live = state.live.get(id).ok_or_else(|| SandboxError::Unknown(id.clone()))?;
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        live.bridges.send(theirs).map_err(|_ended| SandboxError::Unknown(id.clone()))?;
+        Ok(Box::new(ours))
+    }
+}

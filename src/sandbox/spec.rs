@@ -1,0 +1,107 @@
+//! What a group's sandbox is made from: its mounts, its user, its limits, and the folders on the host.
+
+use std::path::{Path, PathBuf};
+
+use protocol::layout;
+use tracing::warn;
+
+use super::{Access, Limits, Mount, SandboxError, SandboxSpec, User, folders, mounts};
+use crate::config::Settings;
+use crate::model::{Group, SandboxId};
+
+/// The name of every sandbox's host.
+pub(crate) const HOST_NAME: &str = "hermitcrab";
+/// How many files one process in a sandbox may have open.
+pub(crate) const OPEN_FILES: u64 = 4096;
+
+/// The user of the sandboxes where the gateway itself is root, as the default image knows them.
+const AGENT: User = User { uid: 1000, gid: 1000 };
+
+/// Who everything inside a sandbox runs as: the gateway's own user, so that files are shared without further ado;
+/// never root.
+#[must_use]
+pub fn user() -> User {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if uid == 0 { AGENT } else { User { uid, gid } }
+}
+
+/// What a sandbox of this group is made from. The folders that it mounts are made, except the ipc directory.
+///
+/// A mount that the group asks for and the allow-list refuses is left out; [`refused_mounts`] says which and why.
+///
+/// # Errors
+/// When a folder cannot be made, or belongs to another user.
+pub fn build(
+    settings: &Settings,
+    group: &Group,
+    id: &SandboxId,
+    runner: &Path,
+) -> Result<SandboxSpec, SandboxError> {
+    let user = user();
+    let (store, groups) = (settings.store_dir(), settings.groups_dir());
+    let name = group.name.as_str();
+    let own = |path: PathBuf| match folders::own(&path, user) {
+        Ok(()) => Ok(path),
+        Err(source) => {
+            Err(SandboxError::failed(format!("prepare the folder {}", path.display()), source))
+        }
+    };
+    let global = if group.name.is_main() { Access::ReadWrite } else { Access::ReadOnly };
+    let mut mounts = vec![
+        mount(own(groups.join(name))?, layout::GROUP, Access::ReadWrite),
+        mount(own(groups.join("global"))?, layout::GLOBAL, global),
+        mount(store.join("ipc").join(name).join(id.as_str()), layout::IPC, Access::ReadWrite),
+        mount(own(store.join("sessions").join(name))?, layout::HOME, Access::ReadWrite),
+        mount(own(store.join("broker").join(id.as_str()))?, layout::BROKER_DIR, Access::ReadOnly),
+    ];
+    if !group.settings.additional_mounts.is_empty() {
+        let (allowed, refused) = decide(settings, group);
+        for refusal in refused {
+            warn!(group.name = %group.name, %refusal, "a mount is left out");
+        }
+        mounts.extend(allowed);
+    }
+    Ok(SandboxSpec {
+        id: id.clone(),
+        group: group.name.clone(),
+        image: settings.sandbox.image.clone(),
+        runner: runner.to_owned(),
+        runner_args: Vec::new(),
+        user,
+        mounts,
+        limits: Limits::default(),
+        time_zone: settings.time_zone.clone(),
+    })
+}
+
+/// The mounts that a group asks for and does not get, one sentence each.
+#[must_use]
+pub fn refused_mounts(settings: &Settings, group: &Group) -> Vec<String> {
+    decide(settings, group).1.iter().map(ToString::to_string).collect()
+}
+
+/// Asks the allow-list about every mount of a group.
+fn decide(settings: &Settings, group: &Group) -> (Vec<Mount>, Vec<mounts::Refusal>) {
+    let policy = mounts::Policy::load(settings);
+    let mut allowed: Vec<Mount> = Vec::new();
+    let mut refused = Vec::new();
+    for request in &group.settings.additional_mounts {
+        match policy.decide(&group.name, request) {
+            Ok(mount)
+                if allowed.iter().any(|other| mounts::overlap(&other.inside, &mount.inside)) =>
+            {
+                refused.push(mounts::Refusal::new(
+                    request,
+                    "another mount of the group is in its place",
+                ));
+            }
+            Ok(mount) => allowed.push(mount),
+            Err(refusal) => refused.push(refusal),
+        }
+    }
+    (allowed, refused)
+}
+
+fn mount(host: PathBuf, inside: &str, access: Access) -> Mount {
+    Mount { host, inside: inside.into(), access }
+}

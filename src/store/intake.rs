@@ -1,0 +1,164 @@
+//! Messages in, and messages as they were said.
+
+use jiff::Timestamp;
+use rusqlite::types::{FromSqlError, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+
+use super::Store;
+use super::error::{Step, StoreError};
+use super::values::{Count, Millis, thread, thread_key, time};
+use super::writer::name;
+use crate::model::{ChatId, Conversation, Incoming, KeptMessage, Message, Sender, Seq};
+
+/// How long the time of an unregistered chat's last message may lag, so that its messages cost no writing.
+const LAG_MS: i64 = 60_000;
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It is new.
+    Fresh(Seq),
+    /// It was there already: a redelivery.
+    Known(Seq),
+    /// Its chat belongs to no group: only the chat's existence was noted.
+    Unregistered,
+}
+
+impl Store {
+    /// Keeps a message of a registered chat, once; of another chat only that it exists.
+    ///
+    /// # Errors
+    /// When it is not on disk.
+    pub(crate) async fn keep(&self, incoming: Incoming) -> Result<Kept, StoreError> {
+        self.write(name!("keep", "keep a message"), move |connection| keep(connection, &incoming))
+            .await
+    }
+
+    /// The messages of a conversation after `after`, oldest first, the assistant's own among them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn messages(
+        &self,
+        conversation: &Conversation,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<KeptMessage>, StoreError> {
+        let conversation = conversation.clone();
+        self.read("read messages", move |connection| {
+            let sql = "SELECT * FROM messages WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3
+                       ORDER BY seq LIMIT ?4";
+            let thread = thread_key(conversation.thread.as_ref());
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement
+                .query_map(params![conversation.chat, thread, after, Count::of(limit)], |row| {
+                    message(row, usize::MAX)
+                })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+}
+
+fn keep(connection: &Connection, incoming: &Incoming) -> Step<Kept> {
+    let Incoming { message, chat_name } = incoming;
+    if !note_chat(connection, &message.chat, chat_name.as_deref(), Some(message.sent_at))? {
+        return Ok(Kept::Unregistered);
+    }
+    let thread = thread_key(message.thread.as_ref());
+    let sql = "INSERT INTO messages
+                   (chat_id, thread, id, sender, sender_name, timestamp, is_from_me, content)
+               VALUES (:chat, :thread, :id, :sender, :sender_name, :sent_at, :from_me, :text)
+               ON CONFLICT (chat_id, id) DO NOTHING RETURNING seq";
+    let fresh = connection
+        .prepare_cached(sql)?
+        .query_row(
+            named_params! {
+                ":chat": message.chat, ":thread": thread, ":id": message.id,
+                ":sender": message.sender.id, ":sender_name": message.sender.name,
+                ":sent_at": Millis(message.sent_at), ":from_me": message.from_me,
+                ":text": message.text,
+            },
+            |row| row.get(0),
+        )
+        .optional()?;
+    let Some(seq) = fresh else {
+        let sql = "SELECT seq FROM messages WHERE chat_id = ?1 AND id = ?2";
+        let mut statement = connection.prepare_cached(sql)?;
+        let seq = statement.query_row(params![message.chat, message.id], |row| row.get(0))?;
+        return Ok(Kept::Known(seq));
+    };
+    if !message.from_me {
+        let sql = "INSERT INTO router_state (chat_id, thread, last_seq) VALUES (?1, ?2, ?3)
+                   ON CONFLICT DO UPDATE SET last_seq = excluded.last_seq";
+        connection.prepare_cached(sql)?.execute(params![message.chat, thread, seq])?;
+    }
+    Ok(Kept::Fresh(seq))
+}
+
+/// Notes that a chat exists; tells whether it is registered.
+pub(super) fn note_chat(
+    connection: &Connection,
+    chat: &ChatId,
+    name: Option<&str>,
+    last_message: Option<Timestamp>,
+) -> Step<bool> {
+    let sql = "SELECT group_name IS NOT NULL, ?2 IS NOT NULL AND name IS NOT ?2,
+                      ?3 > coalesce(last_message_time, -1) + ?4
+               FROM chats WHERE chat_id = ?1";
+    let last = last_message.map(Millis);
+    let known = connection
+        .prepare_cached(sql)?
+        .query_row(params![chat, name, last, LAG_MS], |row| {
+            let later: Option<bool> = row.get(2)?;
+            Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?, later.unwrap_or(false)))
+        })
+        .optional()?;
+    match known {
+        None => {
+            let sql = "INSERT INTO chats (chat_id, name, last_message_time) VALUES (?1, ?2, ?3)";
+            connection.prepare_cached(sql)?.execute(params![chat, name, last])?;
+            Ok(false)
+        }
+        Some((registered, renamed, later)) => {
+            if renamed || (later && !registered) {
+                let sql = "UPDATE chats SET name = coalesce(?2, name),
+                               last_message_time = max(coalesce(last_message_time, ?3),
+                                                       coalesce(?3, last_message_time))
+                           WHERE chat_id = ?1";
+                connection.prepare_cached(sql)?.execute(params![chat, name, last])?;
+            }
+            Ok(registered)
+        }
+    }
+}
+
+/// A row of `messages`, its text cut to at most `longest` bytes.
+pub(super) fn message(row: &Row<'_>, longest: usize) -> rusqlite::Result<KeptMessage> {
+    let message = Message {
+        chat: row.get("chat_id")?,
+        thread: thread(row)?,
+        id: row.get("id")?,
+        sender: Sender { id: row.get("sender")?, name: row.get("sender_name")? },
+        text: text(row, longest)?,
+        sent_at: time(row, "timestamp")?,
+        from_me: row.get("is_from_me")?,
+    };
+    Ok(KeptMessage { seq: row.get("seq")?, message })
+}
+
+fn text(row: &Row<'_>, longest: usize) -> rusqlite::Result<String> {
+    let column = row.as_ref().column_index("content")?;
+    match row.get_ref(column)? {
+        ValueRef::Text(bytes) => {
+            let text = String::from_utf8_lossy(bytes);
+            let end = text.floor_char_boundary(longest);
+            Ok(text.get(..end).unwrap_or_default().to_owned())
+        }
+        other => Err(rusqlite::Error::FromSqlConversionFailure(
+            column,
+            other.data_type(),
+            Box::new(FromSqlError::InvalidType),
+        )),
+    }
+}

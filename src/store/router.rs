@@ -1,0 +1,162 @@
+//! What the router asks: which conversations have news, and which wait for a run.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, named_params, params};
+
+use super::Store;
+use super::error::{Step, StoreError};
+use super::groups::group;
+use super::intake::message;
+use super::values::{Count, conversation, thread_key, time_if_any};
+use super::writer::name;
+use crate::model::{Conversation, Group, GroupName, KeptMessage, Seq};
+
+/// How many messages of a conversation the router looks at in one go.
+const LOOK: usize = 200;
+
+/// How much of each text it looks at, in bytes.
+const LOOK_TEXT: usize = 64 * 1024;
+
+/// A conversation with messages that the router has not looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unseen {
+    /// The conversation.
+    pub(crate) conversation: Conversation,
+    /// The group that its chat belongs to.
+    pub(crate) group: Group,
+    /// The messages by others, oldest first; at most 200, with at most 64 KiB of each text.
+    pub(crate) messages: Vec<KeptMessage>,
+}
+
+/// A conversation that waits for a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// The conversation.
+    pub(crate) conversation: Conversation,
+    /// The group that its chat belongs to.
+    pub(crate) group: GroupName,
+    /// The end of the pause after a failed run.
+    pub(crate) not_before: Option<Timestamp>,
+    /// How many runs have failed since the cursor last moved.
+    pub(crate) attempt: u32,
+}
+
+impl Store {
+    /// Conversations of registered chats with messages that the router has not looked at; those that it has not
+    /// looked at for longest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn unseen(&self, limit: usize) -> Result<Vec<Unseen>, StoreError> {
+        self.read("look for new messages", move |connection| unseen(connection, limit)).await
+    }
+
+    /// Notes how far the router has looked, and the newest message that wakes the assistant, if one does.
+    ///
+    /// # Errors
+    /// When it is not on disk.
+    pub(crate) async fn mark_seen(
+        &self,
+        conversation: &Conversation,
+        through: Seq,
+        triggered: Option<Seq>,
+    ) -> Result<(), StoreError> {
+        let conversation = conversation.clone();
+        self.write(name!("mark_seen", "note what the router has seen"), move |connection| {
+            mark_seen(connection, &conversation, through, triggered)
+        })
+        .await
+    }
+
+    /// Conversations that wait for a run and have none, in the order in which they began to wait.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn due(&self, limit: usize) -> Result<Vec<Due>, StoreError> {
+        self.read("look for conversations that wait", move |connection| {
+            let sql = "SELECT r.chat_id, r.thread, r.not_before, r.attempt, c.group_name
+                       FROM router_state r JOIN chats c ON c.chat_id = r.chat_id
+                       WHERE r.triggered_seq > r.cursor AND c.group_name IS NOT NULL AND NOT EXISTS (
+                           SELECT 1 FROM runs WHERE runs.chat_id = r.chat_id AND runs.thread = r.thread
+                               AND runs.state IN ('claimed', 'running')
+                       )
+                       ORDER BY r.waiting_seq LIMIT ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let due = statement.query_map([Count::of(limit)], |row| {
+                Ok(Due {
+                    conversation: conversation(row)?,
+                    group: row.get("group_name")?,
+                    not_before: time_if_any(row, "not_before")?,
+                    attempt: row.get("attempt")?,
+                })
+            })?;
+            Ok(due.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+}
+
+fn unseen(connection: &Connection, limit: usize) -> Step<Vec<Unseen>> {
+    let sql = "SELECT r.chat_id, r.thread, r.seen_seq, g.*
+               FROM router_state r
+               JOIN chats c ON c.chat_id = r.chat_id
+               JOIN registered_groups g ON g.name = c.group_name
+               WHERE r.last_seq > r.seen_seq
+               ORDER BY r.seen_seq LIMIT ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let waiting = statement.query_map([Count::of(limit)], |row| {
+        Ok((conversation(row)?, row.get("seen_seq")?, group(row)?))
+    })?;
+    let sql = "SELECT * FROM messages
+               WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me
+               ORDER BY seq LIMIT ?4";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut unseen = Vec::new();
+    for row in waiting {
+        let (conversation, seen, group): (Conversation, Seq, Group) = row?;
+        let thread = thread_key(conversation.thread.as_ref());
+        let values = params![conversation.chat, thread, seen, Count::of(LOOK)];
+        let messages = statement.query_map(values, |row| message(row, LOOK_TEXT))?;
+        let messages = messages.collect::<Result<_, _>>()?;
+        unseen.push(Unseen { conversation, group, messages });
+    }
+    Ok(unseen)
+}
+
+/// Moves the marks of a conversation forward, never back and never past its last message.
+pub(super) fn mark_seen(
+    connection: &Connection,
+    conversation: &Conversation,
+    through: Seq,
+    triggered: Option<Seq>,
+) -> Step<()> {
+    let sql = "UPDATE router_state SET
+                   seen_seq = max(seen_seq, min(:through, last_seq)),
+                   triggered_seq = max(triggered_seq, min(:triggered, last_seq)),
+                   waiting_seq = iif(triggered_seq <= cursor AND :triggered > cursor, :triggered, waiting_seq)
+               WHERE chat_id = :chat AND thread = :thread";
+    connection.prepare_cached(sql)?.execute(named_params! {
+        ":through": through, ":triggered": triggered.unwrap_or(Seq(0)),
+        ":chat": conversation.chat, ":thread": thread_key(conversation.thread.as_ref()),
+    })?;
+    Ok(())
+}
+
+/// Moves the cursor of a conversation to the end of a run, forgets its failed attempts, and lets it wait anew if it
+/// was triggered again meanwhile.
+pub(super) fn move_cursor(
+    connection: &Connection,
+    conversation: &Conversation,
+    through: Seq,
+) -> Step<()> {
+    let sql = "UPDATE router_state SET
+                   cursor = max(cursor, min(:through, last_seq)),
+                   seen_seq = max(seen_seq, min(:through, last_seq)),
+                   waiting_seq = triggered_seq, attempt = 0, not_before = NULL
+               WHERE chat_id = :chat AND thread = :thread";
+    connection.prepare_cached(sql)?.execute(named_params! {
+        ":through": through,
+        ":chat": conversation.chat, ":thread": thread_key(conversation.thread.as_ref()),
+    })?;
+    Ok(())
+}

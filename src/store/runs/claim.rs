@@ -1,0 +1,261 @@
+//! How a run comes to its messages: claimed before it starts, and more while it goes on.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, named_params, params};
+
+use super::{change_time, unfinished};
+use crate::model::{Conversation, Group, KeptMessage, RunId, SandboxId, Seq, SessionId};
+use crate::store::Store;
+use crate::store::error::{Step, StoreError};
+use crate::store::groups::group;
+use crate::store::intake::message;
+use crate::store::router::mark_seen;
+use crate::store::values::{Count, Millis, count, thread_key};
+use crate::store::writer::name;
+
+/// How many messages a run takes at a time while it goes on.
+const MORE: usize = 200;
+
+/// The wish to run for a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClaimRun {
+    /// What the run is about.
+    pub(crate) conversation: Conversation,
+    /// How many messages it takes; of more the newest are taken.
+    pub(crate) max_messages: usize,
+    /// What the router has just seen, noted in the same transaction: how far it looked, and what triggered.
+    pub(crate) seen: Option<(Seq, Seq)>,
+    /// The sandbox in which it is to happen.
+    pub(crate) sandbox: Option<SandboxId>,
+}
+
+/// A run that is to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Claimed {
+    /// The run.
+    pub(crate) run: RunId,
+    /// The group that it runs for.
+    pub(crate) group: Group,
+    /// Which attempt at these messages it is, from 1.
+    pub(crate) attempt: u32,
+    /// What it deals with, oldest first.
+    pub(crate) messages: Vec<KeptMessage>,
+    /// How many older messages were left out.
+    pub(crate) omitted: u64,
+    /// The first message that it deals with, be it one that was left out.
+    pub(crate) from: Seq,
+    /// The last message that it began with.
+    pub(crate) begun: Seq,
+    /// The last message that was handed to it; later than `begun` only for one that is taken up again.
+    pub(crate) through: Seq,
+    /// The session to resume.
+    pub(crate) session: Option<SessionId>,
+    /// The sandbox in which it is to happen.
+    pub(crate) sandbox: Option<SandboxId>,
+}
+
+/// Where a conversation stands that may get a run.
+struct Candidate {
+    group: Group,
+    cursor: Seq,
+    attempt: u32,
+    session: Option<SessionId>,
+}
+
+impl Store {
+    /// Claims a run for a conversation: gathers the messages by others past its cursor, and writes the run's row.
+    ///
+    /// `None` when there are none, when another run has not ended, or when the chat is not registered.
+    ///
+    /// # Errors
+    /// When it is not on disk.
+    pub(crate) async fn claim_run(&self, claim: ClaimRun) -> Result<Option<Claimed>, StoreError> {
+        let now = self.now();
+        self.write(name!("claim_run", "claim a run"), move |connection| {
+            if let Some((through, triggered)) = claim.seen {
+                mark_seen(connection, &claim.conversation, through, Some(triggered))?;
+            }
+            let Some(candidate) = candidate(connection, &claim.conversation)? else {
+                return Ok(None);
+            };
+            claim_for(connection, &claim, candidate, now)
+        })
+        .await
+    }
+
+    /// An unfinished run as it was claimed, to be taken up again; `None` when it has ended, or its group is gone.
+    ///
+    /// # Errors
+    /// [`StoreError::NotThere`].
+    pub(crate) async fn claimed(&self, run: RunId) -> Result<Option<Claimed>, StoreError> {
+        self.read("read a run", move |connection| {
+            let Some(row) = unfinished(connection, run)? else { return Ok(None) };
+            let sql = "SELECT g.*, u.begun_seq, s.session_id FROM runs u
+                       JOIN registered_groups g ON g.name = u.group_name
+                       LEFT JOIN sessions s ON s.chat_id = u.chat_id AND s.thread = u.thread
+                       WHERE u.id = ?1";
+            let found = connection.prepare_cached(sql)?.query_row([run], |row| {
+                Ok((group(row)?, row.get::<_, Seq>("begun_seq")?, row.get("session_id")?))
+            });
+            let Some((group, begun, session)) = found.optional()? else { return Ok(None) };
+            let sql = "SELECT * FROM messages
+                       WHERE chat_id = ?1 AND thread = ?2 AND seq >= ?3 AND NOT is_from_me
+                       ORDER BY seq LIMIT ?4";
+            let mut messages = gather(connection, sql, &row.conversation, row.from, MORE)?;
+            messages.retain(|message| message.seq <= begun);
+            Ok(Some(Claimed {
+                run,
+                group,
+                attempt: row.attempt,
+                messages,
+                omitted: 0,
+                from: row.from,
+                begun,
+                through: row.through,
+                session,
+                sandbox: row.sandbox,
+            }))
+        })
+        .await
+    }
+
+    /// Notes that a sandbox has the run. Nothing changes for a run that has ended.
+    ///
+    /// # Errors
+    /// [`StoreError::NotThere`].
+    pub(crate) async fn run_started(
+        &self,
+        run: RunId,
+        sandbox: &SandboxId,
+    ) -> Result<(), StoreError> {
+        let (now, sandbox) = (self.now(), sandbox.clone());
+        self.write(name!("run_started", "note the start of a run"), move |connection| {
+            if unfinished(connection, run)?.is_none() {
+                return Ok(());
+            }
+            let sql =
+                "UPDATE runs SET state = 'running', sandbox = ?2, started_at = ?3, updated_at = ?4
+                       WHERE id = ?1";
+            let changed = change_time(connection, now)?;
+            connection.prepare_cached(sql)?.execute(params![run, sandbox, Millis(now), changed])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Hands a run the messages that came since, at most 200 at a time; `None` when there are none, or it has ended.
+    ///
+    /// # Errors
+    /// [`StoreError::NotThere`].
+    pub(crate) async fn extend_run(
+        &self,
+        run: RunId,
+    ) -> Result<Option<Vec<KeptMessage>>, StoreError> {
+        let now = self.now();
+        self.write(name!("extend_run", "hand a run more messages"), move |connection| {
+            let Some(row) = unfinished(connection, run)? else { return Ok(None) };
+            let sql = "SELECT * FROM messages
+                       WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me
+                       ORDER BY seq LIMIT ?4";
+            let more = gather(connection, sql, &row.conversation, row.through, MORE)?;
+            let Some(last) = more.last() else { return Ok(None) };
+            let sql = "UPDATE runs SET through_seq = ?2, updated_at = ?3 WHERE id = ?1";
+            let changed = change_time(connection, now)?;
+            connection.prepare_cached(sql)?.execute(params![run, last.seq, changed])?;
+            Ok(Some(more))
+        })
+        .await
+    }
+}
+
+fn candidate(connection: &Connection, conversation: &Conversation) -> Step<Option<Candidate>> {
+    let sql = "SELECT g.*, r.cursor, r.attempt, s.session_id
+               FROM router_state r
+               JOIN chats c ON c.chat_id = r.chat_id
+               JOIN registered_groups g ON g.name = c.group_name
+               LEFT JOIN sessions s ON s.chat_id = r.chat_id AND s.thread = r.thread
+               WHERE r.chat_id = ?1 AND r.thread = ?2 AND r.last_seq > r.cursor AND NOT EXISTS (
+                   SELECT 1 FROM runs WHERE runs.chat_id = r.chat_id AND runs.thread = r.thread
+                       AND runs.state IN ('claimed', 'running')
+               )";
+    let key = params![conversation.chat, thread_key(conversation.thread.as_ref())];
+    let candidate = connection.prepare_cached(sql)?.query_row(key, |row| {
+        Ok(Candidate {
+            group: group(row)?,
+            cursor: row.get("cursor")?,
+            attempt: row.get("attempt")?,
+            session: row.get("session_id")?,
+        })
+    });
+    Ok(candidate.optional()?)
+}
+
+fn claim_for(
+    connection: &Connection,
+    claim: &ClaimRun,
+    candidate: Candidate,
+    now: Timestamp,
+) -> Step<Option<Claimed>> {
+    let Candidate { group, cursor, attempt, session } = candidate;
+    let ClaimRun { conversation, max_messages, sandbox, .. } = claim;
+    let sql = "SELECT * FROM messages
+               WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me
+               ORDER BY seq DESC LIMIT ?4";
+    let mut messages = gather(connection, sql, conversation, cursor, (*max_messages).max(1))?;
+    messages.reverse();
+    let Some(through) = messages.last().map(|message| message.seq) else { return Ok(None) };
+    let thread = thread_key(conversation.thread.as_ref());
+    let sql = "SELECT count(*) AS waiting, min(seq) AS first FROM messages
+               WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me";
+    let (waiting, from): (u64, Seq) = connection
+        .prepare_cached(sql)?
+        .query_row(params![conversation.chat, thread, cursor], |row| {
+            Ok((count(row, "waiting")?, row.get("first")?))
+        })?;
+    let attempt = attempt.saturating_add(1);
+    let sql =
+        "INSERT INTO runs (chat_id, thread, group_name, from_seq, begun_seq, through_seq, attempt,
+                                 state, sandbox, created_at, updated_at)
+               VALUES (:chat, :thread, :group, :from, :through, :through, :attempt,
+                       'claimed', :sandbox, :now, :changed)
+               RETURNING id";
+    let changed = change_time(connection, now)?;
+    let run = connection.prepare_cached(sql)?.query_row(
+        named_params! {
+            ":chat": conversation.chat, ":thread": thread, ":group": group.name,
+            ":from": from, ":through": through, ":attempt": attempt, ":sandbox": sandbox,
+            ":now": Millis(now), ":changed": changed,
+        },
+        |row| row.get(0),
+    )?;
+    let Count(taken) = Count::of(messages.len());
+    let omitted = waiting.saturating_sub(taken);
+    let (begun, sandbox) = (through, sandbox.clone());
+    Ok(Some(Claimed {
+        run,
+        group,
+        attempt,
+        messages,
+        omitted,
+        from,
+        begun,
+        through,
+        session,
+        sandbox,
+    }))
+}
+
+/// The messages that a query over chat, thread, seq and limit finds.
+fn gather(
+    connection: &Connection,
+    sql: &str,
+    conversation: &Conversation,
+    after: Seq,
+    limit: usize,
+) -> Step<Vec<KeptMessage>> {
+    let thread = thread_key(conversation.thread.as_ref());
+    let mut statement = connection.prepare_cached(sql)?;
+    let values = params![conversation.chat, thread, after, Count::of(limit)];
+    let messages = statement.query_map(values, |row| message(row, usize::MAX))?;
+    Ok(messages.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,105 @@
+//! What the store promises, held against real SQLite in a temporary folder.
+
+mod files;
+mod groups;
+mod intake;
+mod outbox;
+mod plans;
+mod router;
+mod runs;
+mod walk;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::{ClaimRun, Claimed, FinishRun, Kept, RunState, Store};
+use crate::clock::{ManualClock, SharedClock};
+use crate::model::{
+    ChatId, Conversation, Group, GroupName, Incoming, Message, Sender, Seq, ThreadId, Usage,
+};
+
+/// A store in a folder of its own, with a clock that stands still.
+pub(super) struct Home {
+    pub(super) folder: TempDir,
+    pub(super) clock: Arc<ManualClock>,
+}
+
+impl Home {
+    /// A folder with no store yet.
+    pub(super) fn new() -> Self {
+        let start = Timestamp::from_second(1_700_000_000).unwrap();
+        Self { folder: TempDir::new().unwrap(), clock: ManualClock::at(start) }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder.path().join("store/messages.db")
+    }
+
+    pub(super) fn clock(&self) -> SharedClock {
+        self.clock.clone()
+    }
+
+    pub(super) fn open(&self) -> Store {
+        Store::open(&self.path(), self.clock()).unwrap()
+    }
+
+    /// Opens the store and gives it the main group.
+    pub(super) async fn with_main(&self) -> Store {
+        let store = self.open();
+        store.add_group(Group::new(GroupName::main())).await.unwrap();
+        store
+    }
+}
+
+/// The terminal's conversation of the main group.
+pub(super) fn main_chat() -> Conversation {
+    Conversation { chat: ChatId::terminal(&GroupName::main()), thread: None }
+}
+
+/// The same in a thread.
+pub(super) fn main_thread(thread: &str) -> Conversation {
+    Conversation { thread: Some(thread.parse::<ThreadId>().unwrap()), ..main_chat() }
+}
+
+/// Something that somebody says.
+pub(super) fn said(conversation: &Conversation, id: &str, text: &str) -> Incoming {
+    let message = Message {
+        chat: conversation.chat.clone(),
+        thread: conversation.thread.clone(),
+        id: id.parse().unwrap(),
+        sender: Sender { id: "u1".to_owned(), name: "José".to_owned() },
+        text: text.to_owned(),
+        sent_at: Timestamp::from_second(1_600_000_000).unwrap(),
+        from_me: false,
+    };
+    Incoming { message, chat_name: None }
+}
+
+/// Claims a run that must be there.
+pub(super) async fn claim(store: &Store, conversation: &Conversation) -> Claimed {
+    let claim = ClaimRun { conversation: conversation.clone(), max_messages: 10, seen: None };
+    store.claim_run(claim).await.unwrap().expect("there is something to run for")
+}
+
+/// A run's good end, with an answer.
+pub(super) fn done(claimed: &Claimed, answer: &str) -> FinishRun {
+    FinishRun {
+        run: claimed.run,
+        state: RunState::Done,
+        session: None,
+        through: claimed.through,
+        usage: Usage::default(),
+        answer: Some(answer.to_owned()),
+    }
+}
+
+/// Keeps a message that must be new.
+pub(super) async fn keep(store: &Store, conversation: &Conversation, id: &str) -> Seq {
+    match store.keep(said(conversation, id, id)).await.unwrap() {
+        Kept::Fresh(seq) => seq,
+        other => panic!("{id} is {other:?}"),
+    }
+}

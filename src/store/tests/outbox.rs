@@ -1,0 +1,168 @@
+//! What is sent, in which order, and what agents are told.
+
+use std::time::Duration;
+
+use jiff::civil::date;
+
+use super::{Home, main_chat, main_thread};
+use crate::clock::Clock;
+use crate::model::{ChannelName, Conversation, GroupName, OutboxId, Receipt, Usage};
+use crate::store::{OutboxDraft, OutboxState, RequestKey, Store, StoreError, StoredReply};
+
+fn slack(chat: &str) -> Conversation {
+    Conversation { chat: format!("slack:{chat}").parse().unwrap(), thread: None }
+}
+
+fn request(id: &str) -> RequestKey {
+    RequestKey {
+        group: GroupName::main(),
+        sandbox: "box1".parse().unwrap(),
+        id: id.parse().unwrap(),
+    }
+}
+
+fn reply(text: &str) -> StoredReply {
+    StoredReply { ok: true, text: text.to_owned() }
+}
+
+/// Has an agent say something.
+async fn say(store: &Store, conversation: &Conversation, text: &str) {
+    let draft =
+        OutboxDraft { conversation: conversation.clone(), run: None, text: text.to_owned() };
+    let answered = store.answer_request(request(text), reply("sent"), Some(draft)).await.unwrap();
+    assert!(answered.fresh);
+}
+
+async fn due(store: &Store, channel: &str) -> Vec<u64> {
+    let channel = channel.parse::<ChannelName>().unwrap();
+    store.outbox_due(&channel, 9).await.unwrap().iter().map(|row| row.id.0).collect()
+}
+
+async fn row(store: &Store, id: u64) -> crate::store::OutboxRow {
+    let rows = store.outbox(99, true).await.unwrap();
+    rows.into_iter().find(|row| row.id == OutboxId(id)).unwrap()
+}
+
+#[tokio::test]
+async fn only_the_head_of_each_chat_is_due() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    for (id, chat) in [("1", "a"), ("2", "a"), ("3", "b"), ("4", "a")] {
+        say(&store, &slack(chat), id).await;
+    }
+    say(&store, &main_chat(), "5").await;
+    say(&store, &main_thread("t"), "6").await;
+    assert_eq!(due(&store, "slack").await, [1, 3]);
+    assert_eq!(due(&store, "terminal").await, [5]);
+    assert_eq!(due(&store, "whatsapp").await, [0; 0]);
+    assert_eq!(store.counts().await.unwrap().outbox_pending, 6);
+
+    let receipt = Receipt { external_id: Some("ts1".to_owned()) };
+    store.outbox_sending(OutboxId(1)).await.unwrap();
+    assert_eq!(due(&store, "slack").await, [1, 3]);
+    store.outbox_sent(OutboxId(1), &receipt).await.unwrap();
+    assert_eq!(due(&store, "slack").await, [2, 3]);
+    let sent = row(&store, 1).await;
+    assert_eq!((sent.state, sent.attempts), (OutboxState::Sent, 1));
+    assert_eq!((sent.external_id, sent.sent_at), (receipt.external_id, Some(home.clock.now())));
+
+    store.outbox_failed(OutboxId(2), "not in channel").await.unwrap();
+    assert_eq!(due(&store, "slack").await, [3, 4]);
+    assert_eq!(store.counts().await.unwrap().outbox_failed, 1);
+    let open = store.outbox(99, false).await.unwrap();
+    assert_eq!(open.iter().map(|row| row.id.0).collect::<Vec<_>>(), [6, 5, 4, 3, 2]);
+}
+
+#[tokio::test]
+async fn a_pause_holds_up_its_own_chat_only() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    for (id, chat) in [("1", "a"), ("2", "a"), ("3", "b")] {
+        say(&store, &slack(chat), id).await;
+    }
+    let channel = "slack".parse::<ChannelName>().unwrap();
+    let (now, later) = (home.clock.now(), home.clock.now() + Duration::from_secs(30));
+    assert_eq!(store.outbox_next_at(&channel).await.unwrap(), Some(now));
+    store.outbox_sending(OutboxId(1)).await.unwrap();
+    store.outbox_later(OutboxId(1), later, "429").await.unwrap();
+    assert_eq!(due(&store, "slack").await, [3]);
+    store.outbox_sent(OutboxId(3), &Receipt { external_id: None }).await.unwrap();
+    assert_eq!(due(&store, "slack").await, [0; 0]);
+    assert_eq!(store.outbox_next_at(&channel).await.unwrap(), Some(later));
+    home.clock.advance(Duration::from_secs(30));
+    assert_eq!(due(&store, "slack").await, [1]);
+    let paused = row(&store, 1).await;
+    assert_eq!((paused.attempts, paused.error.as_deref()), (1, Some("429")));
+
+    store.outbox_sending(OutboxId(1)).await.unwrap();
+    assert_eq!(store.outbox_next_at(&channel).await.unwrap(), None);
+    store.outbox_absent(OutboxId(1)).await.unwrap();
+    let absent = row(&store, 1).await;
+    assert_eq!((absent.state, absent.attempts), (OutboxState::Pending, 1));
+    assert_eq!(due(&store, "slack").await, [1]);
+}
+
+#[tokio::test]
+async fn what_is_settled_stays_so() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    say(&store, &main_chat(), "1").await;
+    let (id, receipt) = (OutboxId(1), Receipt { external_id: None });
+    store.outbox_sent(id, &receipt).await.unwrap();
+    let sent = row(&store, 1).await;
+    let again = store.outbox_sending(id).await;
+    assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
+    store.outbox_sent(id, &Receipt { external_id: Some("x".to_owned()) }).await.unwrap();
+    store.outbox_later(id, home.clock.now(), "late").await.unwrap();
+    store.outbox_absent(id).await.unwrap();
+    store.outbox_failed(id, "late").await.unwrap();
+    assert_eq!(row(&store, 1).await, sent);
+    let nobody = OutboxId(77);
+    assert!(matches!(store.outbox_sending(nobody).await, Err(StoreError::NotThere(_))));
+    assert!(matches!(store.outbox_sent(nobody, &receipt).await, Err(StoreError::NotThere(_))));
+}
+
+#[tokio::test]
+async fn a_request_is_carried_out_once_and_answered_always() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    let draft = OutboxDraft { conversation: main_chat(), run: None, text: "hi".to_owned() };
+    let first = store.answer_request(request("r1"), reply("sent"), Some(draft.clone())).await;
+    let (first, again) = (
+        first.unwrap(),
+        store.answer_request(request("r1"), reply("other"), Some(draft.clone())).await.unwrap(),
+    );
+    assert_eq!((first.reply.clone(), first.fresh), (reply("sent"), true));
+    assert_eq!((again.reply, again.fresh), (first.reply, false));
+    assert_eq!(store.outbox(9, true).await.unwrap().len(), 1);
+
+    let elsewhere = RequestKey { sandbox: "box2".parse().unwrap(), ..request("r1") };
+    assert!(store.answer_request(elsewhere, reply("sent"), Some(draft)).await.unwrap().fresh);
+    let refused = StoredReply { ok: false, text: "you may not".to_owned() };
+    let answer = store.answer_request(request("r2"), refused.clone(), None).await.unwrap();
+    assert_eq!((answer.reply, answer.fresh), (refused, true));
+    assert_eq!(store.outbox(9, true).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn usage_adds_up_by_group_and_day() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    let usage = Usage {
+        requests: 1,
+        input_tokens: 2,
+        output_tokens: 3,
+        cache_read_tokens: 4,
+        cache_write_tokens: 5,
+        cost_micros: 6,
+    };
+    let (today, other) = (date(2026, 2, 8), "other".parse::<GroupName>().unwrap());
+    for group in [&GroupName::main(), &other, &GroupName::main()] {
+        store.add_usage(group, today, usage).await.unwrap();
+    }
+    store.add_usage(&other, date(2026, 2, 9), usage).await.unwrap();
+    let mut twice = usage;
+    twice += usage;
+    assert_eq!(store.usage_on(today).await.unwrap(), [(GroupName::main(), twice), (other, usage)]);
+    assert_eq!(store.usage_on(date(2026, 2, 7)).await.unwrap(), []);
+}

@@ -1,0 +1,129 @@
+//! What the router sees, and what waits.
+
+use std::time::Duration;
+
+use super::{Home, claim, done, keep, main_chat, main_thread, said};
+use crate::clock::Clock;
+use crate::model::{Conversation, GroupName, Seq};
+use crate::store::{Due, Store};
+
+async fn unseen(store: &Store) -> Vec<(Conversation, Vec<u64>)> {
+    let unseen = store.unseen(100).await.unwrap().into_iter();
+    unseen
+        .map(|it| (it.conversation, it.messages.iter().map(|kept| kept.seq.0).collect()))
+        .collect()
+}
+
+async fn due(store: &Store) -> Vec<Conversation> {
+    store.due(100).await.unwrap().into_iter().map(|due| due.conversation).collect()
+}
+
+#[tokio::test]
+async fn what_was_seen_is_not_shown_again() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    let (main, thread) = (main_chat(), main_thread("t1"));
+    for (id, conversation) in [("1", &main), ("2", &thread), ("3", &main)] {
+        keep(&store, conversation, id).await;
+    }
+    assert_eq!(unseen(&store).await, [(main.clone(), vec![1, 3]), (thread.clone(), vec![2])]);
+    store.mark_seen(&main, Seq(1), None).await.unwrap();
+    assert_eq!(unseen(&store).await, [(thread.clone(), vec![2]), (main.clone(), vec![3])]);
+    store.mark_seen(&main, Seq(3), None).await.unwrap();
+    store.mark_seen(&main, Seq(1), None).await.unwrap();
+    store.mark_seen(&thread, Seq(9_000), None).await.unwrap();
+    assert_eq!(unseen(&store).await, []);
+    keep(&store, &thread, "4").await;
+    assert_eq!(unseen(&store).await, [(thread, vec![4])]);
+    assert_eq!(due(&store).await, []);
+}
+
+#[tokio::test]
+async fn a_look_is_bounded() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    let text = format!("{}\0{}", "ä".repeat(16 * 1024), "ä".repeat(32 * 1024));
+    store.keep(said(&main_chat(), "0", &text)).await.unwrap();
+    for number in 1..=200 {
+        keep(&store, &main_chat(), &number.to_string()).await;
+    }
+    let unseen = store.unseen(1).await.unwrap();
+    assert_eq!(unseen[0].messages.len(), 200);
+    let cut = &unseen[0].messages[0].message.text;
+    assert!(cut.len() == 64 * 1024 - 1 && text.starts_with(cut), "{} bytes", cut.len());
+    let last = unseen[0].messages.last().unwrap().seq;
+    store.mark_seen(&main_chat(), last, None).await.unwrap();
+    assert_eq!(store.unseen(1).await.unwrap()[0].messages.len(), 1);
+    assert_eq!(store.unseen(0).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn conversations_wait_in_the_order_in_which_they_began_to() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    let names = ["c", "a", "b"].map(main_thread);
+    for (round, id) in (0..2).flat_map(|round| names.iter().map(move |name| (round, name))) {
+        let seq = keep(&store, id, &format!("{round}{id}")).await;
+        store.mark_seen(id, seq, Some(seq)).await.unwrap();
+    }
+    let seq = keep(&store, &names[0], "again").await;
+    store.mark_seen(&names[0], seq, Some(seq)).await.unwrap();
+    assert_eq!(due(&store).await, names);
+    assert_eq!(store.due(1).await.unwrap().len(), 1);
+    assert_eq!(store.counts().await.unwrap().pending_conversations, 3);
+}
+
+#[tokio::test]
+async fn a_conversation_waits_until_its_run_has_dealt_with_it() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    let main = main_chat();
+    let first = keep(&store, &main, "1").await;
+    store.mark_seen(&main, first, Some(first)).await.unwrap();
+    let waiting =
+        Due { conversation: main.clone(), group: GroupName::main(), not_before: None, attempt: 0 };
+    assert_eq!(store.due(9).await.unwrap(), std::slice::from_ref(&waiting));
+
+    let run = claim(&store, &main).await;
+    assert_eq!(due(&store).await, []);
+    let later = home.clock.now() + Duration::from_secs(5);
+    store.fail_run(run.run, "it broke", later).await.unwrap();
+    let paused = Due { not_before: Some(later), attempt: 1, ..waiting.clone() };
+    assert_eq!(store.due(9).await.unwrap(), [paused]);
+
+    let run = claim(&store, &main).await;
+    let follow_up = keep(&store, &main, "2").await;
+    store.mark_seen(&main, follow_up, Some(follow_up)).await.unwrap();
+    store.finish_run(done(&run, "first")).await.unwrap();
+    assert_eq!(store.due(9).await.unwrap(), [waiting]);
+    let run = claim(&store, &main).await;
+    store.finish_run(done(&run, "second")).await.unwrap();
+    assert_eq!(due(&store).await, []);
+}
+
+#[tokio::test]
+async fn a_message_that_a_run_took_before_the_router_looked_is_not_looked_at_again() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    keep(&store, &main_chat(), "1").await;
+    let run = claim(&store, &main_chat()).await;
+    let second = keep(&store, &main_chat(), "2").await;
+    store.extend_run(run.run).await.unwrap();
+    let end = crate::store::FinishRun { through: second, ..done(&run, "") };
+    store.finish_run(end).await.unwrap();
+    assert_eq!(unseen(&store).await, []);
+    store.mark_seen(&main_chat(), second, Some(second)).await.unwrap();
+    assert_eq!(due(&store).await, []);
+}
+
+#[tokio::test]
+async fn who_leaves_the_group_waits_for_nothing() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    let seq = keep(&store, &main_chat(), "1").await;
+    store.mark_seen(&main_chat(), seq, Some(seq)).await.unwrap();
+    store.unregister_chat(&main_chat().chat).await.unwrap();
+    assert_eq!(due(&store).await, []);
+    store.register_chat(&main_chat().chat, &GroupName::main()).await.unwrap();
+    assert_eq!(due(&store).await, [main_chat()]);
+}

@@ -1,0 +1,132 @@
+//! The store's own threads, and the bounded queue that leads to them.
+//!
+//! What was queued is carried out, also when nobody waits for it any more; after the stop nothing new is taken.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::StoreError;
+
+/// How many jobs may wait before those who bring more have to.
+const QUEUE: usize = 256;
+
+/// Threads that work off one queue until they are stopped or dropped.
+pub(super) struct Threads<J> {
+    tx: mpsc::Sender<Request<J>>,
+    handles: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What comes through the queue.
+enum Request<J> {
+    Job(J),
+    /// The sender is kept until the thread ends; that it is gone tells the one who waits.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A thread's end of the queue.
+pub(super) struct Inbox<J> {
+    rx: Arc<Mutex<mpsc::Receiver<Request<J>>>>,
+    stops: Vec<oneshot::Sender<()>>,
+}
+
+impl<J> Threads<J> {
+    /// Starts one thread for each piece of `work`.
+    ///
+    /// # Errors
+    /// When the system gives no more threads.
+    pub(super) fn start<W>(name: &str, work: Vec<W>) -> io::Result<Self>
+    where
+        J: Send + 'static,
+        W: FnOnce(&mut Inbox<J>) + Send + 'static,
+    {
+        let (tx, rx) = mpsc::channel(QUEUE);
+        let rx = Arc::new(Mutex::new(rx));
+        let handles = work
+            .into_iter()
+            .map(|work| {
+                let mut inbox = Inbox { rx: Arc::clone(&rx), stops: Vec::new() };
+                let thread = std::thread::Builder::new().name(name.to_owned());
+                thread.spawn(move || work(&mut inbox))
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(Self { tx, handles: Mutex::new(handles) })
+    }
+
+    /// Queues a job, waiting while the queue is full.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`] after the stop.
+    pub(super) async fn submit(&self, job: J) -> Result<(), StoreError> {
+        self.tx.send(Request::Job(job)).await.or(Err(StoreError::Closed))
+    }
+
+    /// Waits until the threads have finished what is queued and ended.
+    pub(super) async fn stop(&self) {
+        let (tx, ended) = oneshot::channel();
+        // Both are refused when another stop came first, and then there is only its end to wait for.
+        self.tx.send(Request::Stop(tx)).await.ok();
+        ended.await.ok();
+        self.join();
+    }
+
+    fn join(&self) {
+        for handle in locked(&self.handles).drain(..) {
+            if handle.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+    }
+}
+
+impl<J> Drop for Threads<J> {
+    fn drop(&mut self) {
+        let (nobody, _) = mpsc::channel(1);
+        drop(std::mem::replace(&mut self.tx, nobody));
+        self.join();
+    }
+}
+
+impl<J> Inbox<J> {
+    /// Waits for a job; `None` is the end.
+    pub(super) fn next(&mut self) -> Option<J> {
+        let rx = Arc::clone(&self.rx);
+        let mut rx = locked(&rx);
+        loop {
+            let request = rx.blocking_recv()?;
+            if let Some(job) = self.job(request, &mut rx) {
+                return Some(job);
+            }
+        }
+    }
+
+    /// The next job, if one waits already.
+    pub(super) fn try_next(&mut self) -> Option<J> {
+        let rx = Arc::clone(&self.rx);
+        let mut rx = locked(&rx);
+        loop {
+            let request = rx.try_recv().ok()?;
+            if let Some(job) = self.job(request, &mut rx) {
+                return Some(job);
+            }
+        }
+    }
+
+    fn job(&mut self, request: Request<J>, rx: &mut mpsc::Receiver<Request<J>>) -> Option<J> {
+        match request {
+            Request::Job(job) => Some(job),
+            Request::Stop(tx) => {
+                rx.close();
+                self.stops.push(tx);
+                None
+            }
+        }
+    }
+}
+
+/// A lock whose holder panicked guards nothing here that could be half-changed.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
