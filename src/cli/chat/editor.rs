@@ -49,7 +49,8 @@ impl Editor {
     /// # Errors
     /// When the terminal cannot be used.
     pub(super) fn start(history: &Path, columns: Option<usize>) -> Result<Self, Failure> {
-        let broken = |error: anyhow::Error| Failure::failed("the terminal cannot be used").because(error);
+        let broken =
+            |error: anyhow::Error| Failure::failed("the terminal cannot be used").because(error);
         let draft = Draft::default();
         let mut line = open(history, draft.clone()).map_err(|error| broken(error.into()))?;
         let (ask, asked) = std_mpsc::sync_channel(1);
