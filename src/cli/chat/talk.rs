@@ -16,6 +16,7 @@ use super::screen::{Screen, harmless};
 use crate::channel::terminal::wire::{GatewayFrame, MAX_TEXT_BYTES, WelcomeInfo};
 use crate::cli::exit::{Failure, UNAVAILABLE};
 use crate::cli::place::Place;
+use crate::cli::setup::{self, Consent};
 use crate::cli::status;
 use crate::config;
 use crate::model::GroupName;
@@ -32,6 +33,8 @@ const TICK: Duration = Duration::from_millis(120);
 const LOOK: Duration = Duration::from_secs(2);
 /// How long the greeting waits for the gateway to have looked for a sandbox.
 const LOOKING: Duration = Duration::from_secs(5);
+/// How long the gateway may take to find a sandbox that was just installed.
+const MENDING: Duration = Duration::from_secs(20);
 /// How long a cancelled answer may take to end.
 const CANCELLING: Duration = Duration::from_secs(5);
 
@@ -39,7 +42,12 @@ const CANCELLING: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the gateway does not want this chat, or the terminal is gone.
-pub(super) async fn talk(place: &Place, link: Link, group: &GroupName) -> Result<(), Failure> {
+pub(super) async fn talk(
+    place: &Place,
+    link: Link,
+    group: &GroupName,
+    consent: Consent,
+) -> Result<(), Failure> {
     let keyboard = Keyboard::remember();
     let columns = keyboard::columns(config::terminal().as_deref());
     let history = place.settings.store_dir().join("chat_history");
@@ -55,7 +63,7 @@ pub(super) async fn talk(place: &Place, link: Link, group: &GroupName) -> Result
         early: Vec::new(),
         interrupts: 0,
     };
-    talk.greet().await?;
+    talk.greet(consent).await?;
     for answer in std::mem::take(&mut talk.early) {
         talk.screen.answer(&answer.text)?;
         talk.link.shown(answer.outbox).await;
@@ -95,8 +103,9 @@ struct Waiting {
 
 impl Talk<'_> {
     /// Waits for the gateway's welcome and for what it finds out about sandboxes, and says where one is.
-    async fn greet(&mut self) -> Result<(), Failure> {
-        let give_up_at = Instant::now() + LOOKING;
+    async fn greet(&mut self, consent: Consent) -> Result<(), Failure> {
+        let mut give_up_at = Instant::now() + LOOKING;
+        let mut offered = false;
         let mut welcome = None;
         let mut sandbox = Value::Null;
         while Instant::now() < give_up_at {
@@ -106,8 +115,16 @@ impl Talk<'_> {
                 Ok(Event::Answer(answer)) => self.early.push(answer),
                 Ok(Event::State(state)) => {
                     sandbox = state.get("sandbox").cloned().unwrap_or_default();
-                    if sandbox["ready"] == true || sandbox["problem"].is_string() {
+                    if sandbox["ready"] == true {
                         break;
+                    }
+                    if let Some(problem) = sandbox["problem"].as_str()
+                        && !std::mem::replace(&mut offered, true)
+                    {
+                        if !self.mend(problem, consent).await? {
+                            break;
+                        }
+                        give_up_at = Instant::now() + MENDING;
                     }
                     sleep(TICK).await;
                 }
@@ -119,6 +136,23 @@ impl Talk<'_> {
         match welcome {
             Some(info) => self.introduce(&info, &sandbox),
             None => Err(Failure::new(UNAVAILABLE, "the gateway does not answer")),
+        }
+    }
+
+    /// Offers to install what a sandbox needs; whether it was.
+    async fn mend(&mut self, problem: &str, consent: Consent) -> Result<bool, Failure> {
+        let Some(command) = setup::remedy(problem) else { return Ok(false) };
+        self.screen
+            .note("The agent works in a sandbox, and this machine has none that can be used.")?;
+        if consent == Consent::Ask && !setup::ask(&command)? {
+            return Ok(false);
+        }
+        match setup::install(&command).await {
+            Ok(()) => Ok(true),
+            Err(failure) => {
+                self.screen.note(failure.sentence())?;
+                Ok(false)
+            }
         }
     }
 
