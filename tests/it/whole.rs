@@ -223,14 +223,7 @@ async fn a_shell_may_drop_a_message_and_learns_what_became_of_it() {
     let drop = r#"cd /workspace/ipc/messages; printf '{"type":"message","text":"from a shell"}' > .t; mv .t one.json; \
         printf '{"type":"message","text":"x","chat":"slack:T/C"}' > .t; mv .t two.json; \
         while [ ! -e ../replies/one.json ] || [ ! -e ../replies/two.json ]; do sleep 0.05; done; cat ../replies/two.json"#;
-    let script = Script::turns([]).rule(
-        When::Any,
-        test_servers::model::Answer::Turns(vec![
-            Turn::tool("bash", serde_json::json!({ "command": drop })),
-            Turn::text("{tool_result}"),
-        ]),
-    );
-    let server = Server::start(script).await.unwrap();
+    let server = Server::start(obeying(&[("go", drop)])).await.unwrap();
     let home = home("bubblewrap", &server);
     let gateway = home.start(None).await.unwrap();
     let mut terminal = Terminal::connect(&home.socket(), "main", None, None).await.unwrap();
