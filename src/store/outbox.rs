@@ -1,6 +1,6 @@
 //! The outbox: what waits to be sent, and what the platforms said of it.
 //!
-//! Of each chat only the oldest row that is not yet settled is handed out, so order within a chat is kept.
+//! Of each conversation only the oldest row that is not yet settled is handed out, so order within it is kept.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Params, Row, named_params, params};
@@ -110,7 +110,7 @@ impl Store {
         .await
     }
 
-    /// When a row of a channel that waits is next due; in the past when one is due now.
+    /// When a row of a channel that waits, to be sent or to be looked up, is next due; in the past when one is due now.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -118,14 +118,16 @@ impl Store {
         &self,
         channel: &ChannelName,
     ) -> Result<Option<Timestamp>, StoreError> {
-        let channel = channel.clone();
+        let (now, channel) = (self.now(), channel.clone());
         self.read("look into the outbox", move |connection| {
             let sql = format!(
                 "SELECT min(coalesce(not_before, created_at)) AS next FROM outbox
-                 WHERE id IN ({HEADS}) AND state = 'pending'"
+                 WHERE id IN ({HEADS}) AND (state = 'pending' OR not_before > ?2)"
             );
             let mut statement = connection.prepare_cached(&sql)?;
-            Ok(statement.query_row([channel], |row| time_if_any(row, "next"))?)
+            let next =
+                statement.query_row(params![channel, Millis(now)], |row| time_if_any(row, "next"));
+            Ok(next?)
         })
         .await
     }

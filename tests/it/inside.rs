@@ -208,7 +208,11 @@ async fn what_is_said_meanwhile_reaches_an_agent_that_is_ready_for_it() {
         let ipc = inside.ipc();
         let run = input(&ipc, "prompt").await["run"].as_u64().unwrap();
         let signs = |sign: Value| json!({ "run": run, "signs": [sign] }).to_string();
-        leave(&ipc, "progress/00000001.json", &signs(json!({ "type": "tool", "name": "bash", "summary": "x" })));
+        leave(
+            &ipc,
+            "progress/00000001.json",
+            &signs(json!({ "type": "tool", "name": "bash", "summary": "x" })),
+        );
         // Ready again and again, as the engine is between its tool calls.
         let mut number = 2;
         let follow_up = loop {
