@@ -254,6 +254,11 @@ fn locate_home(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
     absolute.map_err(|error| fault(&format!("a folder that can be found ({error})")))
 }
 
+/// The kind of terminal that the process was started from; no setting of ours.
+pub(crate) fn terminal() -> Option<String> {
+    process_variable("TERM")?.into_string().ok()
+}
+
 /// A variable of this process.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 fn process_variable(name: &str) -> Option<OsString> {

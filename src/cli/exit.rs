@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::output;
 use crate::config::ConfigError;
+use crate::gateway::GatewayError;
 use crate::store::StoreError;
 
 /// All is well.
@@ -56,6 +57,11 @@ impl Failure {
         self
     }
 
+    /// The sentence; empty when everything has been said.
+    pub(crate) fn sentence(&self) -> &str {
+        self.sentence.as_deref().unwrap_or_default()
+    }
+
     /// Whether the cause is told too.
     pub(super) fn verbose(mut self, verbose: bool) -> Self {
         self.verbose = verbose;
@@ -97,6 +103,27 @@ impl From<StoreError> for Failure {
             _ => FAILED,
         };
         Self::new(code, error.to_string()).because(error)
+    }
+}
+
+impl From<GatewayError> for Failure {
+    fn from(error: GatewayError) -> Self {
+        match error {
+            GatewayError::Held { .. } => {
+                let sentence = format!("{error}; stop it first, or choose another --home");
+                Self::new(TRY_LATER, sentence)
+            }
+            GatewayError::Store(error) => error.into(),
+            GatewayError::Folder { ref path, ref source } => {
+                let sentence = format!("cannot prepare {}: {source}", path.display());
+                Self::failed(sentence).because(error)
+            }
+            GatewayError::Terminal(ref source) => {
+                let sentence = format!("{error}: {source}");
+                Self::failed(sentence).because(error)
+            }
+            GatewayError::Broker(_) => Self::failed(error.to_string()).because(error),
+        }
     }
 }
 

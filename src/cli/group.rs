@@ -3,7 +3,6 @@
 mod change;
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::os::unix::fs::DirBuilderExt;
 
 use serde::Serialize;
 
@@ -12,6 +11,7 @@ use super::args::{Format, GroupChange, GroupCommand};
 use super::exit::Failure;
 use super::output;
 use super::place::Place;
+use super::setup;
 use crate::clock;
 use crate::model::{Group, GroupName};
 use crate::store::{ChatRow, Store};
@@ -105,7 +105,7 @@ async fn add(place: &Place, change: GroupChange) -> Result<(), Failure> {
             return Err(Failure::failed(sentence));
         }
     }
-    make_folder(place, &change.name)?;
+    setup::make_folder(&place.settings.groups_dir().join(change.name.as_str()))?;
     apply(&store, &change.name, &wanted).await?;
     confirm(place, &store, &change.name, "added", change.format).await
 }
@@ -179,13 +179,6 @@ fn ask(name: &GroupName) -> Result<bool, Failure> {
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-fn make_folder(place: &Place, name: &GroupName) -> Result<(), Failure> {
-    let folder = place.settings.groups_dir().join(name.as_str());
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|error| {
-        Failure::failed(format!("the folder {} cannot be made: {error}", folder.display()))
-    })
 }
 
 fn unknown(name: &GroupName) -> Failure {

@@ -1,10 +1,12 @@
 //! `hermitcrab run`: the gateway in the foreground.
 
 use tokio::signal;
-use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::{Signal, SignalKind};
 
 use super::exit::Failure;
 use super::place::Place;
+use super::setup;
+use crate::gateway::Gateway;
 use crate::telemetry;
 
 /// Runs the gateway until SIGTERM or SIGINT.
@@ -14,16 +16,22 @@ use crate::telemetry;
 pub(super) async fn run(place: Place) -> Result<(), Failure> {
     telemetry::to_stderr(&place.settings.log)
         .map_err(|error| Failure::failed("logs cannot be set up").because(error))?;
-    stopped().await?;
-    Ok(())
+    setup::make_home(&place)?;
+    let mut terminate = signal::unix::signal(SignalKind::terminate())?;
+    let gateway = tokio::select! {
+        started = Gateway::start(place.settings) => started?,
+        stopped = stopped(&mut terminate) => return Ok(stopped?),
+    };
+    let stopped = stopped(&mut terminate).await;
+    gateway.stop().await;
+    Ok(stopped?)
 }
 
 /// Waits until somebody wants the program to end.
 ///
 /// # Errors
 /// When the system does not tell.
-pub(super) async fn stopped() -> std::io::Result<()> {
-    let mut terminate = signal::unix::signal(SignalKind::terminate())?;
+async fn stopped(terminate: &mut Signal) -> std::io::Result<()> {
     tokio::select! {
         _ = terminate.recv() => Ok(()),
         interrupted = signal::ctrl_c() => interrupted,

@@ -47,24 +47,38 @@ struct GroupSpending {
 /// # Errors
 /// When the store cannot be read, or a gateway runs that does not answer.
 pub(super) async fn run(place: &Place, format: Format) -> Result<(), Failure> {
+    let status = look(place).await?;
+    if format.json {
+        return Ok(output::json(&status)?);
+    }
+    in_words(&status).iter().try_for_each(output::line)?;
+    Ok(())
+}
+
+/// The state in words, a line each.
+///
+/// # Errors
+/// When the store cannot be read, or a gateway runs that does not answer.
+pub(super) async fn lines(place: &Place) -> Result<Vec<String>, Failure> {
+    Ok(in_words(&look(place).await?))
+}
+
+async fn look(place: &Place) -> Result<Status, Failure> {
     let store = match place.open_store()? {
         Some(store) => Some(facts(place, &store).await?),
         None => None,
     };
-    let status = Status {
+    Ok(Status {
         version: env!("CARGO_PKG_VERSION"),
         home: place.settings.home.display().to_string(),
         assistant: place.settings.assistant_name.clone(),
         live: place.ask_gateway().await?,
         store,
-    };
-    if format.json {
-        return Ok(output::json(&status)?);
-    }
-    for (name, text) in lines(&status) {
-        output::line(format_args!("{name:<9} {text}"))?;
-    }
-    Ok(())
+    })
+}
+
+fn in_words(status: &Status) -> Vec<String> {
+    words(status).into_iter().map(|(name, text)| format!("{name:<9} {text}")).collect()
 }
 
 async fn facts(place: &Place, store: &Store) -> Result<StoreFacts, Failure> {
@@ -87,7 +101,7 @@ async fn facts(place: &Place, store: &Store) -> Result<StoreFacts, Failure> {
     })
 }
 
-fn lines(status: &Status) -> Vec<(&'static str, String)> {
+fn words(status: &Status) -> Vec<(&'static str, String)> {
     let mut lines = vec![("home", status.home.clone())];
     match &status.live {
         Some(live) => live_lines(live, &mut lines),

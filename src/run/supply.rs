@@ -58,6 +58,14 @@ impl State {
         }
     }
 
+    /// Why there is none, and what mends it; `None` while one is there or still looked for.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Missing(problem) => Some(problem),
+            Self::Looking | Self::Ready(_) => None,
+        }
+    }
+
     /// The kind, when one is there.
     pub(crate) fn kind(&self) -> Option<SandboxKind> {
         match self {

@@ -63,11 +63,15 @@ fn first_part(text: &str, max: usize, open: Option<Fence>) -> (&str, Option<Fenc
     for next in text.split_inclusive('\n') {
         used += next.chars().count();
         at += next.len();
+        let was_open = state.is_some();
         state = after(state, next, max);
         if used + state.as_ref().map_or(0, closing_chars) > room {
             break;
         }
-        line = Some((at, state.clone()));
+        // Behind a fence's first line there would be an empty block.
+        if was_open || state.is_none() {
+            line = Some((at, state.clone()));
+        }
         if next.trim().is_empty() && state.is_none() && used > room / 2 {
             paragraph.clone_from(&line);
         }
@@ -78,7 +82,8 @@ fn first_part(text: &str, max: usize, open: Option<Fence>) -> (&str, Option<Fenc
     }
 }
 
-/// Cuts a line that is too long by itself, after a word if there is one in its second half.
+/// Cuts a line that is too long by itself, or with a fence's first line before it; after a word if there is one in
+/// the second half.
 fn part_of_line(
     text: &str,
     (room, max): (usize, usize),
@@ -90,7 +95,7 @@ fn part_of_line(
     let part = text.get(..end).unwrap_or(text);
     let word = part.rfind(' ').map(|at| at + 1).filter(|at| *at > part.len() / 2);
     let part = word.and_then(|at| part.get(..at)).unwrap_or(part);
-    (part, after(open, part, max))
+    (part, part.split_inclusive('\n').fold(open, |open, line| after(open, line, max)))
 }
 
 /// The fence that is open after a line. One that would take more than half of a message to open and close is taken
@@ -125,10 +130,11 @@ mod tests {
             ("abcdefghij", 4, &["abcd", "efgh", "ij"]),
             ("ééé", 2, &["éé", "é"]),
             (
-                "intro\n```sh\necho 1\necho 2\necho 3\n```\nend",
+                "intro\n```sh\necho 1\necho 2\necho 3\n```\nend!",
                 27,
-                &["intro\n```sh\necho 1\n```", "```sh\necho 2\necho 3\n```\n", "end"],
+                &["intro\n```sh\necho 1\n```", "```sh\necho 2\necho 3\n```\n", "end!"],
             ),
+            ("text\n```\ncode\ncode\n```", 17, &["text\n", "```\ncode\ncode\n```"]),
             ("```\nabcdefghijklmnop\n```", 16, &["```\nabcdefgh\n```", "```\nijklmnop\n```"]),
             ("````````\nab\n````````", 12, &["````````\nab\n", "````````"]),
         ] {

@@ -8,7 +8,7 @@ use crate::model::{Conversation, Group, KeptMessage, RunId, SandboxId, Seq, Sess
 use crate::store::Store;
 use crate::store::error::{Step, StoreError};
 use crate::store::groups::group;
-use crate::store::intake::message;
+use crate::store::intake::{ROOM, gather, message};
 use crate::store::router::mark_seen;
 use crate::store::values::{Count, Millis, count, thread_key};
 use crate::store::writer::name;
@@ -21,7 +21,7 @@ const MORE: usize = 200;
 pub(crate) struct ClaimRun {
     /// What the run is about.
     pub(crate) conversation: Conversation,
-    /// How many messages it takes; of more the newest are taken.
+    /// How many messages it takes; of more, or of more than a few MiB, the newest are taken.
     pub(crate) max_messages: usize,
     /// What the router has just seen, noted in the same transaction: how far it looked, and what triggered.
     pub(crate) seen: Option<(Seq, Seq)>,
@@ -101,7 +101,8 @@ impl Store {
             let sql = "SELECT * FROM messages
                        WHERE chat_id = ?1 AND thread = ?2 AND seq >= ?3 AND NOT is_from_me
                        ORDER BY seq LIMIT ?4";
-            let mut messages = gather(connection, sql, &row.conversation, row.from, MORE)?;
+            let mut messages =
+                messages_after(connection, sql, &row.conversation, row.from, MORE)?;
             messages.retain(|message| message.seq <= begun);
             Ok(Some(Claimed {
                 run,
@@ -157,7 +158,7 @@ impl Store {
             let sql = "SELECT * FROM messages
                        WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me
                        ORDER BY seq LIMIT ?4";
-            let more = gather(connection, sql, &row.conversation, row.through, MORE)?;
+            let more = messages_after(connection, sql, &row.conversation, row.through, MORE)?;
             let Some(last) = more.last() else { return Ok(None) };
             let sql = "UPDATE runs SET through_seq = ?2, updated_at = ?3 WHERE id = ?1";
             let changed = change_time(connection, now)?;
@@ -201,7 +202,8 @@ fn claim_for(
     let sql = "SELECT * FROM messages
                WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me
                ORDER BY seq DESC LIMIT ?4";
-    let mut messages = gather(connection, sql, conversation, cursor, (*max_messages).max(1))?;
+    let mut messages =
+        messages_after(connection, sql, conversation, cursor, (*max_messages).max(1))?;
     messages.reverse();
     let Some(through) = messages.last().map(|message| message.seq) else { return Ok(None) };
     let thread = thread_key(conversation.thread.as_ref());
@@ -245,8 +247,8 @@ fn claim_for(
     }))
 }
 
-/// The messages that a query over chat, thread, seq and limit finds.
-fn gather(
+/// The messages that a query over chat, thread, seq and limit finds, as far as there is room for them.
+fn messages_after(
     connection: &Connection,
     sql: &str,
     conversation: &Conversation,
@@ -257,5 +259,5 @@ fn gather(
     let mut statement = connection.prepare_cached(sql)?;
     let values = params![conversation.chat, thread, after, Count::of(limit)];
     let messages = statement.query_map(values, |row| message(row, usize::MAX))?;
-    Ok(messages.collect::<Result<_, _>>()?)
+    Ok(gather(messages, &mut { ROOM })?)
 }

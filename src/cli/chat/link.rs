@@ -1,0 +1,227 @@
+//! The chat's line to the gateway: it comes back by itself, what was not confirmed is said again under the same id,
+//! and an answer that was shown already is not handed on twice.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::channel::terminal::socket;
+use crate::channel::terminal::wire::{
+    self, ClientFrame, Ends, Frames, GatewayFrame, WelcomeInfo, WireError,
+};
+use crate::model::GroupName;
+
+/// The first pause before the gateway is called again.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long a line may take to be written.
+const WRITING: Duration = Duration::from_secs(30);
+
+/// What comes over the line.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The gateway is there.
+    Welcome(WelcomeInfo),
+    /// The gateway does not want this chat.
+    Refused(String),
+    /// The gateway is gone; it is called again.
+    Lost,
+    /// A message is on disk.
+    Kept {
+        /// Which.
+        id: String,
+        /// Its place in the order of arrival.
+        seq: u64,
+        /// Whether an answer will come.
+        addressed: bool,
+    },
+    /// A message could not be kept.
+    NotKept {
+        /// Which.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+    /// What the assistant is doing.
+    Activity(GatewayFrame),
+    /// An answer; to be confirmed with [`Link::shown`].
+    Answer(Answer),
+    /// The gateway's state.
+    State(Value),
+}
+
+/// What the assistant says for good.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    /// The row of the outbox.
+    pub(super) outbox: u64,
+    /// What it says.
+    pub(super) text: String,
+    /// Set when it ends a run.
+    pub(super) ends: Option<Ends>,
+}
+
+/// The line.
+#[derive(Debug)]
+pub(super) struct Link {
+    socket: PathBuf,
+    group: GroupName,
+    thread: Option<String>,
+    seen: u64,
+    /// What was said and not yet confirmed, oldest first.
+    unconfirmed: Vec<(String, String)>,
+    connection: Option<Connection>,
+    pause: Duration,
+    call_at: Instant,
+}
+
+#[derive(Debug)]
+struct Connection {
+    frames: Frames<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+}
+
+impl Link {
+    /// A line that is not connected yet.
+    pub(super) fn new(socket: PathBuf, group: GroupName, thread: Option<String>) -> Self {
+        Self {
+            socket,
+            group,
+            thread,
+            seen: 0,
+            unconfirmed: Vec::new(),
+            connection: None,
+            pause: FIRST_PAUSE,
+            call_at: Instant::now(),
+        }
+    }
+
+    /// The next thing that comes over the line. Nothing is lost when this is dropped half-way.
+    pub(super) async fn next(&mut self) -> Event {
+        loop {
+            let Some(connection) = &mut self.connection else {
+                self.call().await;
+                continue;
+            };
+            let frame = match connection.frames.next().await {
+                Ok(Some(frame)) => frame,
+                Err(WireError::NotUnderstood(_)) => {
+                    self.connection = None;
+                    self.call_later();
+                    let reason = "the gateway is of another version; restart it".to_owned();
+                    return Event::Refused(reason);
+                }
+                Ok(None) | Err(_) => {
+                    self.connection = None;
+                    self.call_later();
+                    return Event::Lost;
+                }
+            };
+            match frame {
+                GatewayFrame::Answer { outbox, .. } if outbox <= self.seen => {
+                    self.shown(outbox).await;
+                }
+                frame => return self.event(frame),
+            }
+        }
+    }
+
+    /// Says something; it is said again after a reconnection until it is confirmed. Returns its id.
+    pub(super) async fn say(&mut self, text: String) -> String {
+        let id = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        self.unconfirmed.push((id.clone(), text.clone()));
+        self.write(ClientFrame::Say { id: id.clone(), text }).await;
+        id
+    }
+
+    /// Asks for the end of the run under way.
+    pub(super) async fn cancel(&mut self) {
+        self.write(ClientFrame::Cancel).await;
+    }
+
+    /// Confirms that an answer was shown.
+    pub(super) async fn shown(&mut self, outbox: u64) {
+        self.seen = self.seen.max(outbox);
+        self.write(ClientFrame::Ack { outbox }).await;
+    }
+
+    /// Asks for the gateway's state.
+    pub(super) async fn ask_state(&mut self) {
+        self.write(ClientFrame::Status).await;
+    }
+
+    fn event(&mut self, frame: GatewayFrame) -> Event {
+        match frame {
+            GatewayFrame::Welcome(info) => {
+                self.pause = FIRST_PAUSE;
+                Event::Welcome(info)
+            }
+            GatewayFrame::Refused { reason } => {
+                self.connection = None;
+                self.call_later();
+                Event::Refused(reason)
+            }
+            GatewayFrame::Kept { id, seq, addressed } => {
+                self.unconfirmed.retain(|(other, _)| *other != id);
+                Event::Kept { id, seq, addressed }
+            }
+            GatewayFrame::NotKept { id, reason } => {
+                self.unconfirmed.retain(|(other, _)| *other != id);
+                Event::NotKept { id, reason }
+            }
+            GatewayFrame::Answer { outbox, text, ends } => {
+                Event::Answer(Answer { outbox, text, ends })
+            }
+            GatewayFrame::Status { state } => Event::State(state),
+            activity => Event::Activity(activity),
+        }
+    }
+
+    /// Calls the gateway once, when it is time; the connection is kept only when all was said that must be.
+    async fn call(&mut self) {
+        sleep_until(self.call_at).await;
+        let hello = ClientFrame::Hello {
+            version: wire::VERSION,
+            group: self.group.to_string(),
+            thread: self.thread.clone(),
+            seen: Some(self.seen),
+        };
+        let says = self
+            .unconfirmed
+            .iter()
+            .map(|(id, text)| ClientFrame::Say { id: id.clone(), text: text.clone() });
+        let dial = async {
+            let (reader, mut writer) = socket::connect(&self.socket).await?.into_split();
+            for frame in std::iter::once(hello).chain(says) {
+                wire::write(&mut writer, &frame).await?;
+            }
+            Ok::<_, std::io::Error>(Connection { frames: Frames::new(reader), writer })
+        };
+        match timeout(WRITING, dial).await {
+            Ok(Ok(connection)) => self.connection = Some(connection),
+            Ok(Err(_)) | Err(_) => self.call_later(),
+        }
+    }
+
+    fn call_later(&mut self) {
+        self.call_at = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    /// Writes a frame, if there is a connection; one that breaks is found out by whoever reads.
+    async fn write(&mut self, frame: ClientFrame) {
+        let Some(connection) = &mut self.connection else { return };
+        match timeout(WRITING, wire::write(&mut connection.writer, &frame)).await {
+            Ok(Ok(())) => {}
+            // The reader will see the end of the connection, unless only writing failed.
+            Ok(Err(_)) | Err(_) => tracing::debug!("a line to the gateway was not written"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+//! The whole gateway in this process, with a stand-in for the sandbox: what agents do wrong, and what people see.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use hermitcrab::config::Settings;
+use hermitcrab::gateway::{Bounds, Gateway, Options};
+use hermitcrab::sandbox::Exit;
+use hermitcrab::sandbox::fake::{FakeSandbox, Inside};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::support::gateway::PATIENCE;
+use crate::support::terminal::Terminal;
+
+/// A gateway in this process.
+struct Inhouse {
+    home: tempfile::TempDir,
+    sandbox: FakeSandbox,
+    gateway: Gateway,
+}
+
+impl Inhouse {
+    async fn start(sandbox: FakeSandbox) -> Self {
+        let home = tempfile::Builder::new().prefix("hc").tempdir().unwrap();
+        let settings = Settings::load(Some(home.path().to_owned())).unwrap();
+        let bounds = Bounds {
+            retry: Duration::from_millis(1),
+            silence: Duration::from_secs(2),
+            ..Bounds::default()
+        };
+        let options =
+            Options { bounds, sandbox: Some(Arc::new(sandbox.clone())), ..Options::default() };
+        let gateway = Gateway::start_with(settings, options).await.unwrap();
+        Self { home, sandbox, gateway }
+    }
+
+    async fn terminal(&self) -> Terminal {
+        let socket = self.home.path().join("store/chat.sock");
+        Terminal::connect(&socket, "main", None, None).await.unwrap()
+    }
+}
+
+async fn answer(terminal: &mut Terminal) -> String {
+    let answer = timeout(PATIENCE, terminal.answer()).await.expect("an answer in time");
+    answer.expect("the gateway is there")["text"].as_str().unwrap().to_owned()
+}
+
+/// Leaves a file as the agent-runner does.
+fn leave(ipc: &Path, name: &str, content: &str) {
+    let hidden = ipc.join(".new");
+    std::fs::write(&hidden, content).unwrap();
+    belong_to_agent(ipc, &hidden);
+    std::fs::rename(hidden, ipc.join(name)).unwrap();
+}
+
+/// Gives a file to whom the ipc directory belongs: the stand-in runs as the tests do, an agent does not.
+fn belong_to_agent(ipc: &Path, file: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    let owner = std::fs::metadata(ipc).unwrap();
+    std::os::unix::fs::lchown(file, Some(owner.uid()), Some(owner.gid())).unwrap();
+}
+
+fn done(run: u64, text: &str, through: Option<u64>) -> String {
+    json!({
+        "run": run, "session": null, "through": through,
+        "outcome": { "type": "answer", "text": text },
+        "usage": { "input_tokens": 1, "output_tokens": 1, "cache_read_tokens": 0, "cache_write_tokens": 0 },
+    })
+    .to_string()
+}
+
+/// Waits for a file and takes it.
+async fn take(path: PathBuf) -> Value {
+    loop {
+        if let Ok(content) = std::fs::read(&path) {
+            std::fs::remove_file(&path).unwrap();
+            return serde_json::from_slice(&content).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits for the next input of a type; others are thrown away.
+async fn input(ipc: &Path, kind: &str) -> Value {
+    loop {
+        let mut names: Vec<_> = std::fs::read_dir(ipc.join("input"))
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .filter(|name| !name.starts_with('.'))
+            .collect();
+        names.sort();
+        for name in names {
+            let input = take(ipc.join("input").join(name)).await;
+            if input["type"] == kind {
+                return input;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// An agent that answers every prompt with its number.
+async fn obliging(inside: Inside) -> Exit {
+    loop {
+        let run = input(&inside.ipc(), "prompt").await["run"].as_u64().unwrap();
+        leave(&inside.ipc(), "done.json", &done(run, &format!("answer of run {run}"), None));
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_dies_is_tried_again_and_then_given_up_loudly() {
+    let sandbox = FakeSandbox::new();
+    let starts = Arc::new(AtomicU32::new(0));
+    let counted = starts.clone();
+    sandbox.always(move |_inside| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async { Exit::Code(137) }
+    });
+    let inhouse = Inhouse::start(sandbox).await;
+    let mut terminal = inhouse.terminal().await;
+    terminal.say("m1", "hello").await.unwrap();
+    let answer = answer(&mut terminal).await;
+    assert_eq!(
+        answer,
+        "I could not answer: the agent stopped unexpectedly (exit status 137), 6 times. \
+         Send your message again to retry."
+    );
+    assert_eq!(starts.load(Ordering::Relaxed), 6);
+    inhouse.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_runs_out_of_memory_fails_alone_and_once() {
+    let sandbox = FakeSandbox::new();
+    sandbox.expect(&"main".parse().unwrap(), |_inside| async { Exit::OutOfMemory });
+    sandbox.always(obliging);
+    let inhouse = Inhouse::start(sandbox).await;
+    let mut terminal = inhouse.terminal().await;
+    terminal.say("m1", "hello").await.unwrap();
+    assert!(answer(&mut terminal).await.contains("ran out of memory"));
+    terminal.say("m2", "hello").await.unwrap();
+    assert_eq!(answer(&mut terminal).await, "answer of run 2");
+    inhouse.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_gives_no_sign_of_life_is_replaced() {
+    let sandbox = FakeSandbox::new();
+    let main = "main".parse().unwrap();
+    sandbox.expect(&main, |_inside| std::future::pending::<Exit>());
+    sandbox.expect(&main, |inside| async move {
+        leave(&inside.ipc(), "done.json", "{ not JSON");
+        std::future::pending::<Exit>().await
+    });
+    sandbox.always(obliging);
+    let inhouse = Inhouse::start(sandbox).await;
+    let mut terminal = inhouse.terminal().await;
+    terminal.say("m1", "hello").await.unwrap();
+    assert_eq!(answer(&mut terminal).await, "answer of run 3");
+    inhouse.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn messages_wait_for_a_sandbox_and_people_are_told() {
+    let sandbox = FakeSandbox::new();
+    sandbox.unavailable(Some(("Docker does not answer", "start it with `systemctl start docker`")));
+    sandbox.always(obliging);
+    let inhouse = Inhouse::start(sandbox).await;
+    let mut terminal = inhouse.terminal().await;
+    let welcome = terminal.next_of("welcome").await.unwrap();
+    let problem = welcome["sandbox_problem"].as_str().unwrap_or_default();
+    assert!(problem.contains("Docker") || problem.contains("looking"), "{welcome}");
+    terminal.say("m1", "hello").await.unwrap();
+    assert_eq!(terminal.next_of("kept").await.unwrap()["addressed"], true);
+    inhouse.sandbox.unavailable(None);
+    assert_eq!(answer(&mut terminal).await, "answer of run 1");
+    inhouse.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_is_done_once_and_a_bad_file_is_answered_too() {
+    let sandbox = FakeSandbox::new();
+    sandbox.always(|inside| async move {
+        let ipc = inside.ipc();
+        let run = input(&ipc, "prompt").await["run"].as_u64().unwrap();
+        let say = json!({ "type": "message", "text": "on my way" }).to_string();
+        leave(&ipc, "messages/same.json", &say);
+        let first = take(ipc.join("replies/same.json")).await;
+        leave(&ipc, "messages/same.json", &say);
+        let again = take(ipc.join("replies/same.json")).await;
+        assert_eq!(first, again);
+        leave(&ipc, "tasks/odd.json", r#"{"type":"launch_missiles"}"#);
+        let refused = take(ipc.join("replies/odd.json")).await;
+        std::os::unix::fs::symlink("/etc/passwd", ipc.join("messages/link.json")).unwrap();
+        belong_to_agent(&ipc, &ipc.join("messages/link.json"));
+        let linked = take(ipc.join("replies/link.json")).await;
+        let told = format!("{} {} {}", first["ok"], refused["ok"], linked["ok"]);
+        leave(&ipc, "done.json", &done(run, &told, None));
+        std::future::pending::<Exit>().await
+    });
+    let inhouse = Inhouse::start(sandbox).await;
+    let mut terminal = inhouse.terminal().await;
+    terminal.say("m1", "hello").await.unwrap();
+    assert_eq!(answer(&mut terminal).await, "on my way");
+    assert_eq!(answer(&mut terminal).await, "true false false");
+    inhouse.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_said_meanwhile_reaches_an_agent_that_is_ready_for_it() {
+    let sandbox = FakeSandbox::new();
+    sandbox.always(|inside| async move {
+        let ipc = inside.ipc();
+        let run = input(&ipc, "prompt").await["run"].as_u64().unwrap();
+        let signs = |sign: Value| json!({ "run": run, "signs": [sign] }).to_string();
+        leave(
+            &ipc,
+            "progress/00000001.json",
+            &signs(json!({ "type": "tool", "name": "bash", "summary": "x" })),
+        );
+        // Ready again and again, as the engine is between its tool calls.
+        let mut number = 2;
+        let follow_up = loop {
+            leave(&ipc, &format!("progress/{number:08}.json"), &signs(json!({ "type": "ready" })));
+            number += 1;
+            let next = timeout(Duration::from_millis(50), input(&ipc, "follow_up")).await;
+            if let Ok(follow_up) = next {
+                break follow_up;
+            }
+        };
+        assert!(follow_up["text"].as_str().unwrap().contains("and another thing"));
+        let through = follow_up["through"].as_u64();
+        leave(&ipc, "done.json", &done(run, "both", through));
+        let run = input(&ipc, "prompt").await["run"].as_u64().unwrap();
+        leave(&ipc, "done.json", &done(run, "the third", None));
+        std::future::pending::<Exit>().await
+    });
+    let inhouse = Inhouse::start(sandbox).await;
+    let mut terminal = inhouse.terminal().await;
+    terminal.say("m1", "one thing").await.unwrap();
+    terminal.next_of("tool").await.unwrap();
+    terminal.say("m2", "and another thing").await.unwrap();
+    let both = timeout(PATIENCE, terminal.answer()).await.unwrap().unwrap();
+    assert_eq!(both["text"], "both");
+    assert_eq!(both["ends"]["through"], 2);
+    terminal.say("m3", "a third").await.unwrap();
+    assert_eq!(answer(&mut terminal).await, "the third");
+    inhouse.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_stopping_gateway_puts_back_what_it_cannot_finish() {
+    let sandbox = FakeSandbox::new();
+    sandbox.always(|_inside| std::future::pending::<Exit>());
+    let inhouse = Inhouse::start(sandbox).await;
+    let mut terminal = inhouse.terminal().await;
+    terminal.say("m1", "hello").await.unwrap();
+    terminal.next_of("working").await.unwrap();
+    let Inhouse { home, sandbox: _, gateway } = inhouse;
+    // The grace period of ten seconds is real time: runs may use it.
+    gateway.stop().await;
+    let settings = Settings::load(Some(home.path().to_owned())).unwrap();
+    let sandbox = FakeSandbox::new();
+    sandbox.always(obliging);
+    let options = Options { sandbox: Some(Arc::new(sandbox)), ..Options::default() };
+    let gateway = Gateway::start_with(settings, options).await.unwrap();
+    let socket = home.path().join("store/chat.sock");
+    let mut terminal = Terminal::connect(&socket, "main", None, None).await.unwrap();
+    assert_eq!(answer(&mut terminal).await, "answer of run 2");
+    gateway.stop().await;
+}
