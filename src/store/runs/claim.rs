@@ -101,8 +101,7 @@ impl Store {
             let sql = "SELECT * FROM messages
                        WHERE chat_id = ?1 AND thread = ?2 AND seq >= ?3 AND NOT is_from_me
                        ORDER BY seq LIMIT ?4";
-            let mut messages =
-                messages_after(connection, sql, &row.conversation, row.from, MORE)?;
+            let mut messages = messages_after(connection, sql, &row.conversation, row.from, MORE)?;
             messages.retain(|message| message.seq <= begun);
             Ok(Some(Claimed {
                 run,
