@@ -3,10 +3,13 @@
 mod fence;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
+#[cfg_attr(
+    not(any(fuzzing, test)),
+    expect(dead_code, reason = "channels with a limit for a message split; the terminal has none")
+)]
 mod split;
 
 pub(crate) use self::fence::Fence;
-pub(crate) use self::split::split;
 
 /// The first `max_bytes` of a text, or a little less: no character is cut in two.
 pub(crate) fn cut(text: &str, max_bytes: usize) -> &str {
