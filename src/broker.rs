@@ -34,8 +34,7 @@ mod bridge;
 mod call;
 mod demo;
 mod door;
-#[cfg(any(fuzzing, test))]
-pub(crate) mod fuzz;
+mod members;
 mod meter;
 mod model_id;
 mod policy;
@@ -49,6 +48,8 @@ mod sse;
 mod standing;
 mod web;
 
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 
@@ -130,7 +131,7 @@ pub(crate) struct ProviderState {
 
 /// Something that the broker cannot do.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BrokerError {
+pub enum BrokerError {
     /// It cannot be set up as configured.
     #[error("cannot set up {what}")]
     Setup {
@@ -167,7 +168,7 @@ struct Shared {
     clock: SharedClock,
     rates: Rates,
     web: Web,
-    /// Records of abandoned calls that are still being put down.
+    /// The rooms behind the doors, and the records of abandoned calls that are still being put down.
     records: TaskTracker,
     runtime: Handle,
 }
@@ -278,7 +279,7 @@ impl Broker {
             let asked = Instant::now();
             provider.ask(&request).await.map_err(|failure| BrokerError::Check {
                 provider: provider.name(),
-                reason: failure.message(),
+                reason: failure.sentence(),
             })?;
             let took = asked.elapsed().as_millis();
             words.push(format!("{} answers for {} in {took} ms", provider.name(), self.0.model));
@@ -286,8 +287,8 @@ impl Broker {
         Ok(words.join("; "))
     }
 
-    /// Waits until all that abandoned calls have cost is put down; for the end of the gateway, when the doors are
-    /// closed.
+    /// Waits until nothing is left behind the doors and all that calls have cost is put down; for the end of the
+    /// gateway, when all doors are dropped.
     pub(crate) async fn settle(&self) {
         self.0.records.close();
         self.0.records.wait().await;

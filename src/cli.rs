@@ -2,6 +2,7 @@
 
 mod args;
 mod chat;
+mod doctor;
 mod exit;
 mod group;
 mod outbox;
@@ -35,30 +36,34 @@ pub fn main() -> ExitCode {
 }
 
 fn start(arguments: Arguments) -> Result<(), Failure> {
-    let settings = Settings::load(arguments.home)?;
-    let verbose = settings.log.level.contains("debug") || settings.log.level.contains("trace");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers())
         .enable_all()
         .build()
         .map_err(|error| Failure::failed("the program cannot start its threads").because(error))?;
-    let done = runtime.block_on(carry_out(arguments.command, settings));
+    let done = runtime.block_on(carry_out(arguments));
     // Whatever still reads the keyboard is not waited for.
     runtime.shutdown_background();
-    done.map_err(|failure| failure.verbose(verbose))
+    done
 }
 
-async fn carry_out(command: Command, settings: Settings) -> Result<(), Failure> {
+async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
+    if let Command::Doctor(format) = arguments.command {
+        return doctor::run(arguments.home, format).await;
+    }
+    let settings = Settings::load(arguments.home)?;
+    let verbose = settings.log.level.contains("debug") || settings.log.level.contains("trace");
     let place = Place::new(settings);
-    match command {
+    let done = match arguments.command {
         Command::Run => run::run(place).await,
         Command::Chat(options) => chat::run(place, options).await,
-        Command::Doctor(_) => Err(Failure::failed("not yet")),
+        Command::Doctor(format) => doctor::run(Some(place.settings.home), format).await,
         Command::Status(options) => status::run(&place, options).await,
         Command::Group(command) => group::run(&place, command).await,
         Command::Runs(options) => runs::run(&place, options).await,
         Command::Outbox(options) => outbox::run(&place, options).await,
-    }
+    };
+    done.map_err(|failure| failure.verbose(verbose))
 }
 
 /// As many threads as there are processors, but no more than the work of one household needs.

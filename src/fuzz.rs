@@ -32,7 +32,7 @@ pub fn broker_sse(data: &[u8]) {
 
 /// The payload of one chunk of a Bedrock event stream.
 pub fn event_stream(data: &[u8]) {
-    broker::fuzz::chunk(data);
+    broker::fuzz::bedrock_chunk(data);
 }
 
 /// The body of a model call that a sandbox makes.
@@ -53,9 +53,11 @@ mod tests {
 
     use super::*;
 
+    type Door = fn(&[u8]);
+
     #[test]
     fn what_fuzzing_found_is_replayed() {
-        let doors: [(&str, fn(&[u8])); 6] = [
+        let doors: [(&str, Door); 6] = [
             ("ipc", ipc),
             ("trigger", trigger),
             ("text", text),

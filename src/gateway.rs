@@ -50,6 +50,8 @@ pub struct Gateway {
     tasks: TaskTracker,
     senders: TaskTracker,
     shelf: Arc<Shelf>,
+    desk: Arc<Desk>,
+    broker: Broker,
     store: Store,
 }
 
@@ -144,7 +146,12 @@ impl Gateway {
             clock: clock.clone(),
             channels: channels.clone(),
             supply: supply.clone(),
-            opener: Opener { settings: settings.clone(), broker, tasks: tasks.clone(), runner },
+            opener: Opener {
+                settings: settings.clone(),
+                broker: broker.clone(),
+                tasks: tasks.clone(),
+                runner,
+            },
             shelf: shelf.clone(),
             requests: Arc::new(Control::new(store.clone(), wakes.outbox.clone())),
             outbox: wakes.outbox.clone(),
@@ -161,6 +168,8 @@ impl Gateway {
             tasks,
             senders: TaskTracker::new(),
             shelf,
+            desk: desk.clone(),
+            broker,
             store,
         };
         let parts = Parts { settings, clock, channels, desk, terminal, supply, runs, wakes };
@@ -232,6 +241,10 @@ impl Gateway {
             if tokio::time::timeout(LAST_GRACE, tracker.wait()).await.is_err() {
                 warn!("something did not end in time and is left behind");
             }
+        }
+        self.desk.close();
+        if tokio::time::timeout(LAST_GRACE, self.broker.settle()).await.is_err() {
+            warn!("what abandoned model calls cost is not written down");
         }
         self.store.close().await;
         info!("the gateway has stopped");

@@ -4,6 +4,8 @@
 //! in [`Strength`]; a probe at start refuses to serve from a sandbox that is weaker than declared.
 
 #[cfg(any(test, feature = "fakes"))]
+pub mod contract;
+#[cfg(any(test, feature = "fakes"))]
 pub mod fake;
 
 #[cfg(target_os = "linux")]

@@ -1,6 +1,5 @@
 //! The Anthropic API.
 
-use std::error::Error;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -102,7 +101,7 @@ impl Anthropic {
         if is_json {
             reply = Reply { status, body, headers: headers.into() };
         }
-        Failure { kind: FailureKind::of_status(status, patience), reply }
+        Failure::new(FailureKind::of_status(status, patience), reply)
     }
 }
 
@@ -122,7 +121,7 @@ impl Provider for Anthropic {
             .body(request.body(model))
             .send()
             .await
-            .map_err(|error| unreachable_because(&error))?;
+            .map_err(|error| Failure::unreachable(&error))?;
         let status = response.status();
         if status != StatusCode::OK {
             return Err(self.failure(status, response).await);
@@ -142,16 +141,6 @@ impl Provider for Anthropic {
         };
         Ok(Answer { headers, body })
     }
-}
-
-fn unreachable_because(error: &reqwest::Error) -> Failure {
-    // The address may hold what is nobody's business; the causes say what the matter is.
-    let mut cause: &dyn Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    tracing::warn!("the Anthropic API cannot be reached: {cause}");
-    Failure::broken("the model's provider cannot be reached")
 }
 
 fn broke_off(error: reqwest::Error) -> BodyError {

@@ -27,6 +27,9 @@ use crate::config::BedrockSettings;
 
 mod event;
 
+#[cfg(any(fuzzing, test))]
+pub(super) use event::of_chunk as fuzz_chunk;
+
 /// What Amazon Bedrock is called.
 pub(super) const NAME: &str = "bedrock";
 
@@ -154,12 +157,7 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let Some(raw) = error.raw_response() else {
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(source) = cause.source() {
-            cause = source;
-        }
-        tracing::warn!("Bedrock cannot be reached: {cause}");
-        return Failure::broken("the model's provider cannot be reached");
+        return Failure::unreachable(error);
     };
     let status = raw.status().as_u16();
     let (code, message) = match error {
@@ -170,7 +168,7 @@ where
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let reply = Reply::error(status, kind, message.unwrap_or("Bedrock answered with an error"));
     let patience = raw.headers().get("retry-after").and_then(|text| retry_after(text, now));
-    Failure { kind: FailureKind::of_status(status, patience), reply }
+    Failure::new(FailureKind::of_status(status, patience), reply)
 }
 
 /// Status and type with which the Messages API would report an error of Bedrock
@@ -201,10 +199,4 @@ fn meaning(code: &str, status: u16) -> (u16, &'static str) {
             _ => (500, "api_error"),
         },
     }
-}
-
-/// [`event::of_chunk`] for the fuzz targets.
-#[cfg(any(fuzzing, test))]
-pub(super) fn event_of_chunk(json: &[u8]) -> Option<Bytes> {
-    event::of_chunk(json)
 }

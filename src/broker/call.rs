@@ -123,7 +123,7 @@ fn overloaded(last: Option<Failure>, wait: Duration) -> Failure {
         },
         |last| last.reply,
     );
-    Failure { kind, reply: reply.retry_after(wait) }
+    Failure::new(kind, reply.retry_after(wait))
 }
 
 /// Waits for the first event of a stream: if it is an error, or none comes, nothing of the answer was passed on yet

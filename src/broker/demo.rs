@@ -17,8 +17,10 @@ use super::provider::{Answer, AnswerBody, Failure, FailureKind, Provider};
 use super::reply::Reply;
 use super::request::{Endpoint, ModelRequest};
 use super::sse;
-use script::{Block, Conversation};
+use conversation::Conversation;
+use script::Block;
 
+mod conversation;
 mod script;
 
 /// What the demo calls itself.
@@ -65,7 +67,7 @@ impl Provider for Demo {
 fn not_understood() -> Failure {
     let (status, kind) = (hyper::StatusCode::BAD_REQUEST, "invalid_request_error");
     let reply = Reply::error(status, kind, "messages: not a conversation");
-    Failure { kind: FailureKind::Rejected, reply }
+    Failure::new(FailureKind::Rejected, reply)
 }
 
 /// The events, one by one, with a pause before each piece of text.

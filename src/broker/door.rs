@@ -14,6 +14,7 @@ use tokio::net::UnixListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{Client, MAX_BODY_BYTES, Shared, bridge, serve};
 
@@ -99,6 +100,8 @@ pub(super) struct Room {
     closing: CancellationToken,
     places: Arc<Semaphore>,
     memory: Arc<Semaphore>,
+    /// Keeps the broker from being settled while something may still be put down from here.
+    _unsettled: TaskTrackerToken,
 }
 
 impl Room {
@@ -110,6 +113,7 @@ impl Room {
             closing: CancellationToken::new(),
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             memory: Arc::new(Semaphore::new(BODY_MEMORY_KIB)),
+            _unsettled: shared.records.token(),
         })
     }
 

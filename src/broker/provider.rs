@@ -1,5 +1,6 @@
 //! What answers model calls, behind one trait: the Anthropic API, Amazon Bedrock, or the demo.
 
+use std::error::Error;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,6 +45,8 @@ pub(super) struct Failure {
     pub kind: FailureKind,
     /// What the sandbox is told when nothing is done about it.
     pub reply: Reply,
+    /// What underlies it, for the owner; not for the sandbox.
+    pub cause: Option<String>,
 }
 
 /// What can be done about a failure.
@@ -77,16 +80,31 @@ impl FailureKind {
 }
 
 impl Failure {
+    /// What a reply of the provider's, or in its place, means.
+    pub(super) fn new(kind: FailureKind, reply: Reply) -> Self {
+        Self { kind, reply, cause: None }
+    }
+
     /// The provider is out of order.
     pub(super) fn broken(message: &str) -> Self {
         let reply = Reply::error(StatusCode::BAD_GATEWAY, "api_error", message);
-        Self { kind: FailureKind::Broken, reply }
+        Self::new(FailureKind::Broken, reply)
+    }
+
+    /// The provider cannot be reached; the deepest cause says why, and does not name the address.
+    pub(super) fn unreachable(error: &(dyn Error + 'static)) -> Self {
+        let mut cause = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        let failure = Self::broken("the model's provider cannot be reached");
+        Self { cause: Some(cause.to_string()), ..failure }
     }
 
     /// The provider does not serve this kind of request.
     pub(super) fn unfit(message: &str) -> Self {
         let reply = Reply::error(StatusCode::BAD_REQUEST, "invalid_request_error", message);
-        Self { kind: FailureKind::Unfit, reply }
+        Self::new(FailureKind::Unfit, reply)
     }
 
     /// What an `error` event at the very start of a stream means; its status is the one the same error has as a
@@ -106,14 +124,17 @@ impl Failure {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut reply = Reply::error(status, "api_error", "");
         reply.body = Bytes::copy_from_slice(data);
-        Self { kind: FailureKind::of_status(status, None), reply }
+        Self::new(FailureKind::of_status(status, None), reply)
     }
 
-    /// What the provider said, in a sentence.
-    pub(super) fn message(&self) -> String {
+    /// What the matter is, in a sentence for the owner.
+    pub(super) fn sentence(&self) -> String {
         let event = serde_json::from_slice::<ErrorEvent>(&self.reply.body);
-        let message = event.map(|event| event.error.message).unwrap_or_default();
-        format!("{message} (HTTP {})", self.reply.status.as_u16())
+        let said = event.map(|event| event.error.message).unwrap_or_default();
+        match &self.cause {
+            Some(cause) => format!("{said}: {cause}"),
+            None => format!("{said} (HTTP {})", self.reply.status.as_u16()),
+        }
     }
 }
 

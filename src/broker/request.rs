@@ -1,10 +1,9 @@
 //! A model call as a sandbox sends it: what the broker must know of it, and the body otherwise untouched.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use hyper::HeaderMap;
-use serde::de::IgnoredAny;
+
+use super::members::Members;
 
 /// The name by which a sandbox asks for the configured model.
 pub(super) const DEFAULT_MODEL: &str = "default";
@@ -107,102 +106,6 @@ impl ModelRequest {
     }
 }
 
-/// A JSON object cut into its members, each value left as the bytes it is.
-///
-/// Large requests are not built up in memory a second time, and what the provider gets is what the agent wrote.
-#[derive(Debug)]
-struct Members {
-    bytes: Bytes,
-    /// Names and values; where a name comes twice, the last one counts and the others are forgotten.
-    members: Vec<(String, Range<usize>)>,
-}
-
-impl Members {
-    fn parse(bytes: Bytes) -> Option<Self> {
-        let mut cursor = Cursor { bytes: &bytes, at: 0 };
-        let mut members: Vec<(String, Range<usize>)> = Vec::new();
-        cursor.expect(b'{')?;
-        if !cursor.take(b'}') {
-            loop {
-                let (name, _) = cursor.value::<String>()?;
-                cursor.expect(b':')?;
-                let (IgnoredAny, range) = cursor.value()?;
-                members.retain(|(known, _)| *known != name);
-                members.push((name, range));
-                // No request has so many; comparing names must not become the sandbox's way to keep us busy.
-                if members.len() > 256 {
-                    return None;
-                }
-                if !cursor.take(b',') {
-                    break;
-                }
-            }
-            cursor.expect(b'}')?;
-        }
-        cursor.skip_space();
-        (cursor.at == bytes.len()).then_some(Self { bytes, members })
-    }
-
-    fn read<'a, T: serde::Deserialize<'a>>(&'a self, name: &str) -> Option<serde_json::Result<T>> {
-        let (_, range) = self.members.iter().find(|(known, _)| known == name)?;
-        Some(serde_json::from_slice(self.bytes.get(range.clone())?))
-    }
-
-    /// The object without the members `cut`, and with the JSON values `put` in front.
-    fn rewritten(&self, cut: &[&str], put: &[(&str, &[u8])]) -> Bytes {
-        let kept = self.members.iter().filter(|(name, _)| !cut.contains(&name.as_str()));
-        let kept = kept.filter_map(|(name, range)| Some((&**name, self.bytes.get(range.clone())?)));
-        let mut out = Vec::with_capacity(self.bytes.len() + 64);
-        for (name, value) in put.iter().copied().chain(kept) {
-            out.push(if out.is_empty() { b'{' } else { b',' });
-            out.extend(serde_json::to_vec(name).unwrap_or_default());
-            out.push(b':');
-            out.extend_from_slice(value);
-        }
-        if out.is_empty() {
-            out.push(b'{');
-        }
-        out.push(b'}');
-        out.into()
-    }
-}
-
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn rest(&self) -> &'a [u8] {
-        self.bytes.get(self.at..).unwrap_or_default()
-    }
-
-    fn skip_space(&mut self) {
-        let space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
-        self.at += self.rest().iter().take_while(space).count();
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        self.skip_space();
-        let there = self.rest().first() == Some(&byte);
-        self.at += usize::from(there);
-        there
-    }
-
-    fn expect(&mut self, byte: u8) -> Option<()> {
-        self.take(byte).then_some(())
-    }
-
-    fn value<T: serde::Deserialize<'a>>(&mut self) -> Option<(T, Range<usize>)> {
-        self.skip_space();
-        let start = self.at;
-        let mut values = serde_json::Deserializer::from_slice(self.rest()).into_iter::<T>();
-        let value = values.next()?.ok()?;
-        self.at += values.byte_offset();
-        Some((value, start..self.at))
-    }
-}
-
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
@@ -283,17 +186,8 @@ mod tests {
         ] {
             assert_eq!(parse(body).unwrap_err(), InvalidRequest::NotAnObject, "{body:?}");
         }
-        let many: Vec<String> = (0..1000).map(|n| format!("\"{n}\":0")).collect();
-        let many = format!("{{{}}}", many.join(","));
-        assert_eq!(parse(&many).unwrap_err(), InvalidRequest::NotAnObject);
         assert_eq!(parse(r#"{"model":1}"#).unwrap_err(), InvalidRequest::WrongType("model"));
         assert_eq!(parse(r#"{"stream":"x"}"#).unwrap_err(), InvalidRequest::WrongType("stream"));
-    }
-
-    #[test]
-    fn deep_nesting_does_not_exhaust_the_stack() {
-        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(1_000_000), "]".repeat(1_000_000));
-        assert!(parse(&deep).is_ok());
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::provider::AnswerBody;
 use super::reply::{self, Body, BodyError, Reply};
 use super::request::{Endpoint, ModelRequest};
 use super::{BODY_PATIENCE, HEADER_PATIENCE, MAX_BODY_BYTES, MAX_HEAD_BYTES, Shared, call, policy};
-use crate::model::GroupName;
+use crate::model::{GroupName, Usage};
 
 /// Serves one connection until it ends. It takes up its place until then, and while a tunnel is left of it.
 pub(super) async fn serve<S>(stream: S, room: Arc<Room>, place: OwnedSemaphorePermit)
@@ -151,6 +151,7 @@ async fn model_call(room: &Room, endpoint: Endpoint, request: Request<Incoming>)
     let mut headers = answer.headers;
     match answer.body {
         AnswerBody::Whole(json) => {
+            bill.bytes = json.len();
             bill.meter.watch_whole(&json);
             bill.settle().await;
             headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
@@ -203,26 +204,49 @@ struct Bill {
     shared: Arc<Shared>,
     group: GroupName,
     meter: Meter,
+    bytes: usize,
+    since: Instant,
     open: bool,
 }
 
 impl Bill {
     fn new(shared: Arc<Shared>, group: GroupName, model: &str, open: bool) -> Self {
-        Self { shared, group, meter: Meter::new(model), open }
+        let meter = Meter::new(model);
+        Self { shared, group, meter, bytes: 0, since: Instant::now(), open }
+    }
+
+    fn watch(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len();
+        self.meter.watch(bytes);
     }
 
     async fn settle(&mut self) {
-        if std::mem::take(&mut self.open) {
-            self.shared.ledger.record(&self.group, self.meter.usage()).await;
+        if let Some(usage) = self.close() {
+            self.shared.ledger.record(&self.group, usage).await;
         }
+    }
+
+    /// What is to be put down; nothing the second time.
+    fn close(&mut self) -> Option<Usage> {
+        std::mem::take(&mut self.open).then(|| {
+            let usage = self.meter.usage();
+            tracing::info!(
+                group.name = %self.group,
+                size_bytes = self.bytes,
+                duration_ms = self.since.elapsed().as_millis(),
+                input_tokens = usage.input_tokens,
+                output_tokens = usage.output_tokens,
+                "a model call ended"
+            );
+            usage
+        })
     }
 }
 
 impl Drop for Bill {
     fn drop(&mut self) {
-        if std::mem::take(&mut self.open) {
+        if let Some(usage) = self.close() {
             let (shared, group) = (Arc::clone(&self.shared), self.group.clone());
-            let usage = self.meter.usage();
             let record = async move { shared.ledger.record(&group, usage).await };
             self.shared.records.spawn_on(record, &self.shared.runtime);
         }
@@ -234,7 +258,7 @@ fn metered(chunks: BoxStream<'static, Result<Bytes, BodyError>>, bill: Bill) -> 
     let frames = stream::unfold((chunks, bill), async |(mut chunks, mut bill)| {
         let chunk = chunks.next().await;
         match &chunk {
-            Some(Ok(bytes)) => bill.meter.watch(bytes),
+            Some(Ok(bytes)) => bill.watch(bytes),
             Some(Err(BodyError)) | None => bill.settle().await,
         }
         Some((chunk?.map(Frame::data), (chunks, bill)))

@@ -100,9 +100,11 @@ impl Standing {
             .filter(|wait| !wait.is_zero())
             .map_or_else(|| back_off(state.streak, jitter), |wait| wait.min(LONGEST_RETRY_AFTER));
         state.hold = Some(match known {
-            Some(hold) if asked_for.is_none() => hold,
+            // Of calls that were under way together, only what the provider itself says changes anything.
             Some(hold) => {
-                Hold { busy: hold.busy || busy, until: hold.until.max(now + wait), ..hold }
+                let longer = asked_for.map(|_| now + wait);
+                let until = longer.map_or(hold.until, |until| hold.until.max(until));
+                Hold { busy: hold.busy || busy, until, ..hold }
             }
             None => Hold { busy, since: now, until: now + wait },
         });
@@ -172,6 +174,19 @@ mod tests {
         let later = start + seconds(2);
         standing.failed(BUSY, later, later, 1.0);
         assert_eq!(standing.hold(later).unwrap().until, later + seconds(2));
+    }
+
+    #[test]
+    fn a_provider_that_asks_for_patience_among_others_that_broke_is_waited_for() {
+        let (standing, start) = (Standing::default(), Instant::now());
+        let later = start + Duration::from_millis(1);
+        standing.failed(FailureKind::Broken, start, later, 1.0);
+        assert!(!standing.hold(later).unwrap().busy);
+        let kind = FailureKind::Busy { retry_after: Some(seconds(9)) };
+        standing.failed(kind, start, later, 1.0);
+        let hold = standing.hold(later).unwrap();
+        assert!(hold.busy);
+        assert_eq!(hold.until, later + seconds(9));
     }
 
     #[test]

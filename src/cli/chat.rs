@@ -32,11 +32,11 @@ pub(super) async fn run(place: Place, options: ChatOptions) -> Result<(), Failur
         None => None,
     };
     let consent = if options.yes { Consent::Given } else { Consent::Ask };
-    let embedded = Embedded::unless_one_runs(&place, consent).await?;
+    let embedded = Embedded::unless_one_runs(&place).await?;
     let mut link = Link::new(place.socket(), options.group.clone(), options.thread);
     let done = match message {
-        Some(text) => once::ask(&mut link, text).await,
-        None => talk::talk(&place, link, &options.group).await,
+        Some(text) => once::ask(&mut link, text, consent).await,
+        None => talk::talk(&place, link, &options.group, consent).await,
     };
     if let Some(embedded) = embedded {
         embedded.stop().await;

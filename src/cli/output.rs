@@ -94,7 +94,7 @@ impl From<Usage> for Spending {
     }
 }
 
-impl fmt::Display for Spending {
+impl Display for Spending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let input = self.input_tokens + self.cache_read_tokens + self.cache_write_tokens;
         let (requests, output) = (self.requests, self.output_tokens);

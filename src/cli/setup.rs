@@ -1,13 +1,18 @@
 //! What a first run needs: the folders of a home, and a sandbox.
 
 use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+use tokio::process::Command;
+
 use super::exit::Failure;
+use super::output;
 use super::place::Place;
 use crate::model::GroupName;
+use crate::sandbox::select;
 
 /// The memory that a fresh main group begins with.
 const MAIN_MEMORY: &str = include_str!("../../groups/main/CLAUDE.md");
@@ -66,11 +71,40 @@ pub(super) enum Consent {
     Ask,
 }
 
-/// Offers to install what a sandbox needs, when none is to be had; without it, messages are kept and wait.
+/// The command that gives this machine a sandbox, if that is what the problem says would mend it.
+pub(super) fn remedy(problem: &str) -> Option<Vec<&'static str>> {
+    select::install_command().filter(|command| problem.contains(&command.join(" ")))
+}
+
+/// Asks whether to run a command; only a person at a terminal can be asked, and silence is no.
 ///
 /// # Errors
-/// When it was to be installed and could not be.
-#[expect(clippy::unused_async, reason = "the sandboxes' side of this is not there yet")]
-pub(super) async fn offer_sandbox(_place: &Place, _consent: Consent) -> Result<(), Failure> {
-    Ok(())
+/// When the terminal is gone.
+pub(super) fn ask(command: &[&str]) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    let mut out = io::stdout().lock();
+    write!(out, "Run `{}` now? [y/N] ", command.join(" "))?;
+    out.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Runs a command that installs something; what it says goes to standard error.
+///
+/// # Errors
+/// When it does not succeed.
+pub(super) async fn install(command: &[&str]) -> Result<(), Failure> {
+    let line = command.join(" ");
+    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
+    output::aside(format_args!("running {line}"));
+    let stderr = io::stderr().as_fd().try_clone_to_owned()?;
+    let status = Command::new(program).args(arguments).stdout(stderr).status().await;
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Failure::failed(format!("`{line}` failed ({status}); run it yourself"))),
+        Err(error) => Err(Failure::failed(format!("`{line}` cannot be run: {error}"))),
+    }
 }

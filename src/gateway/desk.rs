@@ -1,6 +1,6 @@
 //! The desk: where channels hand messages over, and where those who ask about the gateway are answered.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::broker::{Broker, BrokerState};
 use crate::channel::terminal::{self, wire::WelcomeInfo};
-use crate::channel::{Intake, Kept, NotKept};
+use crate::channel::{Channel, Intake, Kept, NotKept};
 use crate::config::Settings;
 use crate::failpoint::fail_point;
 use crate::model::{Conversation, GroupName, Incoming};
@@ -23,10 +23,11 @@ pub(super) struct Desk {
     store: Store,
     broker: Broker,
     router: Arc<Notify>,
-    staff: OnceLock<Staff>,
+    staff: Mutex<Option<Staff>>,
 }
 
 /// Those that the desk asks; they are built after it.
+#[derive(Clone)]
 struct Staff {
     queue: Arc<Queue>,
     runs: Arc<Runs>,
@@ -40,17 +41,21 @@ impl Desk {
         broker: Broker,
         router: Arc<Notify>,
     ) -> Arc<Self> {
-        Arc::new(Self { settings, store, broker, router, staff: OnceLock::new() })
+        Arc::new(Self { settings, store, broker, router, staff: Mutex::new(None) })
     }
 
     /// Tells the desk whom to ask about the queue and the runs.
     pub(super) fn employ(&self, queue: Arc<Queue>, runs: Arc<Runs>) {
-        self.staff.get_or_init(|| Staff { queue, runs });
+        *self.staff.lock().unwrap_or_else(PoisonError::into_inner) = Some(Staff { queue, runs });
     }
 
-    fn channels(&self, staff: &Staff) -> Vec<Value> {
-        let state = |channel: &Arc<dyn crate::channel::Channel>| json!({ "name": channel.name().as_str(), "state": channel.state().to_string() });
-        staff.runs.channels.iter().map(state).collect()
+    /// Lets them go at the end: they know the channels, which know the desk.
+    pub(super) fn close(&self) {
+        *self.staff.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn staff(&self) -> Option<Staff> {
+        self.staff.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -74,7 +79,7 @@ impl Intake for Desk {
     }
 
     async fn cancel(&self, conversation: &Conversation) {
-        if let Some(staff) = self.staff.get() {
+        if let Some(staff) = self.staff() {
             staff.runs.active.cancel(conversation);
         }
     }
@@ -84,7 +89,7 @@ impl Intake for Desk {
 impl terminal::Desk for Desk {
     async fn welcome(&self, group: &GroupName) -> Option<WelcomeInfo> {
         let group = self.store.group(group).await.ok().flatten()?;
-        let state = self.staff.get()?.runs.supply.state();
+        let state = self.staff()?.runs.supply.state();
         Some(WelcomeInfo {
             assistant: self.settings.assistant_name.clone(),
             needs_trigger: group.needs_trigger(),
@@ -105,7 +110,7 @@ impl terminal::Desk for Desk {
     }
 
     async fn status(&self) -> Value {
-        let Some(staff) = self.staff.get() else { return Value::Null };
+        let Some(staff) = self.staff() else { return Value::Null };
         let state = staff.runs.supply.state();
         let (line, ready) = state.line();
         let runs: Vec<Value> = staff
@@ -122,7 +127,7 @@ impl terminal::Desk for Desk {
             })
             .collect();
         json!({
-            "channels": self.channels(staff),
+            "channels": channels(&staff),
             "sandbox": { "ready": ready, "line": line, "problem": state.problem() },
             "broker": broker(&self.broker.state()),
             "runs": runs,
@@ -131,6 +136,12 @@ impl terminal::Desk for Desk {
             "disk_full": self.store.is_full(),
         })
     }
+}
+
+/// The channels and the state of their connections.
+fn channels(staff: &Staff) -> Vec<Value> {
+    let state = |channel: &Arc<dyn Channel>| json!({ "name": channel.name().as_str(), "state": channel.state().to_string() });
+    staff.runs.channels.iter().map(state).collect()
 }
 
 /// Who thinks, and how they stand.

@@ -25,9 +25,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
@@ -105,14 +106,13 @@ impl BubblewrapSandbox {
         self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts bubblewrap, and returns once the agent-runner runs in it.
-    async fn launch(
-        &self,
-        spec: &SandboxSpec,
-        cgroup: Option<&Cgroup>,
-    ) -> Result<(), SandboxError> {
+    /// Starts bubblewrap, which writes to `status`, and returns once the agent-runner runs in it.
+    async fn launch(&self, spec: &SandboxSpec, status: File) -> Result<(), SandboxError> {
         let failed = |source| SandboxError::failed("start bubblewrap", source);
-        let status = self.state.create(&spec.id, &spec.group).map_err(failed)?;
+        let cgroup = self.cgroup(&spec.id);
+        if let Some(cgroup) = &cgroup {
+            cgroup.create(&spec.limits).map_err(failed)?;
+        }
         let words = words_file().map_err(failed)?;
         self.words().insert(spec.id.clone(), words.try_clone().map_err(failed)?);
         let mut child = Command::new(self.program)
@@ -127,7 +127,7 @@ impl BubblewrapSandbox {
             .spawn()
             .map_err(failed)?;
         let launched =
-            tokio::time::timeout(START_PATIENCE, self.see_start(spec, cgroup, &mut child));
+            tokio::time::timeout(START_PATIENCE, self.see_start(spec, cgroup.as_ref(), &mut child));
         let launched = launched.await.unwrap_or_else(|_elapsed| {
             Err(SandboxError::failed("start bubblewrap", "the agent-runner did not start in time"))
         });
@@ -148,24 +148,24 @@ impl BubblewrapSandbox {
         child: &mut Child,
     ) -> Result<(), SandboxError> {
         let failed = |source| SandboxError::failed("start bubblewrap", source);
-        let mut admitted = false;
+        let mut held_back = cgroup;
         loop {
+            // Asked before the status is read, which bubblewrap finishes before it ends.
+            let ended = has_ended(child);
             let status = self.state.status(&spec.id).map_err(failed)?;
-            if status.exit.is_some() || (status.init.is_none() && has_ended(child)) {
+            if let (Some(cgroup), Some(init)) = (held_back, &status.init)
+                && enter(cgroup, init.pid).map_err(failed)?
+            {
+                admit(child.stdin.take()).await.map_err(failed)?;
+                held_back = None;
+            }
+            let runs = status.init.is_some_and(|init| init.runs_agent_runner());
+            if held_back.is_none() && (runs || status.exit.is_some()) {
+                return Ok(());
+            }
+            if ended {
                 let said = self.last_words(&spec.id).await;
                 return Err(SandboxError::failed("start bubblewrap", said));
-            }
-            if let Some(init) = &status.init {
-                if let (false, Some(cgroup)) = (admitted, cgroup) {
-                    cgroup.enter(init.pid).map_err(failed)?;
-                    let gate =
-                        child.stdin.take().ok_or(ErrorKind::BrokenPipe.into()).map_err(failed)?;
-                    admit(gate).await.map_err(failed)?;
-                    admitted = true;
-                }
-                if init.runs_agent_runner() {
-                    return Ok(());
-                }
             }
             tokio::time::sleep(START_LOOK).await;
         }
@@ -244,12 +244,9 @@ impl Sandbox for BubblewrapSandbox {
     }
 
     async fn start(&self, spec: &SandboxSpec) -> Result<(), SandboxError> {
-        let cgroup = self.cgroup(&spec.id);
-        if let Some(cgroup) = &cgroup {
-            let made = cgroup.create(&spec.limits);
-            made.map_err(|source| SandboxError::failed("make a cgroup", source))?;
-        }
-        let started = self.launch(spec, cgroup.as_ref()).await;
+        let status = self.state.create(&spec.id, &spec.group);
+        let status = status.map_err(|source| SandboxError::failed("start a sandbox", source))?;
+        let started = self.launch(spec, status).await;
         if started.is_err()
             && let Err(error) = self.stop(&spec.id, Duration::ZERO).await
         {
@@ -387,10 +384,23 @@ fn words_file() -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Lets an agent-runner begin that waits for it.
-async fn admit(mut gate: tokio::process::ChildStdin) -> std::io::Result<()> {
-    gate.write_all(b"\n").await?;
-    gate.shutdown().await
+/// Puts a process into a cgroup; `false` when it has ended, which bubblewrap will say more about.
+fn enter(cgroup: &Cgroup, pid: i32) -> std::io::Result<bool> {
+    match cgroup.enter(pid) {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lets an agent-runner begin that waits at the gate.
+async fn admit(gate: Option<ChildStdin>) -> std::io::Result<()> {
+    let Some(mut gate) = gate else { return Ok(()) };
+    match gate.write_all(b"\n").await {
+        // It has ended already; how, is found out by looking.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
 }
 
 /// Whether bubblewrap itself has ended.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::contract;
 use super::{
     ByteStream, Exit, LiveSandbox, Sandbox, SandboxError, SandboxKind, SandboxSpec, Strength,
 };
@@ -43,9 +44,8 @@ impl Inside {
     /// # Panics
     /// When nothing is mounted there.
     #[must_use]
-    pub fn host(&self, inside: &str) -> &Path {
-        let mount = self.spec.mounts.iter().find(|mount| mount.inside == Path::new(inside));
-        &mount.expect("a test asks only for what every sandbox has").host
+    pub fn host(&self, inside: &str) -> PathBuf {
+        contract::host(&self.spec, inside)
     }
 
     /// The path of the ipc directory on the host.
@@ -54,7 +54,7 @@ impl Inside {
     /// When the spec has none.
     #[must_use]
     pub fn ipc(&self) -> PathBuf {
-        self.host(layout::IPC).to_owned()
+        self.host(layout::IPC)
     }
 }
 
@@ -240,5 +240,70 @@ impl Sandbox for FakeSandbox {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         live.bridges.send(theirs).map_err(|_ended| SandboxError::Unknown(id.clone()))?;
         Ok(Box::new(ours))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::contract::{AT_WORK, Act, Stage};
+    use crate::sandbox::{Access, Limits, Mount, User};
+
+    struct Theatre {
+        fake: FakeSandbox,
+        home: tempfile::TempDir,
+    }
+
+    #[async_trait]
+    impl Stage for Theatre {
+        async fn open(&self) -> Result<Arc<dyn Sandbox>, SandboxError> {
+            Ok(Arc::new(self.fake.clone()))
+        }
+
+        fn spec(&self, act: Act) -> SandboxSpec {
+            let group = "family".parse().unwrap();
+            self.fake.expect(&group, move |inside| async move {
+                if let Act::End(code) = act {
+                    return Exit::Code(code.into());
+                }
+                std::fs::write(inside.ipc().join(AT_WORK), "").unwrap();
+                if act == Act::Deaf {
+                    std::future::pending::<()>().await;
+                }
+                inside.stop.cancelled().await;
+                Exit::Code(0)
+            });
+            let id: SandboxId = format!("s{:016x}", fastrand::u64(..)).parse().unwrap();
+            let ipc = self.home.path().join(id.as_str());
+            std::fs::create_dir(&ipc).unwrap();
+            SandboxSpec {
+                id,
+                group,
+                image: String::new(),
+                runner: PathBuf::new(),
+                runner_args: Vec::new(),
+                user: User { uid: 1000, gid: 1000 },
+                mounts: vec![Mount {
+                    host: ipc,
+                    inside: layout::IPC.into(),
+                    access: Access::ReadWrite,
+                }],
+                limits: Limits::default(),
+                time_zone: "UTC".to_owned(),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_stand_in_keeps_the_contract() {
+        let fake = FakeSandbox::new();
+        let theatre = Theatre { fake: fake.clone(), home: tempfile::tempdir().unwrap() };
+        // What the contract only looks at was announced for nothing; the next act must not be played in its place.
+        let spec = theatre.spec(Act::End(0));
+        fake.state().announced.clear();
+        let refused = fake.start(&spec).await.unwrap_err();
+        assert!(matches!(refused, SandboxError::Failed { .. }), "{refused}");
+        contract::holds(&theatre).await.unwrap();
+        assert_eq!(fake.calls().first(), Some(&Call::Start(spec.id)));
     }
 }

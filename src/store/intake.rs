@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use rusqlite::types::{FromSqlError, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Store;
 use super::error::{Step, StoreError};
@@ -12,6 +12,9 @@ use crate::model::{ChatId, Conversation, Incoming, KeptMessage, Message, Sender,
 
 /// How long the time of an unregistered chat's last message may lag, so that its messages cost no writing.
 const LAG_MS: i64 = 60_000;
+
+/// How many bytes of text are held at a time for the router or a run, however much a chat has.
+pub(super) const ROOM: usize = 4 * 1024 * 1024;
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,33 +68,24 @@ fn keep(connection: &Connection, incoming: &Incoming) -> Step<Kept> {
     if !note_chat(connection, &message.chat, chat_name.as_deref(), Some(message.sent_at))? {
         return Ok(Kept::Unregistered);
     }
-    let thread = thread_key(message.thread.as_ref());
+    let (chat, thread) = (message.chat.to_string(), thread_key(message.thread.as_ref()));
+    let Message { id, sender, text, sent_at, from_me, .. } = message;
+    // Looked up first, because an insert that finds the row there would use up a number all the same.
+    let sql = "SELECT seq FROM messages WHERE chat_id = ?1 AND id = ?2";
+    let known = connection.prepare_cached(sql)?.query_row(params![chat, id], |row| row.get(0));
+    if let Some(seq) = known.optional()? {
+        return Ok(Kept::Known(seq));
+    }
     let sql = "INSERT INTO messages
                    (chat_id, thread, id, sender, sender_name, timestamp, is_from_me, content)
-               VALUES (:chat, :thread, :id, :sender, :sender_name, :sent_at, :from_me, :text)
-               ON CONFLICT (chat_id, id) DO NOTHING RETURNING seq";
-    let fresh = connection
-        .prepare_cached(sql)?
-        .query_row(
-            named_params! {
-                ":chat": message.chat, ":thread": thread, ":id": message.id,
-                ":sender": message.sender.id, ":sender_name": message.sender.name,
-                ":sent_at": Millis(message.sent_at), ":from_me": message.from_me,
-                ":text": message.text,
-            },
-            |row| row.get(0),
-        )
-        .optional()?;
-    let Some(seq) = fresh else {
-        let sql = "SELECT seq FROM messages WHERE chat_id = ?1 AND id = ?2";
-        let mut statement = connection.prepare_cached(sql)?;
-        let seq = statement.query_row(params![message.chat, message.id], |row| row.get(0))?;
-        return Ok(Kept::Known(seq));
-    };
-    if !message.from_me {
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let values = params![chat, thread, id, sender.id, sender.name, Millis(*sent_at), from_me, text];
+    connection.prepare_cached(sql)?.execute(values)?;
+    let seq = Seq(connection.last_insert_rowid().cast_unsigned());
+    if !from_me {
         let sql = "INSERT INTO router_state (chat_id, thread, last_seq) VALUES (?1, ?2, ?3)
                    ON CONFLICT DO UPDATE SET last_seq = excluded.last_seq";
-        connection.prepare_cached(sql)?.execute(params![message.chat, thread, seq])?;
+        connection.prepare_cached(sql)?.execute(params![chat, thread, seq])?;
     }
     Ok(Kept::Fresh(seq))
 }
@@ -131,6 +125,23 @@ pub(super) fn note_chat(
             Ok(registered)
         }
     }
+}
+
+/// The messages that a query finds, until their texts fill the `room`, in bytes; at least one while there is room.
+pub(super) fn gather(
+    messages: impl Iterator<Item = rusqlite::Result<KeptMessage>>,
+    room: &mut usize,
+) -> rusqlite::Result<Vec<KeptMessage>> {
+    let mut gathered = Vec::new();
+    for message in messages {
+        if *room == 0 {
+            break;
+        }
+        let message = message?;
+        *room = room.saturating_sub(message.message.text.len());
+        gathered.push(message);
+    }
+    Ok(gathered)
 }
 
 /// A row of `messages`, its text cut to at most `longest` bytes.

@@ -3,12 +3,11 @@
 //! Of each chat only the oldest row that is not yet settled is handed out, so order within a chat is kept.
 
 use jiff::Timestamp;
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Params, Row, named_params, params};
 
 use super::Store;
 use super::error::{Step, StoreError};
-use super::values::{Count, Millis, conversation, thread_key, time, time_if_any};
+use super::values::{Count, Millis, conversation, state_column, thread_key, time, time_if_any};
 use super::writer::name;
 use crate::model::{ChannelName, Conversation, OutboxId, Receipt, RunId, Seq};
 
@@ -66,8 +65,6 @@ pub(crate) enum OutboxState {
 }
 
 impl OutboxState {
-    const ALL: [Self; 4] = [Self::Pending, Self::Sending, Self::Sent, Self::Failed];
-
     /// The state as it stands in the column.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -80,21 +77,12 @@ impl OutboxState {
 
     /// The state of that name.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text)
+        let all = [Self::Pending, Self::Sending, Self::Sent, Self::Failed];
+        all.into_iter().find(|state| state.as_str() == text)
     }
 }
 
-impl ToSql for OutboxState {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.as_str().into())
-    }
-}
-
-impl FromSql for OutboxState {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Self::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
-    }
-}
+state_column!(OutboxState);
 
 /// The oldest unsettled row of each conversation of a channel.
 const HEADS: &str = "SELECT min(id) FROM outbox

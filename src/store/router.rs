@@ -6,7 +6,7 @@ use rusqlite::{Connection, named_params, params};
 use super::Store;
 use super::error::{Step, StoreError};
 use super::groups::group;
-use super::intake::message;
+use super::intake::{ROOM, gather, message};
 use super::values::{Count, conversation, thread_key, time_if_any};
 use super::writer::name;
 use crate::model::{Conversation, Group, GroupName, KeptMessage, Seq};
@@ -43,7 +43,7 @@ pub(crate) struct Due {
 
 impl Store {
     /// Conversations of registered chats with messages that the router has not looked at; those that it has not
-    /// looked at for longest first.
+    /// looked at for longest first, and no more than a few MiB of text at a time.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -112,12 +112,16 @@ fn unseen(connection: &Connection, limit: usize) -> Step<Vec<Unseen>> {
                ORDER BY seq LIMIT ?4";
     let mut statement = connection.prepare_cached(sql)?;
     let mut unseen = Vec::new();
+    let mut room = ROOM;
     for row in waiting {
+        if room == 0 {
+            break;
+        }
         let (conversation, seen, group): (Conversation, Seq, Group) = row?;
         let thread = thread_key(conversation.thread.as_ref());
         let values = params![conversation.chat, thread, seen, Count::of(LOOK)];
         let messages = statement.query_map(values, |row| message(row, LOOK_TEXT))?;
-        let messages = messages.collect::<Result<_, _>>()?;
+        let messages = gather(messages, &mut room)?;
         unseen.push(Unseen { conversation, group, messages });
     }
     Ok(unseen)

@@ -4,12 +4,11 @@ mod claim;
 mod end;
 
 use jiff::Timestamp;
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Store;
 use super::error::{Step, StoreError};
-use super::values::{Count, Millis, conversation, time, time_if_any, usage};
+use super::values::{Count, Millis, conversation, state_column, time, time_if_any, usage};
 use crate::model::{Conversation, GroupName, RunId, SandboxId, Seq, Usage};
 
 pub(crate) use self::claim::{ClaimRun, Claimed};
@@ -102,17 +101,7 @@ impl RunState {
     }
 }
 
-impl ToSql for RunState {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.as_str().into())
-    }
-}
-
-impl FromSql for RunState {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Self::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
-    }
-}
+state_column!(RunState);
 
 impl Store {
     /// The runs that have begun and not ended, oldest first.

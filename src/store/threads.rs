@@ -114,6 +114,11 @@ impl<J> Inbox<J> {
         }
     }
 
+    /// How many jobs wait.
+    pub(super) fn len(&self) -> usize {
+        locked(&self.rx).len()
+    }
+
     fn job(&mut self, request: Request<J>, rx: &mut mpsc::Receiver<Request<J>>) -> Option<J> {
         match request {
             Request::Job(job) => Some(job),

@@ -89,6 +89,27 @@ macro_rules! text_column {
 
 text_column!(ChannelName, GroupName, MessageId, RequestId, SandboxId, SessionId, ThreadId);
 
+/// States stand as the text that their `as_str` tells and their `parse` understands.
+macro_rules! state_column {
+    ($name:ident) => {
+        impl rusqlite::types::ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+                Ok(self.as_str().into())
+            }
+        }
+
+        impl rusqlite::types::FromSql for $name {
+            fn column_result(
+                value: rusqlite::types::ValueRef<'_>,
+            ) -> rusqlite::types::FromSqlResult<Self> {
+                Self::parse(value.as_str()?).ok_or(rusqlite::types::FromSqlError::InvalidType)
+            }
+        }
+    };
+}
+
+pub(super) use state_column;
+
 impl ToSql for ChatId {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(self.to_string().into())

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -15,6 +16,9 @@ use crate::failpoint::fail_point;
 
 /// How many operations share a commit at most, so that the log stays short and the first does not wait for long.
 const GROUP: usize = 128;
+
+/// How long a commit waits at most for others to join it.
+const PATIENCE: Duration = Duration::from_micros(300);
 
 /// The way to the writing thread.
 pub(super) struct Writer {
@@ -134,6 +138,44 @@ where
     }
 }
 
+/// The last commit, from which the size of the next can be guessed.
+struct Commit {
+    ended: Instant,
+    took: Duration,
+    /// How many had a part in it or waited for the next.
+    company: usize,
+}
+
+impl Commit {
+    /// Fills a group with what is queued. In a rush those who had a part in the last commit are given a moment to
+    /// come again: without it half of them would always wait out a commit that the other half shares. One who comes
+    /// alone never waits.
+    fn gather(&self, group: &mut Vec<Box<dyn Operation>>, inbox: &mut Inbox<Box<dyn Operation>>) {
+        let patience = (self.took / 4).min(PATIENCE);
+        let rush = self.ended.elapsed() < patience;
+        let expected = if rush { self.company.min(GROUP) } else { 1 };
+        let start = Instant::now();
+        loop {
+            while group.len() < GROUP
+                && let Some(more) = inbox.try_next()
+            {
+                group.push(more);
+            }
+            if group.len() >= expected || start.elapsed() >= patience {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Tells each member of a group what became of it.
+fn settle(group: &mut Vec<Box<dyn Operation>>, committed: &Result<(), StoreError>) {
+    for operation in group.drain(..) {
+        operation.settle(committed);
+    }
+}
+
 /// The thread's side.
 struct Desk {
     connection: Connection,
@@ -143,20 +185,22 @@ struct Desk {
 impl Desk {
     fn work(&mut self, inbox: &mut Inbox<Box<dyn Operation>>) {
         let mut group = Vec::with_capacity(GROUP);
+        let mut last = Commit { ended: Instant::now(), took: Duration::ZERO, company: 0 };
         while let Some(first) = inbox.next() {
             group.push(first);
-            while group.len() < GROUP
-                && let Some(more) = inbox.try_next()
-            {
-                group.push(more);
-            }
-            self.commit(&mut group);
+            last.gather(&mut group, inbox);
+            let start = Instant::now();
+            let committed = self.commit(&mut group);
+            let company = group.len() + inbox.len();
+            settle(&mut group, &committed);
+            let ended = Instant::now();
+            last = Commit { ended, took: ended - start, company };
         }
         self.checkpoint();
     }
 
-    /// Carries out a group, and tells each of its members.
-    fn commit(&self, group: &mut Vec<Box<dyn Operation>>) {
+    /// Carries out a group.
+    fn commit(&self, group: &mut [Box<dyn Operation>]) -> Result<(), StoreError> {
         let before = self.connection.total_changes();
         let committed = self.transaction(group);
         if committed.is_err()
@@ -170,9 +214,7 @@ impl Desk {
             Err(error) if error.is_disk_full() => self.note_full(true),
             _ => {}
         }
-        for operation in group.drain(..) {
-            operation.settle(&committed);
-        }
+        committed
     }
 
     fn transaction(&self, group: &mut [Box<dyn Operation>]) -> Result<(), StoreError> {

@@ -40,13 +40,16 @@ impl Daemon {
     }
 
     async fn up(&mut self) {
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.path("log"))
-            .unwrap();
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
         let mut command = Command::new("unshare");
-        command.args(["--net", "dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false"]);
+        command.args([
+            "--net",
+            "dockerd",
+            "--bridge=none",
+            "--iptables=false",
+            "--ip6tables=false",
+        ]);
         command.arg("--host").arg(self.host());
         command.arg("--data-root").arg(self.path("data")).arg("--exec-root").arg(self.path("exec"));
         command.arg("--pidfile").arg(self.path("pid"));
@@ -131,7 +134,11 @@ async fn restarted_in_the_middle(live_restore: bool) {
     let finished = runs.as_array().unwrap().iter().filter(|run| run["state"] == "done").count();
     assert_eq!(finished, 2, "{runs}");
     if live_restore {
-        assert_eq!(runs.as_array().unwrap().len(), 2, "the run survived, so it was not tried again");
+        assert_eq!(
+            runs.as_array().unwrap().len(),
+            2,
+            "the run survived, so it was not tried again"
+        );
     }
     assert!(gateway.terminate().await.success());
     daemon.end().await;

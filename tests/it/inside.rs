@@ -52,7 +52,15 @@ async fn answer(terminal: &mut Terminal) -> String {
 fn leave(ipc: &Path, name: &str, content: &str) {
     let hidden = ipc.join(".new");
     std::fs::write(&hidden, content).unwrap();
+    belong_to_agent(ipc, &hidden);
     std::fs::rename(hidden, ipc.join(name)).unwrap();
+}
+
+/// Gives a file to whom the ipc directory belongs: the stand-in runs as the tests do, an agent does not.
+fn belong_to_agent(ipc: &Path, file: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    let owner = std::fs::metadata(ipc).unwrap();
+    std::os::unix::fs::lchown(file, Some(owner.uid()), Some(owner.gid())).unwrap();
 }
 
 fn done(run: u64, text: &str, through: Option<u64>) -> String {
@@ -188,6 +196,7 @@ async fn a_request_is_done_once_and_a_bad_file_is_answered_too() {
         leave(&ipc, "tasks/odd.json", r#"{"type":"launch_missiles"}"#);
         let refused = take(ipc.join("replies/odd.json")).await;
         std::os::unix::fs::symlink("/etc/passwd", ipc.join("messages/link.json")).unwrap();
+        belong_to_agent(&ipc, &ipc.join("messages/link.json"));
         let linked = take(ipc.join("replies/link.json")).await;
         let told = format!("{} {} {}", first["ok"], refused["ok"], linked["ok"]);
         leave(&ipc, "done.json", &done(run, &told, None));
@@ -208,7 +217,11 @@ async fn what_is_said_meanwhile_reaches_an_agent_that_is_ready_for_it() {
         let ipc = inside.ipc();
         let run = input(&ipc, "prompt").await["run"].as_u64().unwrap();
         let signs = |sign: Value| json!({ "run": run, "signs": [sign] }).to_string();
-        leave(&ipc, "progress/00000001.json", &signs(json!({ "type": "tool", "name": "bash", "summary": "x" })));
+        leave(
+            &ipc,
+            "progress/00000001.json",
+            &signs(json!({ "type": "tool", "name": "bash", "summary": "x" })),
+        );
         // Ready again and again, as the engine is between its tool calls.
         let mut number = 2;
         let follow_up = loop {

@@ -79,6 +79,8 @@ fn confine(settings: &InitSettings) -> Result<(), ConfineError> {
     limits::apply(&settings.limits).map_err(ConfineError::Limits)?;
     if let Some(user) = settings.user {
         user.assume().map_err(ConfineError::Privileges)?;
+        // Whoever began this as root had no way into a folder that is the user's alone.
+        std::env::set_current_dir(&settings.places.group).map_err(ConfineError::Privileges)?;
     }
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .and_then(|()| rustix::thread::set_no_new_privs(true))

@@ -19,7 +19,7 @@ struct Typed<'a> {
 }
 
 /// The event in a chunk; `None` when it is none.
-pub(super) fn of_chunk(json: &[u8]) -> Option<Bytes> {
+pub(in crate::broker) fn of_chunk(json: &[u8]) -> Option<Bytes> {
     let Typed { kind } = serde_json::from_slice(json).ok()?;
     // Names go onto a line of their own and must not end it.
     if kind.is_empty() || !kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {

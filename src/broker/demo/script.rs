@@ -1,50 +1,13 @@
 //! What the demo model answers to a conversation: pure.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
+
+use super::conversation::{Content, Conversation, Part};
 
 /// The longest output of a tool that is repeated in an answer, in characters.
 const MAX_OUTPUT_CHARS: usize = 3_000;
 /// The longest message that is echoed, in characters.
 const MAX_ECHO_CHARS: usize = 200;
-
-/// The messages of a request, as far as the demo looks at them.
-#[derive(Debug, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Conversation(Vec<Message>);
-
-#[derive(Debug, Deserialize)]
-struct Message {
-    role: String,
-    content: Content,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Content {
-    Text(String),
-    Blocks(Vec<Part>),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Part {
-    Text {
-        text: String,
-    },
-    ToolUse {
-        id: String,
-        name: String,
-    },
-    ToolResult {
-        tool_use_id: String,
-        content: Option<Content>,
-        #[serde(default)]
-        is_error: bool,
-    },
-    #[serde(other)]
-    Other,
-}
 
 /// One block of an answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,46 +63,6 @@ impl Block {
     }
 }
 
-impl Conversation {
-    /// How many bytes of text it holds.
-    pub(super) fn bytes(&self) -> usize {
-        self.0.iter().map(|message| message.content.text().len()).sum()
-    }
-
-    /// Which tool a call was for.
-    fn tool(&self, call: &str) -> &str {
-        let parts = self.0.iter().flat_map(|message| message.content.parts());
-        let mut names = parts.filter_map(|part| match part {
-            Part::ToolUse { id, name } if id == call => Some(name.as_str()),
-            _ => None,
-        });
-        names.next_back().unwrap_or_default()
-    }
-}
-
-impl Content {
-    fn parts(&self) -> &[Part] {
-        match self {
-            Self::Text(_) => &[],
-            Self::Blocks(parts) => parts,
-        }
-    }
-
-    /// All text, other than that of tools.
-    fn text(&self) -> String {
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Blocks(parts) => {
-                let texts = parts.iter().filter_map(|part| match part {
-                    Part::Text { text } => Some(text.as_str()),
-                    _ => None,
-                });
-                texts.collect::<Vec<_>>().join("\n")
-            }
-        }
-    }
-}
-
 /// What the demo answers.
 pub(super) fn answer(conversation: &Conversation) -> Vec<Block> {
     let Some(last) = conversation.0.iter().rfind(|message| message.role == "user") else {
@@ -170,7 +93,7 @@ fn respond(said: &str, turn: usize) -> Block {
         said.strip_prefix("write ").and_then(|rest| rest.split_once(':'))
     {
         let content = format!("{}\n", content.trim());
-        call("write", json!({ "file_path": path.trim(), "content": content }))
+        call("write", json!({ "path": path.trim(), "content": content }))
     } else {
         Block::Text(introduction(said))
     }
@@ -289,7 +212,7 @@ mod tests {
         check_call(
             "write notes.txt: hello: you",
             "write",
-            json!({"file_path": "notes.txt", "content": "hello: you\n"}),
+            json!({"path": "notes.txt", "content": "hello: you\n"}),
         );
         check_call("send: good morning", "send_message", json!({"text": "good morning"}));
     }

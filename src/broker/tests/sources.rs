@@ -193,7 +193,7 @@ async fn hanging_up_in_the_middle_hangs_up_on_the_provider_and_is_counted() {
     const START: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":\
         {\"usage\":{\"input_tokens\":7,\"output_tokens\":1}}}\n\n";
     let (upstream, url) = Upstream::new().await;
-    let house = House::new(&anthropic(&url));
+    let mut house = House::new(&anthropic(&url));
     let mut inside = house.connect().await;
     let provider = async {
         let mut provider = upstream.accept().await;
@@ -210,5 +210,6 @@ async fn hanging_up_in_the_middle_hangs_up_on_the_provider_and_is_counted() {
     provider.hung_up().await;
     let (_, usage) = house.book.recorded(1).await.remove(0);
     assert_eq!((usage.requests, usage.input_tokens, usage.output_tokens), (1, 7, 1));
+    house.door = None;
     house.broker.settle().await;
 }

@@ -24,15 +24,11 @@ impl Embedded {
     ///
     /// # Errors
     /// When there is none and none can be started.
-    pub(super) async fn unless_one_runs(
-        place: &Place,
-        consent: setup::Consent,
-    ) -> Result<Option<Self>, Failure> {
+    pub(super) async fn unless_one_runs(place: &Place) -> Result<Option<Self>, Failure> {
         if somebody_listens(place).await? {
             return Ok(None);
         }
         setup::make_home(place)?;
-        setup::offer_sandbox(place, consent).await?;
         let log = place.settings.store_dir().join("logs/chat.log");
         telemetry::to_file(&place.settings.log, &log)
             .map_err(|error| Failure::failed("logs cannot be set up").because(error))?;

@@ -8,9 +8,10 @@ use tokio::signal;
 use tokio::time::{Instant, sleep_until};
 
 use super::link::{Answer, Event, Link};
-use super::screen::harmless;
 use crate::cli::exit::{FAILED, Failure, UNAVAILABLE};
 use crate::cli::output;
+use crate::cli::setup::{self, Consent};
+use crate::text::for_terminal;
 
 /// How long to wait for a gateway that is gone.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,7 +22,7 @@ const LOOK: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// A sentence why there is no answer.
-pub(super) async fn ask(link: &mut Link, text: String) -> Result<(), Failure> {
+pub(super) async fn ask(link: &mut Link, text: String, consent: Consent) -> Result<(), Failure> {
     let mut asking = Asking {
         id: link.say(text).await,
         trigger: String::new(),
@@ -29,6 +30,8 @@ pub(super) async fn ask(link: &mut Link, text: String) -> Result<(), Failure> {
         early: Vec::new(),
         interrupted: false,
         heard: false,
+        consent,
+        mended_at: None,
     };
     let mut give_up_at = Instant::now() + PATIENCE;
     let mut look_at = Instant::now() + LOOK;
@@ -75,6 +78,10 @@ struct Asking {
     interrupted: bool,
     /// Whether the agent has shown any sign that it is at it.
     heard: bool,
+    /// Whether a missing sandbox may be installed; used up by the first time.
+    consent: Consent,
+    /// When it was installed.
+    mended_at: Option<Instant>,
 }
 
 impl Asking {
@@ -103,17 +110,32 @@ impl Asking {
             Event::Activity(_) => self.heard = true,
             Event::State(state) => {
                 if let Some(problem) = sandbox_problem(&state).filter(|_| !self.heard) {
-                    return Err(Failure::new(
-                        UNAVAILABLE,
-                        format!(
-                            "there is no sandbox for the agent ({problem}); the message is kept and waits for one"
-                        ),
-                    ));
+                    self.mend(problem).await?;
                 }
             }
             Event::Kept { .. } | Event::NotKept { .. } => {}
         }
         Ok(false)
+    }
+
+    /// Installs what a sandbox needs, if that may be done and was not tried before.
+    async fn mend(&mut self, problem: &str) -> Result<(), Failure> {
+        let consent = std::mem::replace(&mut self.consent, Consent::Ask);
+        match setup::remedy(problem) {
+            Some(command) if consent == Consent::Given => {
+                setup::install(&command).await?;
+                self.mended_at = Some(Instant::now());
+                Ok(())
+            }
+            // The gateway looks for it from time to time.
+            _ if self.mended_at.is_some_and(|at| at.elapsed() < PATIENCE) => Ok(()),
+            _ => Err(Failure::new(
+                UNAVAILABLE,
+                format!(
+                    "there is no sandbox for the agent: {problem}; the message is kept and waits for one"
+                ),
+            )),
+        }
     }
 
     /// Prints an answer; `true` when it is the last one to our message.
@@ -128,7 +150,7 @@ impl Asking {
         if is_earlier {
             output::aside(format_args!(
                 "an earlier answer, not given before: {}",
-                harmless(&answer.text)
+                for_terminal(&answer.text)
             ));
         } else if !is_failure && !self.interrupted {
             print(&answer.text)?;
@@ -141,7 +163,7 @@ impl Asking {
             return Err(Failure::failed("the answer was cancelled"));
         }
         if is_failure {
-            return Err(Failure::new(FAILED, harmless(answer.text.trim())));
+            return Err(Failure::new(FAILED, for_terminal(answer.text.trim())));
         }
         Ok(true)
     }
@@ -169,7 +191,7 @@ fn print(text: &str) -> io::Result<()> {
         return Ok(());
     }
     if out.is_terminal() {
-        writeln!(out, "{}", harmless(text))?;
+        writeln!(out, "{}", for_terminal(text))?;
     } else {
         writeln!(out, "{text}")?;
     }

@@ -3,23 +3,25 @@
 use std::io::{self, Stdout};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::signal;
 use tokio::signal::unix::{Signal, SignalKind};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::editor::{Editor, Heard};
 use super::keyboard::{self, Keyboard};
 use super::link::{Answer, Event, Link};
 use super::once::sandbox_problem;
-use super::screen::{Screen, harmless};
+use super::screen::Screen;
 use crate::channel::terminal::wire::{GatewayFrame, MAX_TEXT_BYTES, WelcomeInfo};
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Failure, UNAVAILABLE};
 use crate::cli::place::Place;
+use crate::cli::setup::{self, Consent};
 use crate::cli::status;
 use crate::config;
 use crate::model::GroupName;
+use crate::text::for_terminal;
 
-const PROMPT: &str = "> ";
 const HELP: &str = "\
 /help     this list
 /status   how the gateway is
@@ -30,6 +32,10 @@ A line that ends in \\ goes on in the next one, and a paste may have many lines.
 const TICK: Duration = Duration::from_millis(120);
 /// How often to look for the reason, while nothing is heard.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long the greeting waits for the gateway to have looked for a sandbox.
+const LOOKING: Duration = Duration::from_secs(5);
+/// How long the gateway may take to find a sandbox that was just installed.
+const MENDING: Duration = Duration::from_secs(20);
 /// How long a cancelled answer may take to end.
 const CANCELLING: Duration = Duration::from_secs(5);
 
@@ -37,21 +43,32 @@ const CANCELLING: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the gateway does not want this chat, or the terminal is gone.
-pub(super) async fn talk(place: &Place, link: Link, group: &GroupName) -> Result<(), Failure> {
+pub(super) async fn talk(
+    place: &Place,
+    link: Link,
+    group: &GroupName,
+    consent: Consent,
+) -> Result<(), Failure> {
     let keyboard = Keyboard::remember();
+    let columns = keyboard::columns(config::terminal().as_deref());
     let history = place.settings.store_dir().join("chat_history");
     let mut talk = Talk {
         place,
         group,
         link,
         keyboard,
-        editor: Editor::start(PROMPT, &history)?,
-        screen: Screen::new(io::stdout(), keyboard::columns(config::terminal().as_deref())),
+        editor: Editor::start(&history, columns)?,
+        screen: Screen::new(io::stdout(), columns),
         terminate: signal::unix::signal(SignalKind::terminate())?,
         needs: None,
+        early: Vec::new(),
         interrupts: 0,
     };
-    talk.greet().await?;
+    talk.greet(consent).await?;
+    for answer in std::mem::take(&mut talk.early) {
+        talk.screen.answer(&answer.text)?;
+        talk.link.shown(answer.outbox).await;
+    }
     loop {
         let Some(message) = talk.listen().await? else { return Ok(()) };
         if !talk.send(message).await? {
@@ -70,6 +87,8 @@ struct Talk<'a> {
     terminate: Signal,
     /// The trigger, where messages need one.
     needs: Option<String>,
+    /// Answers that came before the first prompt.
+    early: Vec<Answer>,
     /// How often Ctrl-C was pressed at the prompt, one after the other.
     interrupts: u32,
 }
@@ -84,22 +103,62 @@ struct Waiting {
 }
 
 impl Talk<'_> {
-    /// Waits for the gateway's welcome, and says where one is.
-    async fn greet(&mut self) -> Result<(), Failure> {
-        loop {
-            match self.link.next().await {
-                Event::Welcome(info) => return self.welcome(&info, true),
-                Event::Refused(reason) => return Err(Failure::failed(reason)),
-                _ => {}
+    /// Waits for the gateway's welcome and for what it finds out about sandboxes, and says where one is.
+    async fn greet(&mut self, consent: Consent) -> Result<(), Failure> {
+        let mut give_up_at = Instant::now() + LOOKING;
+        let mut offered = false;
+        let mut welcome = None;
+        let mut sandbox = Value::Null;
+        while Instant::now() < give_up_at {
+            match timeout(LOOKING, self.link.next()).await {
+                Ok(Event::Welcome(info)) => welcome = Some(info),
+                Ok(Event::Refused(reason)) => return Err(Failure::failed(reason)),
+                Ok(Event::Answer(answer)) => self.early.push(answer),
+                Ok(Event::State(state)) => {
+                    sandbox = state.get("sandbox").cloned().unwrap_or_default();
+                    if sandbox["ready"] == true {
+                        break;
+                    }
+                    if let Some(problem) = sandbox["problem"].as_str()
+                        && !std::mem::replace(&mut offered, true)
+                    {
+                        if !self.mend(problem, consent).await? {
+                            break;
+                        }
+                        give_up_at = Instant::now() + MENDING;
+                    }
+                    sleep(TICK).await;
+                }
+                Ok(_) => continue,
+                Err(_elapsed) => {}
+            }
+            self.link.ask_state().await;
+        }
+        match welcome {
+            Some(info) => self.introduce(&info, &sandbox),
+            None => Err(Failure::new(UNAVAILABLE, "the gateway does not answer")),
+        }
+    }
+
+    /// Offers to install what a sandbox needs; whether it was.
+    async fn mend(&mut self, problem: &str, consent: Consent) -> Result<bool, Failure> {
+        let Some(command) = setup::remedy(problem) else { return Ok(false) };
+        self.screen
+            .note("The agent works in a sandbox, and this machine has none that can be used.")?;
+        if consent == Consent::Ask && !setup::ask(&command)? {
+            return Ok(false);
+        }
+        match setup::install(&command).await {
+            Ok(()) => Ok(true),
+            Err(failure) => {
+                self.screen.note(failure.sentence())?;
+                Ok(false)
             }
         }
     }
 
-    fn welcome(&mut self, info: &WelcomeInfo, first: bool) -> Result<(), Failure> {
+    fn introduce(&mut self, info: &WelcomeInfo, sandbox: &Value) -> Result<(), Failure> {
         self.needs = info.needs_trigger.then(|| info.trigger.clone());
-        if !first {
-            return Ok(self.screen.note("(the gateway is back)")?);
-        }
         let (assistant, group) = (&info.assistant, self.group);
         let mut greeting =
             format!("{assistant} listens in the group {group}. /help shows what else there is.");
@@ -107,12 +166,13 @@ impl Talk<'_> {
             greeting
                 .push_str(&format!("\nHere only messages with {trigger} in them are answered."));
         }
-        match &info.sandbox_problem {
-            None => greeting.push_str(&format!("\nSandbox: {}", info.sandbox)),
-            Some(problem) => greeting.push_str(&format!(
+        greeting.push_str(&match (&sandbox["problem"], &sandbox["line"]) {
+            (Value::String(problem), _) => format!(
                 "\nThere is no sandbox for the agent: {problem}\nMessages are kept, and answered once there is one."
-            )),
-        }
+            ),
+            (_, Value::String(line)) if sandbox["ready"] == true => format!("\nSandbox: {line}"),
+            _ => "\nThe sandbox is still being prepared.".to_owned(),
+        });
         Ok(self.screen.note(&greeting)?)
     }
 
@@ -155,7 +215,7 @@ impl Talk<'_> {
     async fn overhear(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::Answer(answer) => {
-                let text = harmless(answer.text.trim_end());
+                let text = for_terminal(answer.text.trim_end());
                 if !text.is_empty() {
                     self.editor.print(&text)?;
                 }
@@ -273,7 +333,7 @@ impl Talk<'_> {
             Event::Lost => {
                 self.screen.note("(the gateway is gone; waiting for it to come back)")?
             }
-            Event::Welcome(info) => self.welcome(&info, false)?,
+            Event::Welcome(_) => self.screen.note("(the gateway is back)")?,
             Event::Refused(reason) => return Err(Failure::failed(reason)),
             Event::Kept { .. } | Event::NotKept { .. } => {}
         }

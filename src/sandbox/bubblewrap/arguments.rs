@@ -78,8 +78,10 @@ impl Host {
         arguments.extend(words(["--setenv", "HOME", layout::HOME]));
         arguments.extend(words(["--setenv", "LANG", "C.UTF-8"]));
         arguments.extend(words(["--setenv", "TZ", &spec.time_zone]));
-        arguments.extend(words(["--chdir", layout::GROUP, "--", layout::RUNNER, "init"]));
+        let beginning = if self.root { "/" } else { layout::GROUP };
+        arguments.extend(words(["--chdir", beginning, "--", layout::RUNNER, "init"]));
         if self.root {
+            // Root without its capabilities has no way into the group's folder; the agent-runner goes there.
             arguments.extend(words(["--user", &format!("{}:{}", spec.user.uid, spec.user.gid)]));
         }
         if gated {

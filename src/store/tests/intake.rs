@@ -20,11 +20,12 @@ async fn order_is_by_arrival_and_a_redelivery_finds_its_place() {
         let again = store.keep(said(&main_chat(), id, "other words")).await.unwrap();
         assert_eq!(again, Kept::Known(Seq(seq)));
     }
+    assert_eq!(keep(&store, &main_chat(), "d").await, Seq(4), "a redelivery uses up no number");
     let ids = |kept: Vec<crate::model::KeptMessage>| {
         kept.into_iter().map(|kept| kept.message.id.to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(ids(store.messages(&main_chat(), Seq(0), 10).await.unwrap()), ["b", "c"]);
-    assert_eq!(ids(store.messages(&main_chat(), Seq(1), 10).await.unwrap()), ["c"]);
+    assert_eq!(ids(store.messages(&main_chat(), Seq(0), 10).await.unwrap()), ["b", "c", "d"]);
+    assert_eq!(ids(store.messages(&main_chat(), Seq(1), 10).await.unwrap()), ["c", "d"]);
     assert_eq!(ids(store.messages(&main_chat(), Seq(0), 1).await.unwrap()), ["b"]);
     assert_eq!(ids(store.messages(&thread, Seq(0), 10).await.unwrap()), ["a"]);
 }

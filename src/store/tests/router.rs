@@ -54,6 +54,14 @@ async fn a_look_is_bounded() {
     let last = unseen[0].messages.last().unwrap().seq;
     store.mark_seen(&main_chat(), last, None).await.unwrap();
     assert_eq!(store.unseen(1).await.unwrap()[0].messages.len(), 1);
+    store.mark_seen(&main_chat(), Seq(9_000), None).await.unwrap();
+    for number in 201..=300 {
+        let large = said(&main_thread("t"), &number.to_string(), &text);
+        store.keep(large).await.unwrap();
+    }
+    keep(&store, &main_thread("u"), "301").await;
+    let unseen = store.unseen(9).await.unwrap();
+    assert_eq!(unseen.iter().map(|it| it.messages.len()).collect::<Vec<_>>(), [65]);
     assert_eq!(store.unseen(0).await.unwrap(), []);
 }
 

@@ -52,6 +52,24 @@ async fn a_claim_takes_the_newest_messages_and_tells_of_the_others() {
 }
 
 #[tokio::test]
+async fn more_text_than_there_is_room_for_is_taken_in_parts() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    let text = "x".repeat(1024 * 1024);
+    for id in 1..=6 {
+        store.keep(said(&main_chat(), &id.to_string(), &text)).await.unwrap();
+    }
+    let claimed = store.claim_run(wish(9)).await.unwrap().unwrap();
+    assert_eq!((claimed.messages.len(), claimed.omitted), (4, 2));
+    assert_eq!((claimed.from, claimed.through), (Seq(1), Seq(6)));
+    for id in 7..=12 {
+        store.keep(said(&main_chat(), &id.to_string(), &text)).await.unwrap();
+    }
+    let more = async || store.extend_run(claimed.run).await.unwrap().map(|more| more.len());
+    assert_eq!((more().await, more().await, more().await), (Some(4), Some(2), None));
+}
+
+#[tokio::test]
 async fn what_the_router_saw_is_noted_with_the_claim() {
     let home = Home::new();
     let store = home.with_main().await;

@@ -38,6 +38,11 @@ fn keep(number: i64) -> (Box<dyn Operation>, Answer<usize>) {
     })
 }
 
+fn run(desk: &Desk, mut group: Vec<Box<dyn Operation>>) {
+    let committed = desk.commit(&mut group);
+    settle(&mut group, &committed);
+}
+
 fn kept(desk: &Desk) -> Vec<i64> {
     let mut statement = desk.connection.prepare("SELECT number FROM kept").unwrap();
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
@@ -53,7 +58,7 @@ fn one_that_fails_takes_no_other_with_it() {
     });
     let (twice, mut twice_answer) = keep(1);
     let (last, mut last_answer) = keep(3);
-    desk.commit(&mut vec![first, refused, twice, last]);
+    run(&desk, vec![first, refused, twice, last]);
     assert_eq!(first_answer.try_recv().unwrap().unwrap(), 1);
     assert!(matches!(refused_answer.try_recv().unwrap(), Err(StoreError::Conflict(_))));
     let twice = twice_answer.try_recv().unwrap().unwrap_err();
@@ -73,7 +78,7 @@ fn nobody_hears_before_the_commit() {
         let visible: i64 = beside.query_row("SELECT count(*) FROM kept", [], |row| row.get(0))?;
         Ok((heard, visible, first_answer))
     });
-    desk.commit(&mut vec![first, look]);
+    run(&desk, vec![first, look]);
     let (heard, visible, mut first_answer) = look_answer.try_recv().unwrap().unwrap();
     assert_eq!((heard, visible), (false, 0));
     assert_eq!(first_answer.try_recv().unwrap().unwrap(), 1);
@@ -87,14 +92,14 @@ fn when_the_commit_fails_all_hear_it_and_the_next_one_works() {
         connection.execute_batch("PRAGMA defer_foreign_keys = ON")?;
         Ok(connection.execute("INSERT INTO refers VALUES (77)", [])?)
     });
-    desk.commit(&mut vec![first, dangling]);
+    run(&desk, vec![first, dangling]);
     for answer in [&mut first_answer, &mut dangling_answer] {
         let error = answer.try_recv().unwrap().unwrap_err();
         assert_eq!(error.to_string(), "could not commit to the store");
     }
     assert_eq!(kept(&desk), [0; 0]);
     let (next, mut answer) = keep(2);
-    desk.commit(&mut vec![next]);
+    run(&desk, vec![next]);
     assert_eq!(answer.try_recv().unwrap().unwrap(), 1);
     assert_eq!(kept(&desk), [2]);
 }
@@ -112,7 +117,7 @@ fn a_full_disk_is_said_to_all_until_there_is_room() {
     let mut confirmed = Vec::new();
     for number in (1..).step_by(2) {
         let ((one, mut one_answer), (two, mut two_answer)) = (keep(number), keep(number + 1));
-        desk.commit(&mut vec![one, two]);
+        run(&desk, vec![one, two]);
         match (one_answer.try_recv().unwrap(), two_answer.try_recv().unwrap()) {
             (Ok(_), Ok(_)) => confirmed.extend([number, number + 1]),
             (Err(StoreError::DiskFull), Err(StoreError::DiskFull)) => break,
@@ -124,12 +129,12 @@ fn a_full_disk_is_said_to_all_until_there_is_room() {
     assert_eq!(kept(&desk), confirmed);
 
     let (nothing, mut answer) = operation(|_connection| Ok(()));
-    desk.commit(&mut vec![nothing]);
+    run(&desk, vec![nothing]);
     assert!(answer.try_recv().unwrap().is_ok() && is_full());
 
     limit(1_000_000);
     let (again, mut answer) = keep(confirmed.last().unwrap() + 1);
-    desk.commit(&mut vec![again]);
+    run(&desk, vec![again]);
     assert!(answer.try_recv().unwrap().is_ok() && !is_full());
 }
 

@@ -1,0 +1,141 @@
+//! What lies around the home: the clock, the gateway that may run, a sandbox, and somebody who thinks.
+
+use jiff::civil::date;
+use serde_json::Value;
+
+use super::Finding;
+use crate::cli::place::Place;
+use crate::clock;
+use crate::config::AnthropicCredential;
+use crate::sandbox::{SandboxError, select};
+
+/// The clock and the time zone.
+pub(super) fn clock(place: &Place) -> Finding {
+    const CHECK: &str = "clock";
+    let now = clock::system().now().to_zoned(place.zone.clone());
+    let shown = format!("{} in {}", now.strftime("%Y-%m-%d %H:%M"), place.settings.time_zone);
+    // This program is younger than that.
+    if now.date() < date(2026, 1, 1) {
+        let mend = "set the clock: timedatectl set-ntp true";
+        return Finding::fault(CHECK, format!("it says {shown}, which cannot be"), mend);
+    }
+    Finding::good(CHECK, shown)
+}
+
+/// The gateway that runs here, if one does, and the sandbox: its own, or what one would get.
+pub(super) async fn gateway(place: &Place) -> Vec<Finding> {
+    const CHECK: &str = "gateway";
+    match place.ask_gateway().await {
+        Ok(Some(live)) => {
+            let mut findings = vec![Finding::good(CHECK, "one runs here")];
+            findings.push(live_sandbox(&live));
+            findings.extend(live_faults(&live));
+            findings
+        }
+        Ok(None) => {
+            let mut findings =
+                vec![Finding::good(CHECK, "none runs here; `hermitcrab run` starts one")];
+            findings.extend(probed_sandbox(place).await);
+            findings
+        }
+        Err(failure) => {
+            let pid = place.settings.store_dir().join("gateway.lock");
+            let mend = format!("kill \"$(cat {})\", then start it again", pid.display());
+            vec![Finding::fault(CHECK, failure.sentence(), mend)]
+        }
+    }
+}
+
+/// The sandbox that the running gateway uses.
+fn live_sandbox(live: &Value) -> Finding {
+    const CHECK: &str = "sandbox";
+    let of = |name: &str| live.get("sandbox").and_then(|sandbox| sandbox.get(name));
+    let line = of("line").and_then(Value::as_str).unwrap_or("unknown");
+    match of("problem").and_then(Value::as_str) {
+        Some(problem) => Finding::fault(CHECK, "there is none", problem),
+        None => Finding::good(CHECK, line),
+    }
+}
+
+/// What the gateway says of the providers and of its disk.
+fn live_faults(live: &Value) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let providers = live.get("broker").and_then(|broker| broker.get("providers"));
+    for provider in providers.and_then(Value::as_array).into_iter().flatten() {
+        let part = |name: &str| provider.get(name).and_then(Value::as_str);
+        if let (Some(name), Some(fault)) = (part("name"), part("fault")) {
+            let finding = format!("the last call to {name} failed: {fault}");
+            findings.push(Finding::warning(
+                "model",
+                finding,
+                "look at the key in .env, and restart the gateway",
+            ));
+        }
+    }
+    if live.get("disk_full").and_then(Value::as_bool).unwrap_or(false) {
+        let mend = "make room; the gateway goes on by itself";
+        findings.push(Finding::fault(
+            "disk",
+            "the gateway met a full disk and keeps nothing",
+            mend,
+        ));
+    }
+    findings
+}
+
+/// The sandbox that a gateway would get here now: found, made ready and tried.
+async fn probed_sandbox(place: &Place) -> Vec<Finding> {
+    const CHECK: &str = "sandbox";
+    match select::choose(&place.settings).await {
+        Ok((_, strength)) => {
+            let mut findings = vec![Finding::good(CHECK, strength.description)];
+            findings.extend(strength.weaknesses.into_iter().map(|weakness| {
+                let mend = "use SANDBOX=docker, where that matters";
+                Finding::warning(CHECK, weakness, mend)
+            }));
+            findings
+        }
+        Err(
+            SandboxError::Unavailable { reason, mend } | SandboxError::NoImage { reason, mend, .. },
+        ) => {
+            vec![Finding::fault(CHECK, format!("there is none: {reason}"), mend)]
+        }
+        Err(error) => {
+            let mend = "LOG_LEVEL=debug hermitcrab run shows more";
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            vec![Finding::fault(CHECK, format!("{error}{}", cause.unwrap_or_default()), mend)]
+        }
+    }
+}
+
+/// Who thinks. Keys are not tried: that would cost money, and tell the provider.
+pub(super) fn credentials(place: &Place) -> Vec<Finding> {
+    const CHECK: &str = "model";
+    let model = &place.settings.model;
+    let mut findings = Vec::new();
+    if let Some(anthropic) = &model.anthropic {
+        let name = match anthropic.credential {
+            AnthropicCredential::ApiKey(_) => "an API key",
+            AnthropicCredential::OauthToken(_) => "a token",
+        };
+        findings.push(Finding::good(
+            CHECK,
+            format!("{} at {} with {name} (not tried)", model.model, anthropic.base_url),
+        ));
+    }
+    if let Some(bedrock) = &model.bedrock {
+        let region = &bedrock.region;
+        findings.push(Finding::good(
+            CHECK,
+            format!("{} at Bedrock in {region} (not tried)", model.model),
+        ));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::warning(
+            CHECK,
+            "no credentials: the built-in demo answers",
+            "put ANTHROPIC_API_KEY=… into .env; .env.example shows the other ways",
+        ));
+    }
+    findings
+}

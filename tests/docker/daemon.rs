@@ -1,0 +1,1 @@
+//! Docker restarting under us.
