@@ -4,12 +4,20 @@ mod fence;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
 #[cfg_attr(
-    not(any(fuzzing, test)),
-    expect(dead_code, reason = "channels with a limit for a message split; the terminal has none")
+    not(any(test, fuzzing)),
+    expect(dead_code, reason = "channels with a limit on the length of a message split with it")
 )]
 mod split;
 
 pub(crate) use self::fence::Fence;
+#[cfg_attr(
+    not(any(test, fuzzing)),
+    expect(
+        unused_imports,
+        reason = "channels with a limit on the length of a message split with it"
+    )
+)]
+pub(crate) use self::split::split;
 
 /// The first `max_bytes` of a text, or a little less: no character is cut in two.
 pub(crate) fn cut(text: &str, max_bytes: usize) -> &str {

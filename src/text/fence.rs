@@ -35,13 +35,11 @@ impl Fence {
     }
 
     /// The line that opened it, without its end.
-    #[cfg_attr(not(any(fuzzing, test)), expect(dead_code, reason = "splitting reopens fences"))]
     pub(crate) fn opening(&self) -> &str {
         &self.opening
     }
 
     /// A line that closes it, without its end.
-    #[cfg_attr(not(any(fuzzing, test)), expect(dead_code, reason = "splitting closes fences"))]
     pub(crate) fn closing(&self) -> String {
         std::iter::repeat_n(self.mark, self.length).collect()
     }

@@ -1,6 +1,6 @@
 //! Splits a long text into messages.
 
-use super::fence::Fence;
+use super::Fence;
 
 /// Splits Markdown into pieces of at most `max_chars` characters, at least one piece for any text but the empty one.
 ///

@@ -283,4 +283,18 @@ mod tests {
         let wide = fit(&"語".repeat(100), 20);
         assert!(wide.chars().count() <= 11, "{wide}");
     }
+
+    #[test]
+    fn nothing_that_the_agent_says_reaches_the_terminal_as_a_command() {
+        for (said, seen) in [
+            ("a\x1b]52;c;cHduZWQ=\x07b", "a␛]52;c;cHduZWQ=␇b"),
+            ("one\r\ntwo\tthree", "one\ntwo\tthree"),
+        ] {
+            let shown = shown(Some(80), |screen| {
+                screen.begin().unwrap();
+                screen.show(&text(said)).unwrap();
+            });
+            assert!(shown.contains(seen), "{shown:?}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 use super::editor::{Editor, Heard};
 use super::keyboard::{self, Keyboard};
 use super::link::{Answer, Event, Link};
-use super::once::{is_at_work, sandbox_problem};
+use super::once::sandbox_problem;
 use super::screen::Screen;
 use crate::channel::terminal::wire::{GatewayFrame, MAX_TEXT_BYTES, WelcomeInfo};
 use crate::cli::exit::{Failure, UNAVAILABLE};
@@ -322,7 +322,7 @@ impl Talk<'_> {
             Event::Answer(answer) => return self.answer(waiting, answer).await,
             Event::Activity(GatewayFrame::Idle) => {}
             Event::Activity(activity) => {
-                waiting.heard |= is_at_work(&activity);
+                waiting.heard = true;
                 self.screen.show(&activity)?;
             }
             Event::State(state) => {
