@@ -34,6 +34,8 @@ mod bridge;
 mod call;
 mod demo;
 mod door;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 mod members;
 mod meter;
 mod model_id;
@@ -48,8 +50,6 @@ mod sse;
 mod standing;
 mod web;
 
-#[cfg(fuzzing)]
-pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 

@@ -14,6 +14,8 @@ mod attacks;
 mod check;
 mod claim;
 mod confined;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 mod place;
 mod reader;
 #[cfg(test)]

@@ -34,3 +34,6 @@ mod router;
 pub mod gateway;
 
 pub mod cli;
+
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;

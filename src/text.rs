@@ -1,6 +1,8 @@
 //! Text on its way out: cut, split, and made harmless.
 
 mod fence;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 mod split;
 
 pub(crate) use self::fence::Fence;

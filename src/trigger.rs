@@ -1,5 +1,7 @@
 //! Is a message addressed to the assistant?
 
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 mod spoken;
 
 use std::fmt;

@@ -200,3 +200,9 @@ fn meaning(code: &str, status: u16) -> (u16, &'static str) {
         },
     }
 }
+
+/// [`event::of_chunk`] for the fuzz targets.
+#[cfg(any(fuzzing, test))]
+pub(super) fn event_of_chunk(json: &[u8]) -> Option<Bytes> {
+    event::of_chunk(json)
+}

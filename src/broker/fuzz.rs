@@ -1,15 +1,14 @@
-//! What the fuzz targets call: the readers of what strangers write.
+//! What must hold for any bytes that the broker reads.
 
-use bytes::Bytes;
 use hyper::HeaderMap;
+use serde::Deserialize;
+use serde_json::Value;
 
-use super::bedrock;
-use super::policy;
 use super::request::{Endpoint, ModelRequest};
-use super::sse::SseReader;
+use super::sse::{MAX_EVENT_BYTES, SseReader};
 
-/// Reads server-sent events, whole and cut in two; both ways must tell the same.
-pub(crate) fn sse(bytes: &[u8]) {
+/// Reads a stream of events in two pieces and at once: it is the same.
+pub(crate) fn sse(first: &[u8], second: &[u8]) {
     let read = |pieces: &[&[u8]]| {
         let (mut reader, mut events) = (SseReader::default(), Vec::new());
         for piece in pieces {
@@ -17,34 +16,49 @@ pub(crate) fn sse(bytes: &[u8]) {
         }
         events
     };
-    let (head, tail) = bytes.split_at(bytes.len() / 2);
-    assert_eq!(read(&[bytes]), read(&[head, tail]));
-}
-
-/// Turns a chunk of Bedrock's into an event; there must be exactly one in what comes of it.
-pub(crate) fn bedrock_chunk(bytes: &[u8]) {
-    if let Some(event) = bedrock::fuzz_chunk(bytes) {
-        let mut events = 0;
-        SseReader::default().push(&event, |_, _| events += 1);
-        assert!(events == 1 || event.len() > super::sse::MAX_EVENT_BYTES);
+    let events = read(&[first, second]);
+    assert_eq!(events, read(&[&[first, second].concat()]));
+    for (name, data) in events {
+        assert!(name.len() + data.len() <= MAX_EVENT_BYTES);
+        assert!(!name.contains(&b'\n') && !name.contains(&b'\r'));
     }
 }
 
-/// Reads a request, judges it, and writes it anew; what is written must be a request again.
-pub(crate) fn request(bytes: &[u8]) {
-    let (headers, body) = (HeaderMap::new(), Bytes::copy_from_slice(bytes));
-    let parsed = ModelRequest::parse(Endpoint::Messages, &headers, body, "configured");
-    let Ok(request) = parsed else { return };
-    drop(policy::check(&request));
-    let body = request.body(&request.model);
-    let written: Written = serde_json::from_slice(&body).expect("what was written can be read");
-    assert_eq!(written.model, Some(request.model.clone()));
-    let body = request.bedrock_body();
-    let written: Written = serde_json::from_slice(&body).expect("what was written can be read");
-    assert_eq!(written.model, None);
+/// Turns a chunk of Bedrock's into an event: it is one, and bears the name that its data says.
+pub(crate) fn chunk(json: &[u8]) {
+    #[derive(Deserialize)]
+    struct Typed {
+        r#type: String,
+    }
+    let Some(event) = super::bedrock::event_of_chunk(json) else { return };
+    let mut count = 0;
+    SseReader::default().push(&event, |name, data| {
+        count += 1;
+        let typed: Typed = serde_json::from_slice(data).expect("an event's data has a type");
+        assert_eq!(typed.r#type.as_bytes(), name);
+    });
+    assert!(count == 1 || event.len() > MAX_EVENT_BYTES);
 }
 
-#[derive(serde::Deserialize)]
-struct Written {
-    model: Option<String>,
+/// Reads a model call and writes it for a provider: it says the same as before, but for the model.
+pub(crate) fn request(body: &[u8]) {
+    let parsed = ModelRequest::parse(
+        Endpoint::Messages,
+        &HeaderMap::new(),
+        body.to_vec().into(),
+        "configured",
+    );
+    let before = serde_json::from_slice::<Value>(body);
+    match (parsed, before) {
+        (Ok(request), Ok(mut before)) => {
+            let members = before.as_object_mut().expect("only objects are calls");
+            members.insert("model".to_owned(), "other".into());
+            let after: Value =
+                serde_json::from_slice(&request.body("other")).expect("a call is JSON");
+            assert_eq!(before, after);
+        }
+        // What it leaves unread, such as a number beyond all measure, the provider may refuse.
+        (Ok(request), Err(_)) => drop((request.body("other"), request.bedrock_body())),
+        (Err(_), _) => {}
+    }
 }

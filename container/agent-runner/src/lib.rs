@@ -26,6 +26,9 @@ mod init;
 mod probe;
 mod serve;
 
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
+
 /// The arguments make no sense (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
 /// The sandbox could not be confined, so nothing was started in it (`EX_OSERR`).
@@ -52,33 +55,6 @@ pub fn main() -> ExitCode {
         Command::Serve(settings) => serve::run(settings),
         Command::Probe => probe::run(),
         Command::Version => version(),
-    }
-}
-
-/// Doors for the fuzz targets, which are not part of the workspace.
-#[cfg(fuzzing)]
-pub mod fuzzing {
-    use crate::engine::native::{entries, sse::SseReader};
-
-    /// Reads bytes as a stream of events, in two pieces and at once, and compares.
-    pub fn sse(first: &[u8], second: &[u8]) {
-        let read = |pieces: &[&[u8]]| {
-            let mut reader = SseReader::default();
-            let mut events = Vec::new();
-            for piece in pieces {
-                events.extend(reader.push(piece)?);
-            }
-            Ok::<_, crate::engine::native::sse::SseError>(events)
-        };
-        assert_eq!(read(&[first, second]), read(&[&[first, second].concat()]));
-    }
-
-    /// Reads bytes as a session's file.
-    pub fn session(bytes: &[u8]) {
-        if let Ok((entries, good)) = entries::parse(bytes) {
-            assert!(good <= bytes.len());
-            entries::missing_results(&entries);
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::link::{Answer, Event, Link};
 use super::screen::harmless;
+use crate::channel::terminal::wire::GatewayFrame;
 use crate::cli::exit::{FAILED, Failure, UNAVAILABLE};
 use crate::cli::output;
 use crate::cli::setup::{self, Consent};
@@ -107,7 +108,7 @@ impl Asking {
                 }
             }
             Event::Answer(answer) => return self.answer(link, answer).await,
-            Event::Activity(_) => self.heard = true,
+            Event::Activity(activity) => self.heard |= is_at_work(&activity),
             Event::State(state) => {
                 if let Some(problem) = sandbox_problem(&state).filter(|_| !self.heard) {
                     self.mend(problem).await?;
@@ -177,6 +178,14 @@ impl Asking {
         };
         Failure::new(UNAVAILABLE, format!("no answer came; {kept}"))
     }
+}
+
+/// Whether this shows that the agent has begun; a place in the queue does not.
+pub(super) fn is_at_work(activity: &GatewayFrame) -> bool {
+    matches!(
+        activity,
+        GatewayFrame::Working | GatewayFrame::Tool { .. } | GatewayFrame::Text { .. }
+    )
 }
 
 /// Why there is no sandbox, if the gateway says so.

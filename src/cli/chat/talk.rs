@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 use super::editor::{Editor, Heard};
 use super::keyboard::{self, Keyboard};
 use super::link::{Answer, Event, Link};
-use super::once::sandbox_problem;
+use super::once::{is_at_work, sandbox_problem};
 use super::screen::{Screen, harmless};
 use crate::channel::terminal::wire::{GatewayFrame, MAX_TEXT_BYTES, WelcomeInfo};
 use crate::cli::exit::{Failure, UNAVAILABLE};
@@ -321,7 +321,7 @@ impl Talk<'_> {
             Event::Answer(answer) => return self.answer(waiting, answer).await,
             Event::Activity(GatewayFrame::Idle) => {}
             Event::Activity(activity) => {
-                waiting.heard = true;
+                waiting.heard |= is_at_work(&activity);
                 self.screen.show(&activity)?;
             }
             Event::State(state) => {
