@@ -130,7 +130,8 @@ pub(super) async fn credentials(place: &Place) -> Vec<Finding> {
     match broker.check().await {
         Ok(answer) => vec![Finding::good(CHECK, answer)],
         Err(error) => {
-            let mend = "look at the key, the model's name and the network; .env.example has the names";
+            let mend =
+                "look at the key, the model's name and the network; .env.example has the names";
             vec![Finding::fault(CHECK, error.to_string(), mend)]
         }
     }
