@@ -50,8 +50,6 @@ mod sse;
 mod standing;
 mod web;
 
-#[cfg(fuzzing)]
-pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 

@@ -53,9 +53,11 @@ mod tests {
 
     use super::*;
 
+    type Door = fn(&[u8]);
+
     #[test]
     fn what_fuzzing_found_is_replayed() {
-        let doors: [(&str, fn(&[u8])); 6] = [
+        let doors: [(&str, Door); 6] = [
             ("ipc", ipc),
             ("trigger", trigger),
             ("text", text),

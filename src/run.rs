@@ -27,7 +27,7 @@ pub(crate) use outcome::{End, Verdict};
 pub(crate) use recover::Unfinished;
 pub(crate) use requests::{Origin, Requests};
 pub(crate) use shelf::{Place, Shelf};
-pub(crate) use supply::{Finder, Found, State as SupplyState, Supply, in_words};
+pub(crate) use supply::{Finder, Found, Supply};
 
 use crate::channel::Channels;
 use crate::clock::SharedClock;

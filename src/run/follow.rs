@@ -208,6 +208,9 @@ impl Runs {
             for rejected in &sweep.rejected {
                 self.reject(run, rejected);
             }
+            if !sweep.rejected.is_empty() {
+                self.tidy(run);
+            }
             for file in sweep.files {
                 course.output += file.bytes.len() as u64;
                 match from {
@@ -305,6 +308,12 @@ impl Runs {
             let text = format!("the file was refused: {}", rejected.reason);
             self.answer(run, id, &refusal(id, &text));
         }
+    }
+
+    /// Removes what was rejected, where nobody waits for it: it may be large.
+    fn tidy(&self, run: &Running<'_>) {
+        let ipc = run.live.ipc.clone();
+        self.opener.tasks.spawn_blocking(move || while ipc.tidy().unwrap_or(false) {});
     }
 
     fn answer(&self, run: &Running<'_>, id: &RequestId, reply: &Reply) {

@@ -14,6 +14,7 @@ use crate::ipc::{IpcDir, IpcError, IpcWatch};
 use crate::model::{Group, GroupName, SandboxId};
 use crate::run::supply::Found;
 use crate::sandbox::{Exit, Sandbox, SandboxError, SandboxSpec, spec};
+use crate::store::RunRow;
 
 /// How long a sandbox that is no longer needed may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
@@ -129,6 +130,16 @@ impl Opener {
             remove_ipc(ipc, id).await;
         }
         remove_dir(&self.broker_dir(id), id);
+    }
+
+    /// Removes what is left on disk of sandboxes that work for none of these runs.
+    pub(crate) async fn clear_away_all_but(&self, rows: &[RunRow]) {
+        let wanted: Vec<SandboxId> = rows.iter().filter_map(|row| row.sandbox.clone()).collect();
+        let root = self.ipc_root();
+        let cleared = move || IpcDir::remove_all_but(&root, &wanted);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(cleared).await {
+            warn!(%error, "ipc directories of an earlier gateway are left behind");
+        }
     }
 
     fn live(

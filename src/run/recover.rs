@@ -36,6 +36,7 @@ impl Runs {
         for orphan in live.iter().filter(|sandbox| !wanted(&sandbox.id)) {
             self.remove(&found, &orphan.group, &orphan.id).await;
         }
+        self.opener.clear_away_all_but(&rows).await;
         let lives = |row: &RunRow| {
             live.iter().any(|sandbox| sandbox.running && row.sandbox.as_ref() == Some(&sandbox.id))
         };

@@ -10,6 +10,7 @@
 
 mod attacks;
 mod bridge;
+mod choice;
 mod control;
 mod daemon;
 mod image;

@@ -167,7 +167,10 @@ async fn a_restart_adopts_a_live_run(kind: &str) {
     let gateway = home.start(None).await.unwrap();
     std::fs::write(home.path().join("groups/main/go"), "").unwrap();
     let mut terminal = Terminal::connect(&home.socket(), "main", None, None).await.unwrap();
-    let answer = timeout(PATIENCE, terminal.answer()).await.expect(&home.read_log()).unwrap();
+    let answer = timeout(PATIENCE, terminal.answer())
+        .await
+        .unwrap_or_else(|_| panic!("{}", home.read_log()))
+        .unwrap();
     assert!(answer["text"].as_str().unwrap().contains("went"), "{answer}");
     let after = json(&home, &["runs", "--json"]).await;
     assert_eq!(after.as_array().unwrap().len(), 1, "the run began anew: {after}");
@@ -181,9 +184,15 @@ async fn a_stop_ends_the_answer_and_nothing_else(kind: &str) {
     let gateway = home.start(None).await.unwrap();
     let mut terminal = Terminal::connect(&home.socket(), "main", None, None).await.unwrap();
     terminal.say("m1", "[[bash:sleep 600]]").await.unwrap();
-    timeout(PATIENCE, terminal.next_of("tool")).await.expect(&home.read_log()).unwrap();
+    timeout(PATIENCE, terminal.next_of("tool"))
+        .await
+        .unwrap_or_else(|_| panic!("{}", home.read_log()))
+        .unwrap();
     terminal.send(serde_json::json!({ "type": "cancel" })).await.unwrap();
-    let answer = timeout(PATIENCE, terminal.answer()).await.expect(&home.read_log()).unwrap();
+    let answer = timeout(PATIENCE, terminal.answer())
+        .await
+        .unwrap_or_else(|_| panic!("{}", home.read_log()))
+        .unwrap();
     assert_eq!(answer["text"], "Stopped.");
     drop(terminal);
     assert!(ask(&home, "main", "[[bash:echo still here]]").await.contains("still here"));
@@ -228,9 +237,15 @@ async fn a_shell_may_drop_a_message_and_learns_what_became_of_it() {
     let gateway = home.start(None).await.unwrap();
     let mut terminal = Terminal::connect(&home.socket(), "main", None, None).await.unwrap();
     terminal.say("m1", "go").await.unwrap();
-    let first = timeout(PATIENCE, terminal.answer()).await.expect(&home.read_log()).unwrap();
+    let first = timeout(PATIENCE, terminal.answer())
+        .await
+        .unwrap_or_else(|_| panic!("{}", home.read_log()))
+        .unwrap();
     assert_eq!(first["text"], "from a shell");
-    let last = timeout(PATIENCE, terminal.answer()).await.expect(&home.read_log()).unwrap();
+    let last = timeout(PATIENCE, terminal.answer())
+        .await
+        .unwrap_or_else(|_| panic!("{}", home.read_log()))
+        .unwrap();
     assert!(last["text"].as_str().unwrap().contains("is not registered"), "{last}");
     assert!(gateway.terminate().await.success());
 }

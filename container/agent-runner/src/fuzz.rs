@@ -39,9 +39,11 @@ mod tests {
 
     use super::*;
 
+    type Door = fn(&[u8]);
+
     #[test]
     fn what_fuzzing_found_is_replayed() {
-        let doors: [(&str, fn(&[u8])); 2] = [("runner_sse", sse), ("session", session)];
+        let doors: [(&str, Door); 2] = [("runner_sse", sse), ("session", session)];
         for (name, door) in doors {
             let corpus =
                 Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus").join(name);

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
-use super::{change_time, unfinished};
+use super::{RunRow, change_time, unfinished};
 use crate::model::{Conversation, Group, KeptMessage, RunId, SandboxId, Seq, SessionId};
 use crate::store::Store;
 use crate::store::error::{Step, StoreError};
@@ -54,6 +54,13 @@ pub(crate) struct Claimed {
     pub(crate) sandbox: Option<SandboxId>,
 }
 
+/// The messages that a run begins with.
+struct Taken {
+    messages: Vec<KeptMessage>,
+    omitted: u64,
+    from: Seq,
+}
+
 /// Where a conversation stands that may get a run.
 struct Candidate {
     group: Group,
@@ -98,22 +105,20 @@ impl Store {
                 Ok((group(row)?, row.get::<_, Seq>("begun_seq")?, row.get("session_id")?))
             });
             let Some((group, begun, session)) = found.optional()? else { return Ok(None) };
-            let sql = "SELECT * FROM messages
-                       WHERE chat_id = ?1 AND thread = ?2 AND seq >= ?3 AND NOT is_from_me
-                       ORDER BY seq LIMIT ?4";
-            let mut messages = messages_after(connection, sql, &row.conversation, row.from, MORE)?;
-            messages.retain(|message| message.seq <= begun);
-            Ok(Some(Claimed {
+            let before = Seq(row.from.0.saturating_sub(1));
+            let taken = newest(connection, &row.conversation, (before, begun), MORE)?;
+            let RunRow { attempt, through, sandbox, .. } = row;
+            Ok(taken.map(|Taken { messages, omitted, from }| Claimed {
                 run,
                 group,
-                attempt: row.attempt,
+                attempt,
                 messages,
-                omitted: 0,
-                from: row.from,
+                omitted,
+                from,
                 begun,
-                through: row.through,
+                through,
                 session,
-                sandbox: row.sandbox,
+                sandbox,
             }))
         })
         .await
@@ -157,7 +162,11 @@ impl Store {
             let sql = "SELECT * FROM messages
                        WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me
                        ORDER BY seq LIMIT ?4";
-            let more = messages_after(connection, sql, &row.conversation, row.through, MORE)?;
+            let Conversation { chat, thread } = &row.conversation;
+            let mut statement = connection.prepare_cached(sql)?;
+            let values = params![chat, thread_key(thread.as_ref()), row.through, Count::of(MORE)];
+            let found = statement.query_map(values, |row| message(row, usize::MAX))?;
+            let more = gather(found, &mut { ROOM })?;
             let Some(last) = more.last() else { return Ok(None) };
             let sql = "UPDATE runs SET through_seq = ?2, updated_at = ?3 WHERE id = ?1";
             let changed = change_time(connection, now)?;
@@ -198,21 +207,11 @@ fn claim_for(
 ) -> Step<Option<Claimed>> {
     let Candidate { group, cursor, attempt, session } = candidate;
     let ClaimRun { conversation, max_messages, sandbox, .. } = claim;
-    let sql = "SELECT * FROM messages
-               WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me
-               ORDER BY seq DESC LIMIT ?4";
-    let mut messages =
-        messages_after(connection, sql, conversation, cursor, (*max_messages).max(1))?;
-    messages.reverse();
+    let range = (cursor, Seq(u64::MAX));
+    let taken = newest(connection, conversation, range, (*max_messages).max(1))?;
+    let Some(Taken { messages, omitted, from }) = taken else { return Ok(None) };
     let Some(through) = messages.last().map(|message| message.seq) else { return Ok(None) };
     let thread = thread_key(conversation.thread.as_ref());
-    let sql = "SELECT count(*) AS waiting, min(seq) AS first FROM messages
-               WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me";
-    let (waiting, from): (u64, Seq) = connection
-        .prepare_cached(sql)?
-        .query_row(params![conversation.chat, thread, cursor], |row| {
-            Ok((count(row, "waiting")?, row.get("first")?))
-        })?;
     let attempt = attempt.saturating_add(1);
     let sql =
         "INSERT INTO runs (chat_id, thread, group_name, from_seq, begun_seq, through_seq, attempt,
@@ -229,8 +228,6 @@ fn claim_for(
         },
         |row| row.get(0),
     )?;
-    let Count(taken) = Count::of(messages.len());
-    let omitted = waiting.saturating_sub(taken);
     let (begun, sandbox) = (through, sandbox.clone());
     Ok(Some(Claimed {
         run,
@@ -246,17 +243,32 @@ fn claim_for(
     }))
 }
 
-/// The messages that a query over chat, thread, seq and limit finds, as far as there is room for them.
-fn messages_after(
+/// The newest messages by others after the first place and up to the second; `None` when there are none.
+fn newest(
     connection: &Connection,
-    sql: &str,
     conversation: &Conversation,
-    after: Seq,
+    (after, through): (Seq, Seq),
     limit: usize,
-) -> Step<Vec<KeptMessage>> {
-    let thread = thread_key(conversation.thread.as_ref());
+) -> Step<Option<Taken>> {
+    let sql = "SELECT * FROM messages
+               WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND seq <= ?4 AND NOT is_from_me
+               ORDER BY seq DESC LIMIT ?5";
+    let (chat, thread) = (&conversation.chat, thread_key(conversation.thread.as_ref()));
     let mut statement = connection.prepare_cached(sql)?;
-    let values = params![conversation.chat, thread, after, Count::of(limit)];
-    let messages = statement.query_map(values, |row| message(row, usize::MAX))?;
-    Ok(gather(messages, &mut { ROOM })?)
+    let found = statement
+        .query_map(params![chat, thread, after, through, Count::of(limit)], |row| {
+            message(row, usize::MAX)
+        })?;
+    let mut messages = gather(found, &mut { ROOM })?;
+    messages.reverse();
+    let sql = "SELECT count(*) AS waiting, min(seq) AS first FROM messages
+               WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND seq <= ?4 AND NOT is_from_me";
+    let (waiting, first): (u64, Option<Seq>) = connection
+        .prepare_cached(sql)?
+        .query_row(params![chat, thread, after, through], |row| {
+            Ok((count(row, "waiting")?, row.get("first")?))
+        })?;
+    let Count(taken) = Count::of(messages.len());
+    let omitted = waiting.saturating_sub(taken);
+    Ok(first.map(|from| Taken { messages, omitted, from }))
 }
