@@ -154,9 +154,13 @@ impl Link {
 
     /// Waits until the gateway has heard everything that was said, confirmations too; not for long.
     pub(super) async fn settle(&mut self) {
+        if self.connection.is_none() {
+            return;
+        }
         // Frames are taken in order, so the answer to the last one says that all are taken.
         self.ask_state().await;
-        let heard = async { while !matches!(self.next().await, Event::State(_) | Event::Lost) {} };
+        let is_last = |event| matches!(event, Event::State(_) | Event::Lost | Event::Refused(_));
+        let heard = async { while !is_last(self.next().await) {} };
         if timeout(SETTLING, heard).await.is_err() {
             tracing::debug!("the gateway did not say that it has heard everything");
         }
