@@ -94,7 +94,7 @@ impl RecordingIntake {
     }
 
     /// From now on, nothing can be kept.
-    pub(crate) fn fail(&self, reason: &str) {
+    pub(crate) fn break_down(&self, reason: &str) {
         *self.broken.lock().unwrap() = Some(reason.to_owned());
     }
 
@@ -159,7 +159,7 @@ pub(crate) async fn what_is_said_is_kept_before_that_is_confirmed<V: Venue>() {
 pub(crate) async fn what_is_not_kept_is_not_confirmed<V: Venue>() {
     let intake = Arc::<RecordingIntake>::default();
     let venue = V::open(Arc::clone(&intake)).await;
-    intake.fail("the disk is full");
+    intake.break_down("the disk is full");
     let reason = "the disk is full".to_owned();
     assert_eq!(venue.say("m1", "hello").await, Err(NotKept { reason }));
     venue.close().await;

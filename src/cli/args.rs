@@ -23,8 +23,12 @@ Exit codes: 0 done, 1 failed, 64 wrong usage, 69 something needed is not there,
 75 another gateway has the store, 78 wrong settings."
 )]
 pub(super) struct Arguments {
-    /// Where .env, groups/ and store/ lie [default: HERMITCRAB_HOME, else the current folder]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        help = "Where .env, groups/ and store/ lie [default: HERMITCRAB_HOME, else the current folder]"
+    )]
     pub(super) home: Option<PathBuf>,
     #[command(subcommand)]
     pub(super) command: Command,

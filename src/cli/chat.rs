@@ -36,8 +36,9 @@ pub(super) async fn run(place: Place, options: ChatOptions) -> Result<(), Failur
     let mut link = Link::new(place.socket(), options.group.clone(), options.thread);
     let done = match message {
         Some(text) => once::ask(&mut link, text, consent).await,
-        None => talk::talk(&place, link, &options.group, consent).await,
+        None => talk::talk(&place, &mut link, &options.group, consent).await,
     };
+    link.settle().await;
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }

@@ -1,6 +1,6 @@
 //! Words, tables and JSON on standard output.
 
-use std::fmt::{self, Display};
+use std::fmt::{Display, Formatter, Result as FmtResult};
 use std::io::{self, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -95,7 +95,7 @@ impl From<Usage> for Spending {
 }
 
 impl Display for Spending {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut Formatter<'_>) -> FmtResult {
         let input = self.input_tokens + self.cache_read_tokens + self.cache_write_tokens;
         let (requests, output) = (self.requests, self.output_tokens);
         let cost = dollars(self.cost_micros);

@@ -7,6 +7,7 @@
     reason = "a test's helpers fail the test they serve"
 )]
 
+mod cli;
 mod crash;
 mod daemon;
 mod inside;

@@ -21,6 +21,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long a line may take to be written.
 const WRITING: Duration = Duration::from_secs(30);
 
+/// How long [`Link::settle`] waits.
+const SETTLING: Duration = Duration::from_secs(2);
+
 /// What comes over the line.
 #[derive(Debug)]
 pub(super) enum Event {
@@ -147,6 +150,20 @@ impl Link {
     pub(super) async fn shown(&mut self, outbox: u64) {
         self.seen = self.seen.max(outbox);
         self.write(ClientFrame::Ack { outbox }).await;
+    }
+
+    /// Waits until the gateway has heard everything that was said, confirmations too; not for long.
+    pub(super) async fn settle(&mut self) {
+        if self.connection.is_none() {
+            return;
+        }
+        // Frames are taken in order, so the answer to the last one says that all are taken.
+        self.ask_state().await;
+        let is_last = |event| matches!(event, Event::State(_) | Event::Lost | Event::Refused(_));
+        let heard = async { while !is_last(self.next().await) {} };
+        if timeout(SETTLING, heard).await.is_err() {
+            tracing::debug!("the gateway did not say that it has heard everything");
+        }
     }
 
     /// Asks for the gateway's state.

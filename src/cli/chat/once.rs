@@ -8,6 +8,7 @@ use tokio::signal;
 use tokio::time::{Instant, sleep_until};
 
 use super::link::{Answer, Event, Link};
+use crate::channel::terminal::wire::GatewayFrame;
 use crate::cli::exit::{FAILED, Failure, UNAVAILABLE};
 use crate::cli::output;
 use crate::cli::setup::{self, Consent};
@@ -107,10 +108,11 @@ impl Asking {
                 }
             }
             Event::Answer(answer) => return self.answer(link, answer).await,
-            Event::Activity(_) => self.heard = true,
+            Event::Activity(activity) => self.heard |= is_at_work(&activity),
             Event::State(state) => {
-                if let Some(problem) = sandbox_problem(&state).filter(|_| !self.heard) {
-                    self.mend(problem).await?;
+                let problem = SandboxState::read(&state).problem;
+                if let Some(problem) = problem.filter(|_| !self.heard) {
+                    self.mend(&problem).await?;
                 }
             }
             Event::Kept { .. } | Event::NotKept { .. } => {}
@@ -179,9 +181,36 @@ impl Asking {
     }
 }
 
-/// Why there is no sandbox, if the gateway says so.
-pub(super) fn sandbox_problem(state: &Value) -> Option<&str> {
-    state.get("sandbox")?.get("problem")?.as_str()
+/// Whether this shows that the agent has begun; a place in the queue does not.
+pub(super) fn is_at_work(activity: &GatewayFrame) -> bool {
+    matches!(
+        activity,
+        GatewayFrame::Working | GatewayFrame::Tool { .. } | GatewayFrame::Text { .. }
+    )
+}
+
+/// What the gateway's state says about sandboxes.
+#[derive(Debug, Default)]
+pub(super) struct SandboxState {
+    /// Whether there is one.
+    pub(super) ready: bool,
+    /// Which, in a line.
+    pub(super) line: String,
+    /// Why there is none, and what mends it.
+    pub(super) problem: Option<String>,
+}
+
+impl SandboxState {
+    /// Reads it from the state, as far as it is there.
+    pub(super) fn read(state: &Value) -> Self {
+        let part = |name: &str| state.get("sandbox").and_then(|sandbox| sandbox.get(name));
+        let text = |name: &str| part(name).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            ready: part("ready").and_then(Value::as_bool).unwrap_or(false),
+            line: text("line").unwrap_or_default(),
+            problem: text("problem"),
+        }
+    }
 }
 
 fn print(text: &str) -> io::Result<()> {

@@ -3,7 +3,6 @@
 use std::io::{self, Stdout};
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::signal;
 use tokio::signal::unix::{Signal, SignalKind};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
@@ -11,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 use super::editor::{Editor, Heard};
 use super::keyboard::{self, Keyboard};
 use super::link::{Answer, Event, Link};
-use super::once::sandbox_problem;
+use super::once::{SandboxState, is_at_work};
 use super::screen::Screen;
 use crate::channel::terminal::wire::{GatewayFrame, MAX_TEXT_BYTES, WelcomeInfo};
 use crate::cli::exit::{Failure, UNAVAILABLE};
@@ -45,7 +44,7 @@ const CANCELLING: Duration = Duration::from_secs(5);
 /// When the gateway does not want this chat, or the terminal is gone.
 pub(super) async fn talk(
     place: &Place,
-    link: Link,
+    link: &mut Link,
     group: &GroupName,
     consent: Consent,
 ) -> Result<(), Failure> {
@@ -80,7 +79,7 @@ pub(super) async fn talk(
 struct Talk<'a> {
     place: &'a Place,
     group: &'a GroupName,
-    link: Link,
+    link: &'a mut Link,
     keyboard: Keyboard,
     editor: Editor,
     screen: Screen<Stdout>,
@@ -108,18 +107,18 @@ impl Talk<'_> {
         let mut give_up_at = Instant::now() + LOOKING;
         let mut offered = false;
         let mut welcome = None;
-        let mut sandbox = Value::Null;
+        let mut sandbox = SandboxState::default();
         while Instant::now() < give_up_at {
             match timeout(LOOKING, self.link.next()).await {
                 Ok(Event::Welcome(info)) => welcome = Some(info),
                 Ok(Event::Refused(reason)) => return Err(Failure::failed(reason)),
                 Ok(Event::Answer(answer)) => self.early.push(answer),
                 Ok(Event::State(state)) => {
-                    sandbox = state.get("sandbox").cloned().unwrap_or_default();
-                    if sandbox["ready"] == true {
+                    sandbox = SandboxState::read(&state);
+                    if sandbox.ready {
                         break;
                     }
-                    if let Some(problem) = sandbox["problem"].as_str()
+                    if let Some(problem) = &sandbox.problem
                         && !std::mem::replace(&mut offered, true)
                     {
                         if !self.mend(problem, consent).await? {
@@ -157,7 +156,7 @@ impl Talk<'_> {
         }
     }
 
-    fn introduce(&mut self, info: &WelcomeInfo, sandbox: &Value) -> Result<(), Failure> {
+    fn introduce(&mut self, info: &WelcomeInfo, sandbox: &SandboxState) -> Result<(), Failure> {
         self.needs = info.needs_trigger.then(|| info.trigger.clone());
         let (assistant, group) = (&info.assistant, self.group);
         let mut greeting =
@@ -166,12 +165,12 @@ impl Talk<'_> {
             greeting
                 .push_str(&format!("\nHere only messages with {trigger} in them are answered."));
         }
-        greeting.push_str(&match (&sandbox["problem"], &sandbox["line"]) {
-            (Value::String(problem), _) => format!(
+        greeting.push_str(&match &sandbox.problem {
+            Some(problem) => format!(
                 "\nThere is no sandbox for the agent: {problem}\nMessages are kept, and answered once there is one."
             ),
-            (_, Value::String(line)) if sandbox["ready"] == true => format!("\nSandbox: {line}"),
-            _ => "\nThe sandbox is still being prepared.".to_owned(),
+            None if sandbox.ready => format!("\nSandbox: {}", sandbox.line),
+            None => "\nThe sandbox is still being prepared.".to_owned(),
         });
         Ok(self.screen.note(&greeting)?)
     }
@@ -222,7 +221,7 @@ impl Talk<'_> {
                 self.link.shown(answer.outbox).await;
             }
             Event::Lost => {
-                self.editor.print("(the gateway is gone; waiting for it to come back)")?
+                self.editor.print("(the gateway is gone; waiting for it to come back)")?;
             }
             Event::Welcome(_) => self.editor.print("(the gateway is back)")?,
             Event::Refused(reason) => return Err(Failure::failed(reason)),
@@ -322,16 +321,17 @@ impl Talk<'_> {
             Event::Answer(answer) => return self.answer(waiting, answer).await,
             Event::Activity(GatewayFrame::Idle) => {}
             Event::Activity(activity) => {
-                waiting.heard = true;
+                waiting.heard |= is_at_work(&activity);
                 self.screen.show(&activity)?;
             }
             Event::State(state) => {
-                if let Some(problem) = sandbox_problem(&state).filter(|_| !waiting.heard) {
+                let problem = SandboxState::read(&state).problem;
+                if let Some(problem) = problem.filter(|_| !waiting.heard) {
                     self.screen.say_doing(format!("no sandbox yet: {problem}"))?;
                 }
             }
             Event::Lost => {
-                self.screen.note("(the gateway is gone; waiting for it to come back)")?
+                self.screen.note("(the gateway is gone; waiting for it to come back)")?;
             }
             Event::Welcome(_) => self.screen.note("(the gateway is back)")?,
             Event::Refused(reason) => return Err(Failure::failed(reason)),

@@ -99,7 +99,7 @@ pub(super) async fn store(place: &Place) -> Vec<Finding> {
     }
     match place.open_store() {
         Ok(None) => {
-            findings.push(Finding::good(CHECK, "there is none yet; the first start makes it"))
+            findings.push(Finding::good(CHECK, "there is none yet; the first start makes it"));
         }
         Ok(Some(store)) => {
             match store.counts().await {
@@ -137,8 +137,8 @@ pub(super) fn disk(place: &Place) -> Finding {
     let finding = format!("{} MiB free", free / (1024 * 1024));
     let mend = format!("make room: du -xh --max-depth=2 {} | sort -h", home.display());
     match free {
-        ..NO_ROOM => Finding::fault(CHECK, finding, mend),
-        ..LITTLE_ROOM => Finding::warning(CHECK, finding, mend),
+        0..NO_ROOM => Finding::fault(CHECK, finding, mend),
+        NO_ROOM..LITTLE_ROOM => Finding::warning(CHECK, finding, mend),
         _ => Finding::good(CHECK, finding),
     }
 }

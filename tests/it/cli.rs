@@ -1,0 +1,257 @@
+//! The command line as people and scripts meet it: words, exit codes, JSON.
+
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use crate::support::gateway::{Home, PATIENCE};
+
+/// What a command said and how it ended, with the home's path taken out.
+async fn run(home: &Home, args: &[&str]) -> (i32, String, String) {
+    let output = timeout(PATIENCE, home.command(args).output()).await.unwrap().unwrap();
+    told(home, &output)
+}
+
+fn told(home: &Home, output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| {
+        String::from_utf8(bytes.to_vec()).unwrap().replace(home.path().to_str().unwrap(), "HOME")
+    };
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+async fn json_of(home: &Home, args: &[&str]) -> Value {
+    let (code, out, err) = run(home, args).await;
+    assert_eq!((code, err.as_str()), (0, ""), "{args:?}");
+    serde_json::from_str(&out).unwrap()
+}
+
+#[tokio::test]
+async fn help_is_as_documented() {
+    let home = Home::new();
+    for command in ["", "run", "chat", "status", "doctor", "group", "runs", "outbox"] {
+        let args: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
+        let (code, out, _) = run(&home, &args).await;
+        assert_eq!(code, 0);
+        insta::assert_snapshot!(format!("help {command}").trim().replace(' ', "_"), out);
+    }
+    for command in ["list", "add", "set", "remove"] {
+        let (code, out, _) = run(&home, &["group", command, "--help"]).await;
+        assert_eq!(code, 0);
+        insta::assert_snapshot!(format!("help_group_{command}"), out);
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_ends_in_64() {
+    let home = Home::new();
+    for args in [
+        &["nonsense"][..],
+        &["runs", "--limit", "0"],
+        &["group", "add", "Bad Name"],
+        &["group", "add", "global"],
+        &["group", "add", "x", "--allow-web", "https://example.org/"],
+        &["group", "add", "x", "--budget", "much"],
+        &["group", "add", "x", "--mount", "relative:name"],
+        &["group", "set", "main", "--trigger", "@Crab"],
+        &["chat", "-m", ""],
+    ] {
+        let (code, out, err) = run(&home, args).await;
+        assert_eq!((code, out.as_str()), (64, ""), "{args:?}: {err}");
+        assert!(!err.is_empty(), "{args:?}");
+    }
+    assert!(!home.path().join("store").exists(), "a mistake leaves something behind");
+}
+
+#[tokio::test]
+async fn wrong_settings_are_told_all_at_once_and_end_in_78() {
+    let home = Home::new().with("SANDBOX", "jail").with("POLL_INTERVAL", "often");
+    std::fs::write(home.path().join(".env"), "ANTHROPIC_API_KEY='sk hunter2'\n").unwrap();
+    for args in [&["status"][..], &["run"], &["chat", "-m", "hello"], &["group", "list"]] {
+        let (code, out, err) = run(&home, args).await;
+        assert_eq!((code, out.as_str()), (78, ""), "{args:?}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(err, @r#"
+            hermitcrab: 3 settings are wrong:
+              SANDBOX: expected auto, docker or bubblewrap, found "jail"
+              POLL_INTERVAL: expected milliseconds, from 50 to 3600000, found "often"
+              ANTHROPIC_API_KEY (.env, line 1): expected one word of visible ASCII, as the provider gave it
+            "#);
+        }
+    }
+    let (code, out, _) = run(&home, &["doctor"]).await;
+    assert_eq!(code, 78);
+    assert_eq!(out.matches('✗').count(), 3, "{out}");
+}
+
+#[tokio::test]
+async fn an_empty_home_has_empty_listings() {
+    let home = Home::new();
+    for listing in [&["group", "list", "--json"][..], &["runs", "--json"], &["outbox", "--json"]] {
+        assert_eq!(json_of(&home, listing).await, json!([]), "{listing:?}");
+    }
+    let status = json_of(&home, &["status", "--json"]).await;
+    assert_eq!((&status["live"], &status["store"]), (&Value::Null, &Value::Null));
+    assert!(!home.path().join("store").exists(), "looking leaves something behind");
+    let (code, _, err) = run(&home, &["runs", "--follow"]).await;
+    assert_eq!(code, 69);
+    insta::assert_snapshot!(err, @"hermitcrab: there is no store here yet to follow; `hermitcrab run` makes one");
+}
+
+#[tokio::test]
+async fn groups_are_added_changed_and_removed() {
+    let home = Home::new();
+    let added = json_of(
+        &home,
+        &[
+            "group",
+            "add",
+            "family",
+            "--trigger",
+            "@José",
+            "--allow-web",
+            "*.Example.org",
+            "--budget",
+            "2.5",
+            "--mount",
+            "/srv/notes:notes:rw",
+            "--chat",
+            "slack:T01/C02",
+            "--json",
+        ],
+    )
+    .await;
+    let folder = home.path().join("groups/family");
+    let expected = json!({
+        "name": "family",
+        "needs_trigger": true,
+        "trigger": "@José",
+        "chats": ["slack:T01/C02", "terminal:family"],
+        "web_allow": ["*.example.org"],
+        "daily_budget_micros": 2_500_000,
+        "mounts": [{ "host": "/srv/notes", "name": "notes", "readonly": false }],
+        "folder": "HOME/groups/family",
+    });
+    assert_eq!(added, expected);
+    assert!(folder.is_dir());
+    let changed =
+        json_of(&home, &["group", "set", "family", "--no-trigger", "--allow-web", "-", "--json"])
+            .await;
+    assert_eq!(changed["needs_trigger"], false);
+    assert_eq!(changed["web_allow"], json!([]));
+    assert_eq!(changed["daily_budget_micros"], 2_500_000, "what was not named has changed");
+    let listed = json_of(&home, &["group", "list", "--json"]).await;
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    assert_eq!(listed[0], changed);
+
+    let (code, _, err) = run(&home, &["group", "add", "family"]).await;
+    assert_eq!(code, 1);
+    insta::assert_snapshot!(err, @"hermitcrab: there is a group family already; `hermitcrab group set family` changes it");
+    let (code, _, err) = run(&home, &["group", "remove", "family"]).await;
+    assert_eq!(code, 64);
+    insta::assert_snapshot!(err, @"hermitcrab: say --yes to remove the group family without being asked");
+    let removed = json_of(&home, &["group", "remove", "family", "--yes", "--json"]).await;
+    assert_eq!(removed, json!({ "removed": "family" }));
+    assert!(folder.is_dir(), "the folder of a removed group stays");
+    let (code, _, err) = run(&home, &["group", "set", "family"]).await;
+    assert_eq!(code, 1);
+    assert!(err.contains("there is no group family"), "{err}");
+}
+
+#[tokio::test]
+async fn a_store_that_is_none_is_refused_with_a_sentence_and_left_alone() {
+    let home = Home::new();
+    std::fs::create_dir(home.path().join("store")).unwrap();
+    let database = home.path().join("store/messages.db");
+    std::fs::write(&database, "this is no database, but somebody's diary").unwrap();
+    for args in [&["status"][..], &["runs"], &["run"], &["chat", "-m", "hello"]] {
+        let (code, _, err) = run(&home, args).await;
+        assert_eq!(code, 1, "{args:?}: {err}");
+        assert!(err.contains("is damaged"), "{args:?}: {err}");
+    }
+    assert_eq!(std::fs::read(&database).unwrap(), b"this is no database, but somebody's diary");
+}
+
+#[tokio::test]
+async fn a_closed_pipe_is_no_failure() {
+    let home = Home::new();
+    let mut command = home.command(&["--help"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_question_is_answered_without_a_gateway_or_an_account() {
+    let home = Home::new();
+    let (code, out, err) = run(&home, &["chat", "-m", "run: echo out-of-the-shell"]).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("out-of-the-shell"), "{out}");
+    let runs = json_of(&home, &["runs", "--json"]).await;
+    assert_eq!((&runs[0]["state"], &runs[0]["attempt"]), (&json!("done"), &json!(1)));
+    assert_eq!(json_of(&home, &["outbox", "--json"]).await, json!([]), "something was left unsent");
+    let sent = json_of(&home, &["outbox", "--all", "--json"]).await;
+    assert_eq!(sent[0]["state"], "sent");
+    let status = json_of(&home, &["status", "--json"]).await;
+    assert_eq!(status["store"]["messages"], 1);
+    assert_eq!(status["live"], Value::Null, "the gateway of the chat is still there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_through_a_pipe_is_one_message_and_odd_bytes_are_replaced() {
+    let home = Home::new();
+    let mut command = home.command(&["chat"]);
+    command.stdin(std::process::Stdio::piped());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"run: printf '%s|' caf\xe9\necho two\n").await.unwrap();
+    drop(stdin);
+    let output = timeout(PATIENCE, child.wait_with_output()).await.unwrap().unwrap();
+    let (code, out, err) = told(&home, &output);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("caf\u{fffd}|two"), "{out}");
+    insta::assert_snapshot!(err, @"hermitcrab: the input is not all UTF-8; what is not was replaced by \u{fffd}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_that_is_not_answered_says_why() {
+    let home = Home::new();
+    json_of(&home, &["group", "add", "family", "--json"]).await;
+    let (code, out, err) = run(&home, &["chat", "--group", "family", "-m", "hello"]).await;
+    assert_eq!((code, out.as_str()), (1, ""));
+    insta::assert_snapshot!(err, @"hermitcrab: the message is kept, but it does not address the assistant; say @Andy in it");
+    let (code, _, err) = run(&home, &["chat", "--group", "nobody", "-m", "hello"]).await;
+    assert_eq!(code, 1);
+    insta::assert_snapshot!(err, @r#"hermitcrab: there is no group "nobody"; `hermitcrab group list` shows those there are"#);
+
+    let home =
+        home.with("SANDBOX", "docker").with("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let (code, out, err) = run(&home, &["chat", "-m", "hello"]).await;
+    assert_eq!((code, out.as_str()), (69, ""), "{err}");
+    assert!(err.contains("there is no sandbox for the agent"), "{err}");
+    assert!(err.contains("the message is kept"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_gateway_is_told_who_has_the_store_and_the_first_stops_cleanly() {
+    let home = Home::new();
+    let gateway = home.start(None).await.unwrap();
+    let pid = gateway.pid();
+    let (code, _, err) = run(&home, &["run"]).await;
+    assert_eq!(code, 75, "{err}");
+    assert!(err.contains(&format!("process id {pid}")), "{err}");
+    let status = json_of(&home, &["status", "--json"]).await;
+    assert_eq!(status["live"]["channels"][0]["name"], "terminal");
+    let (code, out, _) = run(&home, &["chat", "-m", "run: echo through-the-socket"]).await;
+    assert_eq!(code, 0);
+    assert!(out.contains("through-the-socket"), "{out}");
+
+    let stopped = timeout(Duration::from_secs(30), gateway.terminate()).await.unwrap();
+    assert!(stopped.success(), "{}", home.read_log());
+    assert!(!home.socket().exists());
+    let status = json_of(&home, &["status", "--json"]).await;
+    assert_eq!(status["live"], Value::Null);
+}
