@@ -115,6 +115,9 @@ impl Cgroups {
         let made = trial.create(&Limits::default());
         for folder in trial.at.folders() {
             std::fs::remove_dir(folder)?;
+            if let (Self::Split { .. }, Some(parent)) = (self, folder.parent()) {
+                std::fs::remove_dir(parent).ok();
+            }
         }
         made
     }
@@ -202,6 +205,10 @@ impl Cgroup {
                 tries -= 1;
                 tokio::time::sleep(REMOVAL_PAUSE).await;
             }
+            if let (Cgroups::Split { .. }, Some(parent)) = (&self.at, folder.parent()) {
+                // The folder of the install goes with its last sandbox, and stays while there is another.
+                std::fs::remove_dir(parent).ok();
+            }
         }
         Ok(())
     }
@@ -234,10 +241,14 @@ fn hand_down_controllers(folder: &Path) -> io::Result<()> {
     })
 }
 
+/// Makes a folder, and those above it: the install's own may have gone with its last sandbox just now.
 fn make(folder: &Path) -> io::Result<()> {
-    match std::fs::create_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        other => other,
+    let mut tries = REMOVALS;
+    loop {
+        match std::fs::create_dir_all(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound && tries > 0 => tries -= 1,
+            other => return other,
+        }
     }
 }
 
