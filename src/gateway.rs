@@ -236,10 +236,12 @@ impl Gateway {
         }
         self.halt.cancel();
         self.outbox.cancel();
-        for tracker in [&self.runs, &self.senders, &self.tasks] {
+        let all = [("runs", &self.runs), ("outbox", &self.senders), ("tasks", &self.tasks)];
+        for (name, tracker) in all {
             tracker.close();
             if tokio::time::timeout(LAST_GRACE, tracker.wait()).await.is_err() {
-                warn!("something did not end in time and is left behind");
+                let left = tracker.len();
+                warn!(name, left, "something did not end in time and is left behind");
             }
         }
         self.desk.close();
