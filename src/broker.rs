@@ -34,8 +34,6 @@ mod bridge;
 mod call;
 mod demo;
 mod door;
-#[cfg(any(fuzzing, test))]
-pub(crate) mod fuzz;
 mod members;
 mod meter;
 mod model_id;
@@ -50,6 +48,8 @@ mod sse;
 mod standing;
 mod web;
 
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 

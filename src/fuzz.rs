@@ -32,7 +32,7 @@ pub fn broker_sse(data: &[u8]) {
 
 /// The payload of one chunk of a Bedrock event stream.
 pub fn event_stream(data: &[u8]) {
-    broker::fuzz::chunk(data);
+    broker::fuzz::bedrock_chunk(data);
 }
 
 /// The body of a model call that a sandbox makes.

@@ -147,6 +147,7 @@ impl IpcDir {
     }
 
     /// Where it is on the host, for the mount.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests look at what lies there"))]
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }

@@ -11,6 +11,7 @@ mod outcome;
 mod recover;
 mod requests;
 mod shelf;
+mod snapshot;
 mod supply;
 
 use std::collections::HashMap;
@@ -177,6 +178,7 @@ impl Runs {
             // The ledger then says `claimed`, and whoever adopts the run leaves the prompt again.
             debug!(%error, run.id = %claimed.run, "the start of the run was not noted");
         }
+        self.leave_snapshot(&run).await;
         self.see_through(run, place).await;
     }
 

@@ -27,7 +27,7 @@ use crate::config::BedrockSettings;
 
 mod event;
 
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(super) use event::of_chunk as fuzz_chunk;
 
 /// What Amazon Bedrock is called.
@@ -199,10 +199,4 @@ fn meaning(code: &str, status: u16) -> (u16, &'static str) {
             _ => (500, "api_error"),
         },
     }
-}
-
-/// [`event::of_chunk`] for the fuzz targets.
-#[cfg(any(fuzzing, test))]
-pub(super) fn event_of_chunk(json: &[u8]) -> Option<Bytes> {
-    event::of_chunk(json)
 }

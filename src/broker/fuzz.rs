@@ -1,13 +1,15 @@
 //! What must hold for any bytes that the broker reads.
 
+use bytes::Bytes;
 use hyper::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::request::{Endpoint, ModelRequest};
 use super::sse::{MAX_EVENT_BYTES, SseReader};
+use super::{bedrock, policy};
 
-/// Reads a stream of events in two pieces and at once: it is the same.
+/// Reads server-sent events, in two pieces and at once: it is the same.
 pub(crate) fn sse(first: &[u8], second: &[u8]) {
     let read = |pieces: &[&[u8]]| {
         let (mut reader, mut events) = (SseReader::default(), Vec::new());
@@ -25,12 +27,12 @@ pub(crate) fn sse(first: &[u8], second: &[u8]) {
 }
 
 /// Turns a chunk of Bedrock's into an event: it is one, and bears the name that its data says.
-pub(crate) fn chunk(json: &[u8]) {
+pub(crate) fn bedrock_chunk(json: &[u8]) {
     #[derive(Deserialize)]
     struct Typed {
         r#type: String,
     }
-    let Some(event) = super::bedrock::event_of_chunk(json) else { return };
+    let Some(event) = bedrock::fuzz_chunk(json) else { return };
     let mut count = 0;
     SseReader::default().push(&event, |name, data| {
         count += 1;
@@ -40,25 +42,27 @@ pub(crate) fn chunk(json: &[u8]) {
     assert!(count == 1 || event.len() > MAX_EVENT_BYTES);
 }
 
-/// Reads a model call and writes it for a provider: it says the same as before, but for the model.
-pub(crate) fn request(body: &[u8]) {
-    let parsed = ModelRequest::parse(
-        Endpoint::Messages,
-        &HeaderMap::new(),
-        body.to_vec().into(),
-        "configured",
-    );
-    let before = serde_json::from_slice::<Value>(body);
-    match (parsed, before) {
-        (Ok(request), Ok(mut before)) => {
-            let members = before.as_object_mut().expect("only objects are calls");
-            members.insert("model".to_owned(), "other".into());
-            let after: Value =
-                serde_json::from_slice(&request.body("other")).expect("a call is JSON");
-            assert_eq!(before, after);
-        }
-        // What it leaves unread, such as a number beyond all measure, the provider may refuse.
-        (Ok(request), Err(_)) => drop((request.body("other"), request.bedrock_body())),
-        (Err(_), _) => {}
+/// Reads a request, judges it, and writes it anew: it says the same as before, but for the model.
+pub(crate) fn request(bytes: &[u8]) {
+    #[derive(Deserialize)]
+    struct Written {
+        model: Option<String>,
     }
+    let (headers, body) = (HeaderMap::new(), Bytes::copy_from_slice(bytes));
+    let parsed = ModelRequest::parse(Endpoint::Messages, &headers, body, "configured");
+    let Ok(request) = parsed else { return };
+    drop(policy::check(&request));
+    let body = request.body(&request.model);
+    let written: Written = serde_json::from_slice(&body).expect("what was written can be read");
+    assert_eq!(written.model.as_ref(), Some(&request.model));
+    // What the broker leaves unread, such as a number beyond all measure, may be no JSON to a stricter reader.
+    if let Ok(mut before) = serde_json::from_slice::<Value>(bytes) {
+        let members = before.as_object_mut().expect("only objects are requests");
+        members.insert("model".to_owned(), request.model.clone().into());
+        let after: Value = serde_json::from_slice(&body).expect("what was written can be read");
+        assert_eq!(before, after);
+    }
+    let body = request.bedrock_body();
+    let written: Written = serde_json::from_slice(&body).expect("what was written can be read");
+    assert_eq!(written.model, None);
 }

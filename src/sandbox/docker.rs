@@ -148,7 +148,10 @@ impl Sandbox for DockerSandbox {
     }
 
     async fn probe(&self) -> Result<Strength, SandboxError> {
-        let (socket, found) = probe::run(self, &self.install, &self.image).await?;
+        let (socket, found) = match probe::run(self, &self.install, &self.image).await {
+            Err(SandboxError::Failed { source, .. }) => return Err(connect::unusable(&*source)),
+            other => other?,
+        };
         let mut weaknesses = self.facts.weaknesses.clone();
         weaknesses.extend(found);
         let description = format!("{}, image {}", self.facts.version, self.image);

@@ -154,9 +154,7 @@ impl Store {
     }
 
     /// One run.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
+    #[cfg(test)]
     pub(crate) async fn run(&self, id: RunId) -> Result<Option<RunRow>, StoreError> {
         self.read("look up a run", move |connection| look_up(connection, id)).await
     }

@@ -59,7 +59,7 @@ in_both_kinds!(
 fn obeying(commands: &[(&str, &str)]) -> Script {
     commands.iter().fold(Script::echo(), |script, (word, command)| {
         let run = Turn::tool("bash", serde_json::json!({ "command": command }));
-        script.on(*word, [run, Turn::text("{tool_result}")])
+        script.on(word, [run, Turn::text("{tool_result}")])
     })
 }
 

@@ -8,11 +8,11 @@ use tokio::signal;
 use tokio::time::{Instant, sleep_until};
 
 use super::link::{Answer, Event, Link};
-use super::screen::harmless;
 use crate::channel::terminal::wire::GatewayFrame;
 use crate::cli::exit::{FAILED, Failure, UNAVAILABLE};
 use crate::cli::output;
 use crate::cli::setup::{self, Consent};
+use crate::text::for_terminal;
 
 /// How long to wait for a gateway that is gone.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -152,7 +152,7 @@ impl Asking {
         if is_earlier {
             output::aside(format_args!(
                 "an earlier answer, not given before: {}",
-                harmless(&answer.text)
+                for_terminal(&answer.text)
             ));
         } else if !is_failure && !self.interrupted {
             print(&answer.text)?;
@@ -165,7 +165,7 @@ impl Asking {
             return Err(Failure::failed("the answer was cancelled"));
         }
         if is_failure {
-            return Err(Failure::new(FAILED, harmless(answer.text.trim())));
+            return Err(Failure::new(FAILED, for_terminal(answer.text.trim())));
         }
         Ok(true)
     }
@@ -220,7 +220,7 @@ fn print(text: &str) -> io::Result<()> {
         return Ok(());
     }
     if out.is_terminal() {
-        writeln!(out, "{}", harmless(text))?;
+        writeln!(out, "{}", for_terminal(text))?;
     } else {
         writeln!(out, "{text}")?;
     }

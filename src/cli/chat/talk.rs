@@ -11,7 +11,7 @@ use super::editor::{Editor, Heard};
 use super::keyboard::{self, Keyboard};
 use super::link::{Answer, Event, Link};
 use super::once::{SandboxState, is_at_work};
-use super::screen::{Screen, harmless};
+use super::screen::Screen;
 use crate::channel::terminal::wire::{GatewayFrame, MAX_TEXT_BYTES, WelcomeInfo};
 use crate::cli::exit::{Failure, UNAVAILABLE};
 use crate::cli::place::Place;
@@ -19,6 +19,7 @@ use crate::cli::setup::{self, Consent};
 use crate::cli::status;
 use crate::config;
 use crate::model::GroupName;
+use crate::text::for_terminal;
 
 const HELP: &str = "\
 /help     this list
@@ -213,7 +214,7 @@ impl Talk<'_> {
     async fn overhear(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::Answer(answer) => {
-                let text = harmless(answer.text.trim_end());
+                let text = for_terminal(answer.text.trim_end());
                 if !text.is_empty() {
                     self.editor.print(&text)?;
                 }

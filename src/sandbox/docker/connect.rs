@@ -142,6 +142,14 @@ pub(super) fn gone(tried: &str) -> SandboxError {
     }
 }
 
+/// A daemon answers, and a container of it does not work.
+pub(super) fn unusable(why: &dyn std::error::Error) -> SandboxError {
+    SandboxError::Unavailable {
+        reason: format!("a container does not work here: {why}"),
+        mend: "see what Docker logs (journalctl -u docker), or use SANDBOX=bubblewrap".to_owned(),
+    }
+}
+
 /// Asks a daemon who it is.
 async fn greet(endpoint: &Endpoint) -> Result<(Docker, SystemInfo), String> {
     let docker = match endpoint {
