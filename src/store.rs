@@ -38,7 +38,7 @@ use self::reader::Readers;
 use self::writer::{Name, Writer};
 use crate::clock::SharedClock;
 
-pub use self::error::StoreError;
+pub(crate) use self::error::StoreError;
 pub(crate) use self::groups::ChatRow;
 pub(crate) use self::intake::Kept;
 pub(crate) use self::outbox::{OutboxDraft, OutboxRow, OutboxState};
