@@ -10,6 +10,7 @@
 mod cli;
 mod crash;
 mod daemon;
+mod disk;
 mod inside;
 mod layers;
 mod support;
