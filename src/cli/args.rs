@@ -113,8 +113,12 @@ pub(super) struct GroupChange {
     /// A chat that belongs to it, such as slack:T01/C02; may be repeated
     #[arg(long, value_name = "CHAT")]
     pub(super) chat: Vec<ChatId>,
-    /// What wakes the assistant [default: @ and its name]
-    #[arg(long, value_name = "WORD", conflicts_with = "no_trigger")]
+    #[arg(
+        long,
+        value_name = "WORD",
+        conflicts_with = "no_trigger",
+        help = "What wakes the assistant [default: @ and its name]"
+    )]
     pub(super) trigger: Option<String>,
     /// Every message wakes the assistant
     #[arg(long)]
