@@ -57,7 +57,9 @@ impl Outbox {
             let mut under_way: Vec<Conversation> = Vec::new();
             loop {
                 let woken = this.wake.notified();
-                if !stop.is_cancelled() {
+                // Asked once a turn: a stop that comes in the middle of one is still waited for below.
+                let stopping = stop.is_cancelled();
+                if !stopping {
                     this.start_due(&name, &mut sending, &mut under_way).await;
                 } else if sending.is_empty() {
                     return;
@@ -65,7 +67,7 @@ impl Outbox {
                 let pause = this.pause(&name).await;
                 tokio::select! {
                     () = woken => {}
-                    () = stop.cancelled(), if !stop.is_cancelled() => {}
+                    () = stop.cancelled(), if !stopping => {}
                     Some(sent) = sending.join_next() => {
                         if let Ok(conversation) = sent {
                             under_way.retain(|other| *other != conversation);

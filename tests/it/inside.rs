@@ -254,7 +254,6 @@ async fn what_is_said_meanwhile_reaches_an_agent_that_is_ready_for_it() {
 
 #[tokio::test]
 async fn a_stopping_gateway_puts_back_what_it_cannot_finish() {
-    tracing_subscriber::fmt().with_env_filter("debug").init();
     let sandbox = FakeSandbox::new();
     sandbox.always(|_inside| std::future::pending::<Exit>());
     let inhouse = Inhouse::start(sandbox).await;
