@@ -7,8 +7,9 @@ pub mod model;
 
 mod clock;
 mod failpoint;
-mod prompt;
 mod text;
+
+mod prompt;
 mod trigger;
 
 pub mod config;

@@ -12,7 +12,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(test)]
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -43,6 +45,7 @@ const MEND_ATTEMPTS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Inner {
     sandbox: SandboxId,
+    #[cfg(test)]
     path: PathBuf,
     /// The user and group id that the agent has.
     pub(super) owner: (u32, u32),
@@ -101,6 +104,7 @@ impl Inner {
         let private = confined::ensure_dir(&private_home, sandbox.as_str())?;
         let inner = Self {
             sandbox: sandbox.clone(),
+            #[cfg(test)]
             path: root.join(group.as_str()).join(sandbox.as_str()),
             owner,
             group: group_dir,
@@ -156,6 +160,7 @@ impl Inner {
     }
 
     /// Where the mounted directory is on the host.
+    #[cfg(test)]
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -214,7 +219,7 @@ impl Inner {
     pub(super) fn remove(&self) -> io::Result<()> {
         let name = self.sandbox.as_str();
         self.trash.put(self.group.as_fd(), name)?;
-        remove_private(&self.private_home, name, &self.private, &self.trash)
+        remove_private(&self.private_home, name, &self.private)
     }
 
     /// Watches the mailboxes, and the directory in which `done.json` appears.
@@ -239,29 +244,31 @@ pub(super) fn remove_all_but(root: &Path, live: &[SandboxId]) -> io::Result<()> 
         Ok(names.into_iter().filter(|id| !live.contains(id)).collect())
     };
     let mut result = Ok(());
-    let mut note = |outcome: io::Result<()>| {
-        if outcome.is_err() {
-            result = outcome;
-        }
-    };
     for group in names::<GroupName>(&home)? {
         let group = confined::open_dir(&home, group.as_str())?;
         for id in dead(&group)? {
-            let private = confined::ensure_dir(&private_home, id.as_str())?;
-            let trash = Trash::new(confined::ensure_dir(&private, TRASH)?);
-            note(trash.put(group.as_fd(), id.as_str()).map(drop).map_err(Into::into));
+            result = move_out(&group, &private_home, id.as_str()).and(result);
         }
     }
     for id in dead(&private_home)? {
-        let private = confined::open_dir(&private_home, id.as_str())?;
-        let trash = Trash::new(confined::ensure_dir(&private, TRASH)?);
-        note(remove_private(&private_home, id.as_str(), &private, &trash));
+        let removed = confined::open_dir(&private_home, id.as_str())
+            .map_err(Into::into)
+            .and_then(|private| remove_private(&private_home, id.as_str(), &private));
+        result = removed.and(result);
     }
     result
 }
 
+/// Moves a dead sandbox's mounted directory into its private one.
+fn move_out(group: &OwnedFd, private_home: &OwnedFd, name: &str) -> io::Result<()> {
+    let private = confined::ensure_dir(private_home, name)?;
+    Trash::new(confined::ensure_dir(&private, TRASH)?).put(group.as_fd(), name)?;
+    Ok(())
+}
+
 /// Removes a private directory and everything in it, its trash last.
-fn remove_private(home: &OwnedFd, name: &str, private: &OwnedFd, trash: &Trash) -> io::Result<()> {
+fn remove_private(home: &OwnedFd, name: &str, private: &OwnedFd) -> io::Result<()> {
+    let trash = Trash::new(confined::ensure_dir(private, TRASH)?);
     for entry in names::<String>(private)? {
         if entry != TRASH {
             trash.put(private.as_fd(), entry.as_str())?;

@@ -83,7 +83,7 @@ impl Trash {
                     Ok(()) => removed += 1,
                     // Linux says the one and other systems the other.
                     Err(Errno::ISDIR | Errno::PERM) => {
-                        removed += self.empty_dir(name, &mut budget)?
+                        removed += self.empty_dir(name, &mut budget)?;
                     }
                     Err(error) => return Err(error.into()),
                 }

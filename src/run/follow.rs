@@ -208,6 +208,9 @@ impl Runs {
             for rejected in &sweep.rejected {
                 self.reject(run, rejected);
             }
+            if !sweep.rejected.is_empty() {
+                tidy(run).await;
+            }
             for file in sweep.files {
                 course.output += file.bytes.len() as u64;
                 match from {
@@ -311,6 +314,14 @@ impl Runs {
         if let Err(error) = run.live.ipc.put_reply(id, reply) {
             warn!(%error, sandbox.id = %run.live.id, "a reply could not be left");
         }
+    }
+}
+
+/// Removes what was rejected; it may be large, so that is done where nobody waits for the thread.
+async fn tidy(run: &Running<'_>) {
+    let ipc = run.live.ipc.clone();
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || ipc.tidy()).await {
+        warn!(%error, sandbox.id = %run.live.id, "rejected files could not be removed");
     }
 }
 

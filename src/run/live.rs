@@ -131,6 +131,16 @@ impl Opener {
         remove_dir(&self.broker_dir(id), id);
     }
 
+    /// Removes what is left on disk of sandboxes that nobody knows of any more.
+    pub(crate) async fn clear_away_all_but(&self, kept: Vec<SandboxId>) {
+        let root = self.ipc_root();
+        let removed =
+            tokio::task::spawn_blocking(move || IpcDir::remove_all_but(&root, &kept)).await;
+        if let Ok(Err(error)) = removed {
+            warn!(%error, "ipc directories of earlier sandboxes are left behind");
+        }
+    }
+
     fn live(
         &self,
         found: &Found,

@@ -26,7 +26,12 @@ impl Runs {
     pub(crate) async fn left_over(&self, rows: Vec<RunRow>) -> Vec<Unfinished> {
         let found = self.supply.ready().await;
         let live = match found.sandbox.list().await {
-            Ok(live) => live,
+            Ok(live) => {
+                let kept = live.iter().map(|sandbox| sandbox.id.clone());
+                let kept = kept.chain(rows.iter().filter_map(|row| row.sandbox.clone())).collect();
+                self.opener.clear_away_all_but(kept).await;
+                live
+            }
             Err(error) => {
                 warn!(%error, "the sandboxes of an earlier gateway cannot be listed");
                 Vec::new()

@@ -1,4 +1,4 @@
-//! Code fences, as CommonMark has them.
+//! Code fences, as Markdown has them.
 
 /// An open code fence.
 #[derive(Debug, Clone, PartialEq, Eq)]
