@@ -25,6 +25,7 @@ use crate::config::Settings;
 /// Runs the program, and says how it went.
 #[must_use]
 pub fn main() -> ExitCode {
+    crate::failpoint::setup();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return exit::after_parsing(&error),

@@ -51,11 +51,13 @@ impl Control {
             Ok(target) => target,
             Err(refusal) => {
                 info!(group.name = %origin.group, request.id = %id, "a request was refused");
-                return self.answer(origin, id, false, &refusal.to_string(), None).await;
+                let reply = StoredReply { ok: false, text: refusal.to_string() };
+                return self.answer(origin, id, reply, None).await;
             }
         };
         let draft = OutboxDraft { conversation: target, run: Some(origin.run), text };
-        self.answer(origin, id, true, "sent", Some(draft)).await
+        let reply = StoredReply { ok: true, text: "sent".to_owned() };
+        self.answer(origin, id, reply, Some(draft)).await
     }
 
     async fn target(
@@ -84,8 +86,7 @@ impl Control {
         &self,
         origin: &Origin,
         id: &RequestId,
-        ok: bool,
-        text: &str,
+        reply: StoredReply,
         effect: Option<OutboxDraft>,
     ) -> Result<Reply, StoreError> {
         let key = RequestKey {
@@ -93,9 +94,8 @@ impl Control {
             sandbox: origin.sandbox.clone(),
             id: id.clone(),
         };
-        let reply = StoredReply { ok, text: text.to_owned() };
         let answered = self.store.answer_request(key, reply, effect).await?;
-        if answered.fresh && ok {
+        if answered.fresh && answered.reply.ok {
             self.outbox.notify_one();
         }
         Ok(Reply { id: id.to_string(), ok: answered.reply.ok, text: answered.reply.text })

@@ -146,8 +146,8 @@ impl IpcDir {
         Self(Arc::new(inner))
     }
 
-    /// Where it is on the host.
-    #[cfg(test)]
+    /// Where it is on the host, for the mount.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests look at what lies there"))]
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
@@ -173,7 +173,6 @@ impl IpcDir {
     ///
     /// # Errors
     /// When it could not be written; the old one is still there then.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what a group may see comes with tasks"))]
     pub(crate) fn put_snapshot(&self, name: &'static str, json: &[u8]) -> Result<(), IpcError> {
         self.failing("write to", || self.0.put_snapshot(name, json))
     }

@@ -137,9 +137,8 @@ impl Outbox {
                 Ok(None) => {}
                 Err(error) => return self.not_sent(&row, error).await,
             }
-        } else {
-            self.store.outbox_sending(row.id).await?;
         }
+        self.store.outbox_sending(row.id).await?;
         fail_point!("outbox.marked");
         match self.channel.send(&parcel).await {
             Ok(receipt) => {

@@ -11,6 +11,7 @@ mod outcome;
 mod recover;
 mod requests;
 mod shelf;
+mod snapshot;
 mod supply;
 
 use std::collections::HashMap;
@@ -27,7 +28,7 @@ pub(crate) use outcome::{End, Verdict};
 pub(crate) use recover::Unfinished;
 pub(crate) use requests::{Origin, Requests};
 pub(crate) use shelf::{Place, Shelf};
-pub(crate) use supply::{Finder, Found, State as SupplyState, Supply, in_words};
+pub(crate) use supply::{Finder, Found, Supply};
 
 use crate::channel::Channels;
 use crate::clock::SharedClock;
@@ -177,6 +178,7 @@ impl Runs {
             // The ledger then says `claimed`, and whoever adopts the run leaves the prompt again.
             debug!(%error, run.id = %claimed.run, "the start of the run was not noted");
         }
+        self.leave_snapshot(&run).await;
         self.see_through(run, place).await;
     }
 

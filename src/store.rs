@@ -38,13 +38,13 @@ use self::reader::Readers;
 use self::writer::{Name, Writer};
 use crate::clock::SharedClock;
 
-pub(crate) use self::error::StoreError;
+pub use self::error::StoreError;
 pub(crate) use self::groups::ChatRow;
 pub(crate) use self::intake::Kept;
 pub(crate) use self::outbox::{OutboxDraft, OutboxRow, OutboxState};
-pub(crate) use self::requests::{Answered, RequestKey, StoredReply};
-pub(crate) use self::router::{Due, Unseen};
-pub(crate) use self::runs::{ClaimRun, Claimed, FinishRun, Finished, RunRow, RunState};
+pub(crate) use self::requests::{RequestKey, StoredReply};
+pub(crate) use self::router::Unseen;
+pub(crate) use self::runs::{ClaimRun, Claimed, FinishRun, RunRow, RunState};
 pub(crate) use self::usage::Counts;
 
 /// How many connections read at a time.

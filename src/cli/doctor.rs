@@ -72,7 +72,7 @@ async fn examine(place: &Place) -> Vec<Finding> {
     findings.extend(home::groups(place).await);
     findings.push(surroundings::clock(place));
     findings.extend(surroundings::gateway(place).await);
-    findings.extend(surroundings::credentials(place));
+    findings.extend(surroundings::credentials(place).await);
     findings
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::broker::{Broker, BrokerState};
+use crate::broker::Broker;
 use crate::channel::terminal::{self, wire::WelcomeInfo};
 use crate::channel::{Channel, Intake, Kept, NotKept};
 use crate::config::Settings;
@@ -129,7 +129,7 @@ impl terminal::Desk for Desk {
         json!({
             "channels": channels(&staff),
             "sandbox": { "ready": ready, "line": line, "problem": state.problem() },
-            "broker": broker(&self.broker.state()),
+            "broker": self.broker.state().to_json(),
             "runs": runs,
             "queued": staff.queue.len(),
             "warm": staff.runs.shelf.warm_count(),
@@ -142,20 +142,4 @@ impl terminal::Desk for Desk {
 fn channels(staff: &Staff) -> Vec<Value> {
     let state = |channel: &Arc<dyn Channel>| json!({ "name": channel.name().as_str(), "state": channel.state().to_string() });
     staff.runs.channels.iter().map(state).collect()
-}
-
-/// Who thinks, and how they stand.
-fn broker(state: &BrokerState) -> Value {
-    let providers: Vec<Value> = state
-        .providers
-        .iter()
-        .map(|provider| {
-            json!({
-                "name": provider.name,
-                "back_off_until": provider.back_off_until.map(|until| until.to_string()),
-                "fault": provider.fault.as_ref().map(ToString::to_string),
-            })
-        })
-        .collect();
-    json!({ "model": state.model, "providers": providers })
 }

@@ -144,7 +144,7 @@ fn only_regular_files_are_opened() {
     attack("directory nobody may enter", &[Kind], |place| {
         fs::create_dir(place.bad()).unwrap();
         fs::write(place.bad().join("x"), "x").unwrap();
-        fs::set_permissions(place.bad(), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(place.bad(), Permissions::from_mode(0o0)).unwrap();
     });
     attack("2,100 directories in each other", &[Kind], |place| deep(&place.bad(), 2_100));
     attack("directory of 5,000 files", &[Kind], |place| {
@@ -178,7 +178,7 @@ fn what_is_not_the_agents_own_is_not_read() {
     });
     attack("unreadable file", &[Unreadable], |place| {
         fs::write(place.bad(), "{}").unwrap();
-        fs::set_permissions(place.bad(), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(place.bad(), Permissions::from_mode(0o0)).unwrap();
     });
 }
 

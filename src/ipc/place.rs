@@ -12,9 +12,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::Path;
-#[cfg(test)]
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -45,7 +43,6 @@ const MEND_ATTEMPTS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Inner {
     sandbox: SandboxId,
-    #[cfg(test)]
     path: PathBuf,
     /// The user and group id that the agent has.
     pub(super) owner: (u32, u32),
@@ -104,7 +101,6 @@ impl Inner {
         let private = confined::ensure_dir(&private_home, sandbox.as_str())?;
         let inner = Self {
             sandbox: sandbox.clone(),
-            #[cfg(test)]
             path: root.join(group.as_str()).join(sandbox.as_str()),
             owner,
             group: group_dir,
@@ -160,7 +156,6 @@ impl Inner {
     }
 
     /// Where the mounted directory is on the host.
-    #[cfg(test)]
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -209,7 +209,7 @@ impl Runs {
                 self.reject(run, rejected);
             }
             if !sweep.rejected.is_empty() {
-                tidy(run).await;
+                self.tidy(run);
             }
             for file in sweep.files {
                 course.output += file.bytes.len() as u64;
@@ -310,18 +310,16 @@ impl Runs {
         }
     }
 
+    /// Removes what was rejected, where nobody waits for it: it may be large.
+    fn tidy(&self, run: &Running<'_>) {
+        let ipc = run.live.ipc.clone();
+        self.opener.tasks.spawn_blocking(move || while ipc.tidy().unwrap_or(false) {});
+    }
+
     fn answer(&self, run: &Running<'_>, id: &RequestId, reply: &Reply) {
         if let Err(error) = run.live.ipc.put_reply(id, reply) {
             warn!(%error, sandbox.id = %run.live.id, "a reply could not be left");
         }
-    }
-}
-
-/// Removes what was rejected; it may be large, so that is done where nobody waits for the thread.
-async fn tidy(run: &Running<'_>) {
-    let ipc = run.live.ipc.clone();
-    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || ipc.tidy()).await {
-        warn!(%error, sandbox.id = %run.live.id, "rejected files could not be removed");
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
@@ -14,7 +15,10 @@ use crate::ipc::{IpcDir, IpcError, IpcWatch};
 use crate::model::{Group, GroupName, SandboxId};
 use crate::run::supply::Found;
 use crate::sandbox::{Exit, Sandbox, SandboxError, SandboxSpec, spec};
+use crate::store::RunRow;
 
+/// The pause before a bridge that broke is opened anew.
+const REOPEN: Duration = Duration::from_millis(500);
 /// How long a sandbox that is no longer needed may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -33,7 +37,21 @@ pub(crate) struct Live {
     spec: SandboxSpec,
     sandbox: Arc<dyn Sandbox>,
     broker_dir: PathBuf,
-    _door: Option<Door>,
+    _way: Option<Way>,
+}
+
+/// The sandbox's way to the broker; closed when dropped.
+enum Way {
+    /// A socket that is mounted into it.
+    Socket {
+        /// The socket.
+        _door: Door,
+    },
+    /// A stream that is opened anew whenever it breaks.
+    Bridge {
+        /// Ends that.
+        _end: DropGuard,
+    },
 }
 
 /// A sandbox could not be opened.
@@ -93,11 +111,11 @@ impl Opener {
         let watch = ipc.watch()?;
         let door = self.socket_door(found, group, &spec)?;
         found.sandbox.start(&spec).await?;
-        let door = match door {
-            Some(door) => door,
-            None => self.bridge_door(found, group, &spec).await?,
+        let way = match door {
+            Some(door) => Way::Socket { _door: door },
+            None => self.bridge(found, group, &spec).await?,
         };
-        Ok(self.live(found, spec, (ipc, watch), Some(door)))
+        Ok(self.live(found, spec, (ipc, watch), Some(way)))
     }
 
     /// Takes over a sandbox that an earlier gateway started, or what it left if it lives no more.
@@ -114,12 +132,12 @@ impl Opener {
         let spec = self.spec(group, id)?;
         let ipc = IpcDir::open(&self.ipc_root(), &group.name, id, (spec.user.uid, spec.user.gid))?;
         let watch = ipc.watch()?;
-        let door = match self.socket_door(found, group, &spec)? {
-            Some(door) => Some(door),
-            None if lives => Some(self.bridge_door(found, group, &spec).await?),
+        let way = match self.socket_door(found, group, &spec)? {
+            Some(door) => Some(Way::Socket { _door: door }),
+            None if lives => Some(self.bridge(found, group, &spec).await?),
             None => None,
         };
-        Ok(self.live(found, spec, (ipc, watch), door))
+        Ok(self.live(found, spec, (ipc, watch), way))
     }
 
     /// Removes what is left on disk of a sandbox that works for nobody.
@@ -131,13 +149,13 @@ impl Opener {
         remove_dir(&self.broker_dir(id), id);
     }
 
-    /// Removes what is left on disk of sandboxes that nobody knows of any more.
-    pub(crate) async fn clear_away_all_but(&self, kept: Vec<SandboxId>) {
+    /// Removes what is left on disk of sandboxes that work for none of these runs.
+    pub(crate) async fn clear_away_all_but(&self, rows: &[RunRow]) {
+        let wanted: Vec<SandboxId> = rows.iter().filter_map(|row| row.sandbox.clone()).collect();
         let root = self.ipc_root();
-        let removed =
-            tokio::task::spawn_blocking(move || IpcDir::remove_all_but(&root, &kept)).await;
-        if let Ok(Err(error)) = removed {
-            warn!(%error, "ipc directories of earlier sandboxes are left behind");
+        let cleared = move || IpcDir::remove_all_but(&root, &wanted);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(cleared).await {
+            warn!(%error, "ipc directories of an earlier gateway are left behind");
         }
     }
 
@@ -146,7 +164,7 @@ impl Opener {
         found: &Found,
         spec: SandboxSpec,
         (ipc, watch): (IpcDir, IpcWatch),
-        door: Option<Door>,
+        way: Option<Way>,
     ) -> Live {
         let (ended, exit) = watch::channel(None);
         let (sandbox, id) = (found.sandbox.clone(), spec.id.clone());
@@ -169,7 +187,7 @@ impl Opener {
             broker_dir: self.broker_dir(&spec.id),
             spec,
             sandbox: found.sandbox.clone(),
-            _door: door,
+            _way: way,
         }
     }
 
@@ -192,14 +210,30 @@ impl Opener {
         Ok(Some(door))
     }
 
-    async fn bridge_door(
+    /// Opens a bridge, and sees to it that it is opened anew when it breaks: a daemon that restarts takes it down, but
+    /// not always the sandbox.
+    async fn bridge(
         &self,
         found: &Found,
         group: &Group,
         spec: &SandboxSpec,
-    ) -> Result<Door, OpenError> {
+    ) -> Result<Way, OpenError> {
         let stream = found.sandbox.bridge(&spec.id).await?;
-        Ok(self.broker.open_stream(stream, client(group, &spec.id)))
+        let mut door = self.broker.open_stream(stream, client(group, &spec.id));
+        let (end, broker, sandbox) =
+            (CancellationToken::new(), self.broker.clone(), found.sandbox.clone());
+        let (client, ended) = (client(group, &spec.id), end.clone());
+        self.tasks.spawn(ended.run_until_cancelled_owned(async move {
+            loop {
+                door.ended().await;
+                tokio::time::sleep(REOPEN).await;
+                match sandbox.bridge(&client.sandbox).await {
+                    Ok(stream) => door = broker.open_stream(stream, client.clone()),
+                    Err(error) => debug!(%error, sandbox.id = %client.sandbox, "the bridge cannot be opened now"),
+                }
+            }
+        }));
+        Ok(Way::Bridge { _end: end.drop_guard() })
     }
 
     fn ipc_root(&self) -> PathBuf {

@@ -26,12 +26,7 @@ impl Runs {
     pub(crate) async fn left_over(&self, rows: Vec<RunRow>) -> Vec<Unfinished> {
         let found = self.supply.ready().await;
         let live = match found.sandbox.list().await {
-            Ok(live) => {
-                let kept = live.iter().map(|sandbox| sandbox.id.clone());
-                let kept = kept.chain(rows.iter().filter_map(|row| row.sandbox.clone())).collect();
-                self.opener.clear_away_all_but(kept).await;
-                live
-            }
+            Ok(live) => live,
             Err(error) => {
                 warn!(%error, "the sandboxes of an earlier gateway cannot be listed");
                 Vec::new()
@@ -41,6 +36,7 @@ impl Runs {
         for orphan in live.iter().filter(|sandbox| !wanted(&sandbox.id)) {
             self.remove(&found, &orphan.group, &orphan.id).await;
         }
+        self.opener.clear_away_all_but(&rows).await;
         let lives = |row: &RunRow| {
             live.iter().any(|sandbox| sandbox.running && row.sandbox.as_ref() == Some(&sandbox.id))
         };

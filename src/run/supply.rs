@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::sandbox::{Sandbox, SandboxError, SandboxKind, Strength};
+use crate::sandbox::{Sandbox, SandboxError, Strength};
 
 /// The first wait before a sandbox is looked for again.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
@@ -65,14 +65,6 @@ impl State {
             Self::Looking | Self::Ready(_) => None,
         }
     }
-
-    /// The kind, when one is there.
-    pub(crate) fn kind(&self) -> Option<SandboxKind> {
-        match self {
-            Self::Ready(found) => Some(found.sandbox.kind()),
-            Self::Looking | Self::Missing(_) => None,
-        }
-    }
 }
 
 /// The supply of sandboxes.
@@ -91,11 +83,6 @@ impl Supply {
     /// What there is now.
     pub(crate) fn state(&self) -> State {
         self.state.borrow().clone()
-    }
-
-    /// Follows what there is.
-    pub(crate) fn watch(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
     }
 
     /// Waits until there is a sandbox.
@@ -158,7 +145,7 @@ impl Supply {
 }
 
 /// A sentence for people, with what mends it.
-pub(crate) fn in_words(error: &SandboxError) -> String {
+fn in_words(error: &SandboxError) -> String {
     match error {
         SandboxError::Unavailable { reason, mend } | SandboxError::NoImage { reason, mend, .. } => {
             format!("{reason}; {mend}")

@@ -110,9 +110,6 @@ impl BubblewrapSandbox {
     async fn launch(&self, spec: &SandboxSpec, status: File) -> Result<(), SandboxError> {
         let failed = |source| SandboxError::failed("start bubblewrap", source);
         let cgroup = self.cgroup(&spec.id);
-        if let Some(cgroup) = &cgroup {
-            cgroup.create(&spec.limits).map_err(failed)?;
-        }
         let words = words_file().map_err(failed)?;
         self.words().insert(spec.id.clone(), words.try_clone().map_err(failed)?);
         let mut child = Command::new(self.program)
@@ -126,8 +123,14 @@ impl BubblewrapSandbox {
             .process_group(0)
             .spawn()
             .map_err(failed)?;
-        let launched =
-            tokio::time::timeout(START_PATIENCE, self.see_start(spec, cgroup.as_ref(), &mut child));
+        let launched = async {
+            // Made while bubblewrap is at work: nothing begins in the sandbox before it is in there.
+            if let Some(cgroup) = &cgroup {
+                cgroup.create(&spec.limits).map_err(failed)?;
+            }
+            self.see_start(spec, cgroup.as_ref(), &mut child).await
+        };
+        let launched = tokio::time::timeout(START_PATIENCE, launched);
         let launched = launched.await.unwrap_or_else(|_elapsed| {
             Err(SandboxError::failed("start bubblewrap", "the agent-runner did not start in time"))
         });

@@ -98,11 +98,8 @@ impl DockerSandbox {
         let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
         let mut words = std::pin::pin!(self.docker.wait_container(name, Some(options)));
         // What it says is not used: the container is looked at, and that look alone is believed.
-        match tokio::time::timeout(WAIT_SLICE, words.next()).await {
-            Ok(Some(Err(error))) => {
-                debug!(%error, container = name, "the wait for a container ended")
-            }
-            Ok(_) | Err(_) => {}
+        if let Ok(Some(Err(error))) = tokio::time::timeout(WAIT_SLICE, words.next()).await {
+            debug!(%error, container = name, "the wait for a container ended");
         }
     }
 
@@ -151,7 +148,10 @@ impl Sandbox for DockerSandbox {
     }
 
     async fn probe(&self) -> Result<Strength, SandboxError> {
-        let (socket, found) = probe::run(self, &self.install, &self.image).await?;
+        let (socket, found) = match probe::run(self, &self.install, &self.image).await {
+            Err(SandboxError::Failed { source, .. }) => return Err(connect::unusable(&*source)),
+            other => other?,
+        };
         let mut weaknesses = self.facts.weaknesses.clone();
         weaknesses.extend(found);
         let description = format!("{}, image {}", self.facts.version, self.image);

@@ -251,7 +251,32 @@ mod tests {
 
     struct Theatre {
         fake: FakeSandbox,
+        acts: Arc<Mutex<BTreeMap<SandboxId, Act>>>,
         home: tempfile::TempDir,
+    }
+
+    impl Theatre {
+        fn new() -> Self {
+            let (fake, acts) = (FakeSandbox::new(), Arc::<Mutex<BTreeMap<_, _>>>::default());
+            let known = acts.clone();
+            fake.always(move |inside| {
+                let act = known.lock().unwrap().remove(&inside.spec.id).unwrap();
+                play(inside, act)
+            });
+            Self { fake, acts, home: tempfile::tempdir().unwrap() }
+        }
+    }
+
+    async fn play(inside: Inside, act: Act) -> Exit {
+        if let Act::End(code) = act {
+            return Exit::Code(code.into());
+        }
+        std::fs::write(inside.ipc().join(AT_WORK), "").unwrap();
+        if act == Act::Deaf {
+            std::future::pending::<()>().await;
+        }
+        inside.stop.cancelled().await;
+        Exit::Code(0)
     }
 
     #[async_trait]
@@ -261,49 +286,51 @@ mod tests {
         }
 
         fn spec(&self, act: Act) -> SandboxSpec {
-            let group = "family".parse().unwrap();
-            self.fake.expect(&group, move |inside| async move {
-                if let Act::End(code) = act {
-                    return Exit::Code(code.into());
-                }
-                std::fs::write(inside.ipc().join(AT_WORK), "").unwrap();
-                if act == Act::Deaf {
-                    std::future::pending::<()>().await;
-                }
-                inside.stop.cancelled().await;
-                Exit::Code(0)
-            });
             let id: SandboxId = format!("s{:016x}", fastrand::u64(..)).parse().unwrap();
             let ipc = self.home.path().join(id.as_str());
             std::fs::create_dir(&ipc).unwrap();
-            SandboxSpec {
-                id,
-                group,
-                image: String::new(),
-                runner: PathBuf::new(),
-                runner_args: Vec::new(),
-                user: User { uid: 1000, gid: 1000 },
-                mounts: vec![Mount {
-                    host: ipc,
-                    inside: layout::IPC.into(),
-                    access: Access::ReadWrite,
-                }],
-                limits: Limits::default(),
-                time_zone: "UTC".to_owned(),
-            }
+            self.acts.lock().unwrap().insert(id.clone(), act);
+            spec(id, ipc)
+        }
+    }
+
+    fn spec(id: SandboxId, ipc: PathBuf) -> SandboxSpec {
+        let ipc = Mount { host: ipc, inside: layout::IPC.into(), access: Access::ReadWrite };
+        SandboxSpec {
+            id,
+            group: "family".parse().unwrap(),
+            image: String::new(),
+            runner: PathBuf::new(),
+            runner_args: Vec::new(),
+            user: User { uid: 1000, gid: 1000 },
+            mounts: vec![ipc],
+            limits: Limits::default(),
+            time_zone: "UTC".to_owned(),
         }
     }
 
     #[tokio::test]
     async fn the_stand_in_keeps_the_contract() {
+        contract::holds(&Theatre::new()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn only_what_was_announced_is_started_and_every_call_is_recorded() {
         let fake = FakeSandbox::new();
-        let theatre = Theatre { fake: fake.clone(), home: tempfile::tempdir().unwrap() };
-        // What the contract only looks at was announced for nothing; the next act must not be played in its place.
-        let spec = theatre.spec(Act::End(0));
-        fake.state().announced.clear();
-        let refused = fake.start(&spec).await.unwrap_err();
-        assert!(matches!(refused, SandboxError::Failed { .. }), "{refused}");
-        contract::holds(&theatre).await.unwrap();
-        assert_eq!(fake.calls().first(), Some(&Call::Start(spec.id)));
+        let specs = ["a", "b", "c"].map(|id| spec(id.parse().unwrap(), PathBuf::new()));
+        let [first, second, third] = &specs;
+        fake.start(first).await.unwrap_err();
+        for code in [1, 2] {
+            fake.expect(&first.group, move |_| std::future::ready(Exit::Code(code)));
+        }
+        fake.start(first).await.unwrap();
+        fake.start(second).await.unwrap();
+        fake.start(third).await.unwrap_err();
+        assert_eq!(fake.wait(&first.id).await.unwrap(), Exit::Code(1));
+        assert_eq!(fake.wait(&second.id).await.unwrap(), Exit::Code(2));
+        fake.unavailable(Some(("Docker is gone", "start it")));
+        assert!(matches!(fake.list().await, Err(SandboxError::Unavailable { .. })));
+        let started = [first, first, second, third].map(|spec| Call::Start(spec.id.clone()));
+        assert_eq!(fake.calls(), [&started[..], &[Call::List]].concat());
     }
 }

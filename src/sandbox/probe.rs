@@ -152,7 +152,7 @@ const FOLDERS: [(&str, &str, Access); 5] = [
 
 /// Listens as the broker does. Nobody answers, but a connection can be made.
 fn listen(folder: &Path, user: User) -> std::io::Result<UnixListener> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = rustix::fs::openat(CWD, folder, flags, Mode::empty())?;
     // The path of a socket may have 107 bytes; that of the store may be longer, and this name of it is not.
     let short = format!("/proc/self/fd/{}/{}", open.as_raw_fd(), layout::BROKER_SOCKET);

@@ -102,6 +102,7 @@ async fn bubblewrap(_: &Settings, _: Install) -> Result<Chosen, SandboxError> {
 fn neither(docker: &SandboxError, bubblewrap: &SandboxError) -> SandboxError {
     let sentence = |error: &SandboxError| match error {
         SandboxError::Unavailable { reason, .. } => reason.clone(),
+        SandboxError::Failed { source, .. } => format!("{error}: {source}"),
         other => other.to_string(),
     };
     let mend = |error: &SandboxError| match error {

@@ -105,3 +105,76 @@ fn decide(settings: &Settings, group: &Group) -> (Vec<Mount>, Vec<mounts::Refusa
 fn mount(host: PathBuf, inside: &str, access: Access) -> Mount {
     Mount { host, inside: inside.into(), access }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::MountRequest;
+
+    fn built(home: &Path, settings: &Settings, group: &Group) -> Vec<(String, String, Access)> {
+        let spec = build(settings, group, &"s1".parse().unwrap(), Path::new("/runner")).unwrap();
+        assert_ne!((spec.user.uid, spec.user.gid), (0, 0));
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let below = |path: &Path| path.strip_prefix(home).map_or_else(|_| text(path), text);
+        spec.mounts
+            .iter()
+            .map(|mount| (text(&mount.inside), below(&mount.host), mount.access))
+            .collect()
+    }
+
+    #[test]
+    fn a_group_gets_these_mounts_and_no_other() {
+        use Access::{ReadOnly, ReadWrite};
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().canonicalize().unwrap();
+        let settings = Settings::defaults(&home);
+        for (name, global) in [("main", ReadWrite), ("family", ReadOnly)] {
+            let group = Group::new(name.parse().unwrap());
+            let expected = [
+                ("/workspace/group", format!("groups/{name}"), ReadWrite),
+                ("/workspace/global", "groups/global".to_owned(), global),
+                ("/workspace/ipc", format!("store/ipc/{name}/s1"), ReadWrite),
+                ("/home/agent", format!("store/sessions/{name}"), ReadWrite),
+                ("/run/hermitcrab", "store/broker/s1".to_owned(), ReadOnly),
+            ];
+            let expected = expected.map(|(inside, host, access)| (inside.to_owned(), host, access));
+            assert_eq!(built(&home, &settings, &group), expected, "{name}");
+            assert!(!home.join("store/ipc").exists(), "the ipc directory is made by its owner");
+        }
+    }
+
+    #[test]
+    fn more_mounts_are_had_only_with_the_owners_leave() {
+        let home = tempfile::tempdir().unwrap();
+        let owner = home.path().canonicalize().unwrap();
+        let mut settings = Settings::defaults(&owner.join("gateway"));
+        settings.sandbox.mount_allowlist = owner.join(".config/hermitcrab/mount-allowlist.json");
+        for folder in ["data/photos", "data/more", ".config/hermitcrab", "gateway"] {
+            std::fs::create_dir_all(owner.join(folder)).unwrap();
+        }
+        let mut group = Group::new("family".parse().unwrap());
+        let request = |host: &str, inside: &str| MountRequest {
+            host_path: host.into(),
+            container_path: inside.into(),
+            readonly: true,
+        };
+        group.settings.additional_mounts = vec![
+            request("~/data/photos", "photos"),
+            request("~/data/more", "photos/more"),
+            request("~/gateway/store", "store"),
+        ];
+        assert_eq!(built(&owner, &settings, &group).len(), 5);
+        assert_eq!(refused_mounts(&settings, &group).len(), 3, "there is no list");
+
+        let list = r#"{"allowedRoots": [{"path": "~/"}]}"#;
+        std::fs::write(&settings.sandbox.mount_allowlist, list).unwrap();
+        let mounts = built(&owner, &settings, &group);
+        let photos =
+            ("/workspace/extra/photos".to_owned(), "data/photos".to_owned(), Access::ReadOnly);
+        assert_eq!(mounts.get(5..), Some(&[photos][..]));
+        let refused = refused_mounts(&settings, &group).join("\n");
+        for reason in ["another mount of the group is in its place", "is never mounted"] {
+            assert!(refused.contains(reason), "{refused}");
+        }
+    }
+}

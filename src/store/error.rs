@@ -8,7 +8,7 @@ use rusqlite::{ErrorCode, ffi};
 
 /// The store could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum StoreError {
+pub enum StoreError {
     /// The file is no sound store of ours; it was left as it is.
     #[error(
         "the store {path} is damaged ({detail}); it was left as it is, restore it from a backup"

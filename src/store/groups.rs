@@ -151,6 +151,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NotThere`] when it belongs to none.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "channels whose chats come and go call it; the terminal's do not"
+        )
+    )]
     pub(crate) async fn unregister_chat(&self, chat: &ChatId) -> Result<(), StoreError> {
         let chat = chat.clone();
         self.write(name!("unregister_chat", "unregister a chat"), move |connection| {
@@ -198,6 +205,13 @@ impl Store {
     ///
     /// # Errors
     /// When it is not on disk.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "channels whose chats come and go call it; the terminal's do not"
+        )
+    )]
     pub(crate) async fn note_chat(
         &self,
         id: &ChatId,

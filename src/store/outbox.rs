@@ -1,6 +1,8 @@
 //! The outbox: what waits to be sent, and what the platforms said of it.
 //!
-//! Of each chat only the oldest row that is not yet settled is handed out, so order within a chat is kept.
+//! Of each conversation only the oldest row that is not yet settled is handed out, so order within it is kept.
+
+mod progress;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Params, Row, named_params, params};
@@ -8,8 +10,7 @@ use rusqlite::{Connection, Params, Row, named_params, params};
 use super::Store;
 use super::error::{Step, StoreError};
 use super::values::{Count, Millis, conversation, state_column, thread_key, time, time_if_any};
-use super::writer::name;
-use crate::model::{ChannelName, Conversation, OutboxId, Receipt, RunId, Seq};
+use crate::model::{ChannelName, Conversation, OutboxId, RunId, Seq};
 
 /// Something to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +111,7 @@ impl Store {
         .await
     }
 
-    /// When a row of a channel that waits is next due; in the past when one is due now.
+    /// When a row of a channel that waits, to be sent or to be looked up, is next due; in the past when one is due now.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -118,14 +119,16 @@ impl Store {
         &self,
         channel: &ChannelName,
     ) -> Result<Option<Timestamp>, StoreError> {
-        let channel = channel.clone();
+        let (now, channel) = (self.now(), channel.clone());
         self.read("look into the outbox", move |connection| {
             let sql = format!(
                 "SELECT min(coalesce(not_before, created_at)) AS next FROM outbox
-                 WHERE id IN ({HEADS}) AND state = 'pending'"
+                 WHERE id IN ({HEADS}) AND (state = 'pending' OR not_before > ?2)"
             );
             let mut statement = connection.prepare_cached(&sql)?;
-            Ok(statement.query_row([channel], |row| time_if_any(row, "next"))?)
+            let next =
+                statement.query_row(params![channel, Millis(now)], |row| time_if_any(row, "next"));
+            Ok(next?)
         })
         .await
     }
@@ -147,140 +150,6 @@ impl Store {
                  ORDER BY id DESC LIMIT ?1"
             };
             rows(connection, sql, [Count::of(limit)])
-        })
-        .await
-    }
-
-    /// Notes that a row is being sent; from now on the platform may have it.
-    ///
-    /// # Errors
-    /// [`StoreError::NotThere`], and [`StoreError::Conflict`] when it is settled already: it must not be sent.
-    pub(crate) async fn outbox_sending(&self, id: OutboxId) -> Result<(), StoreError> {
-        let name = name!("outbox_sending", "note that a message is being sent");
-        self.write(name, move |connection| {
-            let sql = "UPDATE outbox SET state = 'sending', attempts = attempts + 1
-                       WHERE id = ?1 AND state IN ('pending', 'sending')";
-            if changed(connection, id, sql, [id])? {
-                return Ok(());
-            }
-            Err(StoreError::Conflict(format!("row {id} of the outbox is settled already")).into())
-        })
-        .await
-    }
-
-    /// Notes that the platform has a row. Nothing changes for one that is settled.
-    ///
-    /// # Errors
-    /// [`StoreError::NotThere`].
-    pub(crate) async fn outbox_sent(
-        &self,
-        id: OutboxId,
-        receipt: &Receipt,
-    ) -> Result<(), StoreError> {
-        let (now, external_id) = (self.now(), receipt.external_id.clone());
-        let name = name!("outbox_sent", "note that a message was sent");
-        self.write(name, move |connection| {
-            let sql =
-                "UPDATE outbox SET state = 'sent', sent_at = ?2, external_id = ?3, error = NULL
-                       WHERE id = ?1 AND state IN ('pending', 'sending')";
-            changed(connection, id, sql, params![id, Millis(now), external_id]).map(|_changed| ())
-        })
-        .await
-    }
-
-    /// Puts a row back until `not_before`. Nothing changes for one that is settled.
-    ///
-    /// # Errors
-    /// [`StoreError::NotThere`].
-    pub(crate) async fn outbox_later(
-        &self,
-        id: OutboxId,
-        not_before: Timestamp,
-        error: &str,
-    ) -> Result<(), StoreError> {
-        let error = error.to_owned();
-        let name = name!("outbox_later", "put a message off");
-        self.write(name, move |connection| {
-            let sql = "UPDATE outbox SET state = 'pending', not_before = ?2, error = ?3
-                       WHERE id = ?1 AND state IN ('pending', 'sending')";
-            changed(connection, id, sql, params![id, Millis(not_before), error]).map(|_changed| ())
-        })
-        .await
-    }
-
-    /// Puts a row off for which nobody was there; that does not count as an attempt, and whether it arrived stays as
-    /// open as it was. Nothing changes for one that is settled.
-    ///
-    /// # Errors
-    /// [`StoreError::NotThere`].
-    pub(crate) async fn outbox_absent(
-        &self,
-        id: OutboxId,
-        state: OutboxState,
-        not_before: Timestamp,
-    ) -> Result<(), StoreError> {
-        let name = name!("outbox_absent", "put a message back");
-        self.write(name, move |connection| {
-            let sql = "UPDATE outbox
-                       SET state = ?2, attempts = max(attempts - 1, 0), not_before = ?3
-                       WHERE id = ?1 AND state IN ('pending', 'sending')";
-            let values = params![id, state, Millis(not_before)];
-            changed(connection, id, sql, values).map(|_changed| ())
-        })
-        .await
-    }
-
-    /// Notes that nobody knows whether a row arrived: it is to be looked up before it is sent again, and not before
-    /// this time.
-    ///
-    /// # Errors
-    /// [`StoreError::NotThere`].
-    pub(crate) async fn outbox_doubtful(
-        &self,
-        id: OutboxId,
-        not_before: Timestamp,
-        error: &str,
-    ) -> Result<(), StoreError> {
-        let error = error.to_owned();
-        let name = name!("outbox_doubtful", "note that it is unknown whether a message arrived");
-        self.write(name, move |connection| {
-            let sql = "UPDATE outbox SET not_before = ?2, error = ?3
-                       WHERE id = ?1 AND state = 'sending'";
-            changed(connection, id, sql, params![id, Millis(not_before), error]).map(|_changed| ())
-        })
-        .await
-    }
-
-    /// Notes that somebody is there who can take what waits for these conversations.
-    ///
-    /// # Errors
-    /// When it is not on disk.
-    pub(crate) async fn outbox_arrived(&self, to: Vec<Conversation>) -> Result<(), StoreError> {
-        let name = name!("outbox_arrived", "hurry what waits for somebody");
-        self.write(name, move |connection| {
-            let sql = "UPDATE outbox SET not_before = NULL
-                       WHERE channel = ?1 AND chat_id = ?2 AND thread = ?3
-                           AND state IN ('pending', 'sending')";
-            let mut statement = connection.prepare_cached(sql)?;
-            for Conversation { chat, thread } in &to {
-                statement.execute(params![chat.channel(), chat, thread_key(thread.as_ref())])?;
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// Notes that the platform refused a row for good. Nothing changes for one that is settled.
-    ///
-    /// # Errors
-    /// [`StoreError::NotThere`].
-    pub(crate) async fn outbox_failed(&self, id: OutboxId, error: &str) -> Result<(), StoreError> {
-        let error = error.to_owned();
-        let name = name!("outbox_failed", "note that a message was refused");
-        self.write(name, move |connection| {
-            let sql = "UPDATE outbox SET state = 'failed', error = ?2
-                       WHERE id = ?1 AND state IN ('pending', 'sending')";
-            changed(connection, id, sql, params![id, error]).map(|_changed| ())
         })
         .await
     }
@@ -309,17 +178,6 @@ pub(super) fn insert(
         |row| row.get(0),
     )?;
     Ok(id)
-}
-
-/// Updates a row; tells whether its state allowed it.
-fn changed(connection: &Connection, id: OutboxId, sql: &str, values: impl Params) -> Step<bool> {
-    if connection.prepare_cached(sql)?.execute(values)? > 0 {
-        return Ok(true);
-    }
-    if connection.prepare_cached("SELECT 1 FROM outbox WHERE id = ?1")?.exists([id])? {
-        return Ok(false);
-    }
-    Err(StoreError::NotThere(format!("row {id} in the outbox")).into())
 }
 
 fn rows(connection: &Connection, sql: &str, values: impl Params) -> Step<Vec<OutboxRow>> {

@@ -12,7 +12,7 @@ use super::values::{Count, Millis, conversation, state_column, time, time_if_any
 use crate::model::{Conversation, GroupName, RunId, SandboxId, Seq, Usage};
 
 pub(crate) use self::claim::{ClaimRun, Claimed};
-pub(crate) use self::end::{FinishRun, Finished};
+pub(crate) use self::end::FinishRun;
 
 /// A run, as the ledger has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,9 +154,7 @@ impl Store {
     }
 
     /// One run.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
+    #[cfg(test)]
     pub(crate) async fn run(&self, id: RunId) -> Result<Option<RunRow>, StoreError> {
         self.read("look up a run", move |connection| look_up(connection, id)).await
     }

@@ -80,7 +80,12 @@ pub(super) fn said(conversation: &Conversation, id: &str, text: &str) -> Incomin
 
 /// Claims a run that must be there.
 pub(super) async fn claim(store: &Store, conversation: &Conversation) -> Claimed {
-    let claim = ClaimRun { conversation: conversation.clone(), max_messages: 10, seen: None };
+    let claim = ClaimRun {
+        conversation: conversation.clone(),
+        max_messages: 10,
+        seen: None,
+        sandbox: None,
+    };
     store.claim_run(claim).await.unwrap().expect("there is something to run for")
 }
 

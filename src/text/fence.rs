@@ -1,4 +1,4 @@
-//! Code fences, as Markdown has them.
+//! Fences of code, as `CommonMark` has them.
 
 /// An open code fence.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -62,6 +62,50 @@ fn without_walls_the_attacks_succeed() {
     assert_eq!(results.lines().count(), tried.len());
 }
 
+/// The probe finds what is open where there are no walls; what it finds in a sandbox is nothing.
+#[test]
+fn without_walls_the_probe_says_so() {
+    let place = Place::new(SandboxKind::Docker);
+    let (home, runner) = (place.home(), place.install().runner);
+    let mut docker = Command::new("docker");
+    docker.args(["run", "--rm", "--user", "0:0", "--label", "hermitcrab.test=control"]);
+    docker.args(["--device", disk(), "--security-opt", "seccomp=unconfined"]);
+    docker.args(["--volume", "/var/run/docker.sock:/var/run/docker.sock", "--workdir", "/"]);
+    for inside in ["/workspace/group", "/workspace/ipc", "/run/hermitcrab"] {
+        let folder = home.join(inside.trim_start_matches('/'));
+        place.folder(&folder);
+        docker.arg("--volume").arg(format!("{}:{inside}", folder.display()));
+    }
+    docker.arg("--volume").arg(format!("{}:/opt/hermitcrab/agent-runner", runner.display()));
+    let output = docker.args([IMAGE, "/opt/hermitcrab/agent-runner", "probe"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let verdict = std::fs::read(home.join("workspace/ipc").join(protocol::probe::PROBE)).unwrap();
+    let verdict: protocol::Probe = serde_json::from_slice(&verdict).unwrap();
+    let open = verdict.open.join("\n");
+    for wall in [
+        "the agent is root",
+        "the agent is in root's group",
+        "capabilities are left in CapEff",
+        "capabilities are left in CapBnd",
+        "programs can give new privileges",
+        "no system call is filtered",
+        "there is a network device eth0",
+        "there is a route to 1.1.1.1:53",
+        "sockets of AF_VSOCK can be made",
+        "the root can be written",
+        "/usr can be written",
+        "/opt/hermitcrab can be written",
+        "/run/hermitcrab can be written",
+        "/var/run/docker.sock is there",
+        "there is a block device",
+        "the agent-runner is not PID 1",
+        "the memory of PID 1 can be read",
+    ] {
+        assert!(open.contains(wall), "{wall:?} is not in\n{open}");
+    }
+    assert!(!verdict.landlock);
+}
+
 /// A disk of this machine.
 fn disk() -> &'static str {
     use std::os::unix::fs::FileTypeExt;

@@ -85,6 +85,21 @@ async fn the_world_inside_is_as_promised() {
     }
 }
 
+/// No file of the gateway's is open inside, where bubblewrap writes its status above all.
+#[tokio::test]
+async fn nothing_open_is_handed_in() {
+    let script = "readlink /proc/$$/fd/* > /workspace/ipc/open";
+    for kind in [SandboxKind::Docker, SandboxKind::Bubblewrap] {
+        let place = Place::new(kind);
+        let (spec, exit) = place.run(script).await;
+        assert!(matches!(exit, Exit::Code(_)));
+        for open in place.left(&spec, "open").lines() {
+            let harmless = ["/dev/null", "pipe:", "/memfd:hermitcrab-words", "/workspace/ipc/open"];
+            assert!(harmless.iter().any(|start| open.starts_with(start)), "{kind:?}: {open}");
+        }
+    }
+}
+
 /// Children that nobody waits for are waited for by PID 1.
 #[tokio::test]
 async fn zombies_are_reaped() {

@@ -2,8 +2,15 @@
 //!
 //! These tests need Docker, bubblewrap and the default image (`tests/setup`), and fail where one is missing.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what every test of this binary shares lies outside its test functions"
+)]
+
 mod attacks;
 mod bridge;
+mod choice;
 mod control;
 mod daemon;
 mod image;

@@ -117,17 +117,25 @@ async fn restarted_in_the_middle(live_restore: bool) {
     let gateway = home.start(None).await.unwrap();
     let mut terminal = Terminal::connect(&home.socket(), "main", None, None).await.unwrap();
     terminal.say("m1", "[[id:one]]").await.unwrap();
-    timeout(PATIENCE, server.gate("hold").arrived(1)).await.expect(&home.read_log());
+    timeout(PATIENCE, server.gate("hold").arrived(1))
+        .await
+        .unwrap_or_else(|_| panic!("{}", home.read_log()));
 
     daemon.down().await;
     daemon.up().await;
     server.gate("hold").open();
-    let answer = timeout(PATIENCE * 2, terminal.answer()).await.expect(&home.read_log()).unwrap();
+    let answer = timeout(PATIENCE * 2, terminal.answer())
+        .await
+        .unwrap_or_else(|_| panic!("{}", home.read_log()))
+        .unwrap();
     assert!(answer["text"].as_str().unwrap().contains("[[id:one]]"), "{answer}");
 
     // Exactly once: the next answer belongs to the next message.
     terminal.say("m2", "[[id:two]]").await.unwrap();
-    let answer = timeout(PATIENCE * 2, terminal.answer()).await.expect(&home.read_log()).unwrap();
+    let answer = timeout(PATIENCE * 2, terminal.answer())
+        .await
+        .unwrap_or_else(|_| panic!("{}", home.read_log()))
+        .unwrap();
     assert!(answer["text"].as_str().unwrap().contains("[[id:two]]"), "{answer}");
     let output = home.command(&["runs", "--json"]).output().await.unwrap();
     let runs: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -1,5 +1,12 @@
 //! Behaviour of the whole: one binary for all of it, so that it is linked once.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test's helpers fail the test they serve"
+)]
+
 mod crash;
 mod daemon;
 mod inside;

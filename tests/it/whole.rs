@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use test_servers::model::{Fault, Script, Server, Turn, When};
+use test_servers::model::{Fault, Script, Server, Turn};
 use tokio::time::timeout;
 
 use crate::support::gateway::{Home, PATIENCE};
@@ -55,40 +55,49 @@ in_both_kinds!(
     the_deadline_ends_a_run_that_hangs,
 );
 
+/// A model that runs each command when its word is said, and then quotes what came of it.
+fn obeying(commands: &[(&str, &str)]) -> Script {
+    commands.iter().fold(Script::echo(), |script, (word, command)| {
+        let run = Turn::tool("bash", serde_json::json!({ "command": command }));
+        script.on(word, [run, Turn::text("{tool_result}")])
+    })
+}
+
 async fn a_message_is_answered_from_a_sandbox_without_network_or_key(kind: &str) {
-    let server = Server::start(Script::tool()).await.unwrap();
+    let look = r#"id -u; ls /sys/class/net; env; tr '\0' '\n' < /proc/1/environ
+        find / -xdev -type f -newer /proc/1 -size -64k 2>/dev/null | head -50 | xargs cat 2>/dev/null
+        (echo > /dev/tcp/1.1.1.1/443) 2>&1; (echo > /dev/tcp/169.254.169.254/80) 2>&1
+        getent hosts example.com || echo no names"#;
+    let server = Server::start(obeying(&[("look around", look)])).await.unwrap();
     let home = home(kind, &server);
     let gateway = home.start(None).await.unwrap();
-    let look = "id -u; ls /sys/class/net; env; cat /proc/1/environ; \
-                find / -xdev -type f -newer /proc/1 -size -64k 2>/dev/null | head -50 | xargs cat 2>/dev/null; \
-                (echo > /dev/tcp/1.1.1.1/443) 2>&1";
-    let answer = ask(&home, "main", &format!("[[bash:{look}]]")).await;
+    let answer = ask(&home, "main", "look around").await;
     assert!(!answer.contains("sk-test-canary"), "the key is in the sandbox: {answer}");
     assert!(!answer.contains("eth0"), "{answer}");
-    assert!(answer.contains("lo"), "the command did not run: {answer}");
-    assert!(!answer.contains("tool: 0\n"), "the agent is root: {answer}");
+    assert!(answer.contains("unreachable") && answer.contains("no names"), "{answer}");
+    assert!(!answer.starts_with("0\n"), "the agent is root: {answer}");
     let seen = server.requests();
     assert!(seen.iter().all(|seen| seen.header("x-api-key") == Some("sk-test-canary")));
     assert!(gateway.terminate().await.success());
 }
 
 async fn two_groups_at_once_cannot_see_each_other(kind: &str) {
-    let server = Server::start(Script::tool()).await.unwrap();
+    let write = |name: &str| {
+        format!("echo secret-of-{name} | tee mine.txt > /home/agent/mine.txt; cat mine.txt")
+    };
+    let spy =
+        "grep -rs secret-of /workspace /home /tmp /run; ls -la /workspace /proc/1/root/workspace";
+    let (red, blue) = (write("red"), write("blue"));
+    let commands = [("hide red", &*red), ("hide blue", &*blue), ("spy", spy)];
+    let server = Server::start(obeying(&commands)).await.unwrap();
     let home = home(kind, &server);
     let gateway = home.start(None).await.unwrap();
     for name in ["red", "blue"] {
         json(&home, &["group", "add", name, "--no-trigger", "--json"]).await;
     }
-    let write = |name: &str| {
-        format!(
-            "[[bash:echo secret-of-{name} > mine.txt; mkdir -p /home/agent/x; echo secret-of-{name} > /home/agent/x/y; cat mine.txt]]"
-        )
-    };
-    let (red, blue) = (write("red"), write("blue"));
-    let (red, blue) = tokio::join!(ask(&home, "red", &red), ask(&home, "blue", &blue));
+    let (red, blue) = tokio::join!(ask(&home, "red", "hide red"), ask(&home, "blue", "hide blue"));
     assert!(red.contains("secret-of-red") && blue.contains("secret-of-blue"), "{red} {blue}");
-    let spy = "[[bash:grep -rs secret-of / --include=mine.txt --include=y 2>/dev/null; ls -la /workspace /workspace/..]]";
-    let (red, blue) = tokio::join!(ask(&home, "red", spy), ask(&home, "blue", spy));
+    let (red, blue) = tokio::join!(ask(&home, "red", "spy"), ask(&home, "blue", "spy"));
     assert!(!red.contains("secret-of-blue"), "{red}");
     assert!(!blue.contains("secret-of-red"), "{blue}");
     assert!(red.contains("secret-of-red"), "the spy found nothing at all: {red}");
@@ -158,7 +167,10 @@ async fn a_restart_adopts_a_live_run(kind: &str) {
     let gateway = home.start(None).await.unwrap();
     std::fs::write(home.path().join("groups/main/go"), "").unwrap();
     let mut terminal = Terminal::connect(&home.socket(), "main", None, None).await.unwrap();
-    let answer = timeout(PATIENCE, terminal.answer()).await.expect(&home.read_log()).unwrap();
+    let answer = timeout(PATIENCE, terminal.answer())
+        .await
+        .unwrap_or_else(|_| panic!("{}", home.read_log()))
+        .unwrap();
     assert!(answer["text"].as_str().unwrap().contains("went"), "{answer}");
     let after = json(&home, &["runs", "--json"]).await;
     assert_eq!(after.as_array().unwrap().len(), 1, "the run began anew: {after}");
@@ -172,9 +184,15 @@ async fn a_stop_ends_the_answer_and_nothing_else(kind: &str) {
     let gateway = home.start(None).await.unwrap();
     let mut terminal = Terminal::connect(&home.socket(), "main", None, None).await.unwrap();
     terminal.say("m1", "[[bash:sleep 600]]").await.unwrap();
-    timeout(PATIENCE, terminal.next_of("tool")).await.expect(&home.read_log()).unwrap();
+    timeout(PATIENCE, terminal.next_of("tool"))
+        .await
+        .unwrap_or_else(|_| panic!("{}", home.read_log()))
+        .unwrap();
     terminal.send(serde_json::json!({ "type": "cancel" })).await.unwrap();
-    let answer = timeout(PATIENCE, terminal.answer()).await.expect(&home.read_log()).unwrap();
+    let answer = timeout(PATIENCE, terminal.answer())
+        .await
+        .unwrap_or_else(|_| panic!("{}", home.read_log()))
+        .unwrap();
     assert_eq!(answer["text"], "Stopped.");
     drop(terminal);
     assert!(ask(&home, "main", "[[bash:echo still here]]").await.contains("still here"));
@@ -214,21 +232,20 @@ async fn a_shell_may_drop_a_message_and_learns_what_became_of_it() {
     let drop = r#"cd /workspace/ipc/messages; printf '{"type":"message","text":"from a shell"}' > .t; mv .t one.json; \
         printf '{"type":"message","text":"x","chat":"slack:T/C"}' > .t; mv .t two.json; \
         while [ ! -e ../replies/one.json ] || [ ! -e ../replies/two.json ]; do sleep 0.05; done; cat ../replies/two.json"#;
-    let script = Script::turns([]).rule(
-        When::Any,
-        test_servers::model::Answer::Turns(vec![
-            Turn::tool("bash", serde_json::json!({ "command": drop })),
-            Turn::text("{tool_result}"),
-        ]),
-    );
-    let server = Server::start(script).await.unwrap();
+    let server = Server::start(obeying(&[("go", drop)])).await.unwrap();
     let home = home("bubblewrap", &server);
     let gateway = home.start(None).await.unwrap();
     let mut terminal = Terminal::connect(&home.socket(), "main", None, None).await.unwrap();
     terminal.say("m1", "go").await.unwrap();
-    let first = timeout(PATIENCE, terminal.answer()).await.expect(&home.read_log()).unwrap();
+    let first = timeout(PATIENCE, terminal.answer())
+        .await
+        .unwrap_or_else(|_| panic!("{}", home.read_log()))
+        .unwrap();
     assert_eq!(first["text"], "from a shell");
-    let last = timeout(PATIENCE, terminal.answer()).await.expect(&home.read_log()).unwrap();
+    let last = timeout(PATIENCE, terminal.answer())
+        .await
+        .unwrap_or_else(|_| panic!("{}", home.read_log()))
+        .unwrap();
     assert!(last["text"].as_str().unwrap().contains("is not registered"), "{last}");
     assert!(gateway.terminate().await.success());
 }

@@ -1,12 +1,16 @@
 //! What lies around the home: the clock, the gateway that may run, a sandbox, and somebody who thinks.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use jiff::civil::date;
 use serde_json::Value;
 
 use super::Finding;
+use crate::broker::{Broker, Ledger};
 use crate::cli::place::Place;
 use crate::clock;
-use crate::config::AnthropicCredential;
+use crate::model::{GroupName, Usage};
 use crate::sandbox::{SandboxError, select};
 
 /// The clock and the time zone.
@@ -108,34 +112,39 @@ async fn probed_sandbox(place: &Place) -> Vec<Finding> {
     }
 }
 
-/// Who thinks. Keys are not tried: that would cost money, and tell the provider.
-pub(super) fn credentials(place: &Place) -> Vec<Finding> {
+/// Who thinks: every provider is asked for one word.
+pub(super) async fn credentials(place: &Place) -> Vec<Finding> {
     const CHECK: &str = "model";
     let model = &place.settings.model;
-    let mut findings = Vec::new();
-    if let Some(anthropic) = &model.anthropic {
-        let name = match anthropic.credential {
-            AnthropicCredential::ApiKey(_) => "an API key",
-            AnthropicCredential::OauthToken(_) => "a token",
-        };
-        findings.push(Finding::good(
-            CHECK,
-            format!("{} at {} with {name} (not tried)", model.model, anthropic.base_url),
-        ));
-    }
-    if let Some(bedrock) = &model.bedrock {
-        let region = &bedrock.region;
-        findings.push(Finding::good(
-            CHECK,
-            format!("{} at Bedrock in {region} (not tried)", model.model),
-        ));
-    }
-    if findings.is_empty() {
-        findings.push(Finding::warning(
+    if model.anthropic.is_none() && model.bedrock.is_none() {
+        return vec![Finding::warning(
             CHECK,
             "no credentials: the built-in demo answers",
             "put ANTHROPIC_API_KEY=… into .env; .env.example shows the other ways",
-        ));
+        )];
     }
-    findings
+    let broker = match Broker::new(model, Arc::new(NoLedger), clock::system()) {
+        Ok(broker) => broker,
+        Err(error) => return vec![Finding::fault(CHECK, error.to_string(), "mend it in .env")],
+    };
+    match broker.check().await {
+        Ok(answer) => vec![Finding::good(CHECK, answer)],
+        Err(error) => {
+            let mend =
+                "look at the key, the model's name and the network; .env.example has the names";
+            vec![Finding::fault(CHECK, error.to_string(), mend)]
+        }
+    }
+}
+
+/// A trial call is counted for nobody.
+struct NoLedger;
+
+#[async_trait]
+impl Ledger for NoLedger {
+    async fn may_spend(&self, _group: &GroupName) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn record(&self, _group: &GroupName, _usage: Usage) {}
 }

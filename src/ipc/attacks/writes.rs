@@ -73,7 +73,7 @@ fn directories_that_are_gone_or_closed_are_mended() {
     fs::remove_dir(place.inside("input")).unwrap();
     fs::remove_dir(place.inside("messages")).unwrap();
     fs::write(place.inside("messages"), "a file").unwrap();
-    fs::set_permissions(place.inside("replies"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(place.inside("replies"), fs::Permissions::from_mode(0o0)).unwrap();
     write_everything(&place);
     assert!(Found::sweep(&place).files.is_empty());
     place.leave("messages/good.json", "{}");

@@ -1,7 +1,9 @@
 //! From a [`SandboxSpec`] to bubblewrap's arguments: every wall, in one place. No shell is involved.
 
 use std::ffi::OsString;
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use protocol::layout;
@@ -13,18 +15,9 @@ use crate::sandbox::{Access, SandboxSpec, User};
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What of the host's root is there beside `/usr`: links into it on most systems, folders on some.
 const ROOTS: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
-/// What of the host's `/etc` programs need and everybody may know.
-const ETC: [&str; 9] = [
-    "alternatives",
-    "ca-certificates",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "localtime",
-    "pki/ca-trust",
-    "ssl/certs",
-    "ssl/openssl.cnf",
-];
+/// What of the host's `/etc` is shown as it is: it changes while the gateway runs, and everybody may know it.
+const ETC: [&str; 5] =
+    ["alternatives", "ld.so.cache", "pki/ca-trust/extracted", "pki/tls/certs", "ssl/certs"];
 /// The size of `/dev/shm`, in bytes.
 const SHARED_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 /// What the agent-runner needs, where it begins as root, to become the agent's user and nobody else.
@@ -33,10 +26,8 @@ const TO_BECOME_A_USER: [&str; 3] = ["CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"];
 /// What sandboxes take from the host.
 #[derive(Debug)]
 pub(super) struct Host {
-    /// The arguments for the host's programs.
+    /// The arguments for the host's programs and their `/etc`.
     roots: Vec<OsString>,
-    /// The folder that holds our own `/etc` files.
-    etc: PathBuf,
     /// Whether bubblewrap is started as root.
     root: bool,
 }
@@ -47,11 +38,6 @@ impl Host {
     /// # Errors
     /// When they cannot be written.
     pub(super) fn look(folder: &Path, user: User) -> io::Result<Self> {
-        let etc = folder.join("etc");
-        std::fs::create_dir_all(&etc)?;
-        for (name, content) in etc_files(user) {
-            std::fs::write(etc.join(name), content)?;
-        }
         let mut roots = words(["--ro-bind", "/usr", "/usr"]);
         for name in ROOTS {
             let path = Path::new("/").join(name);
@@ -67,7 +53,8 @@ impl Host {
                 Err(_not_there) => {}
             }
         }
-        Ok(Self { roots, etc, root: rustix::process::geteuid().is_root() })
+        roots.extend(etc(&folder.join("etc"), user)?);
+        Ok(Self { roots, root: rustix::process::geteuid().is_root() })
     }
 
     /// The arguments for one sandbox; `gated` when the agent-runner waits until it is let in.
@@ -132,15 +119,6 @@ impl Host {
         arguments.extend(temporary("/tmp", spec.limits.tmp_bytes));
         arguments.extend(temporary("/dev/shm", SHARED_MEMORY_BYTES));
         arguments.extend(words(["--remount-ro", "/dev"]));
-        for name in ETC {
-            let path = Path::new("/etc").join(name);
-            made.above(&path, &mut arguments);
-            arguments.extend(["--ro-bind-try".into(), path.clone().into(), path.into()]);
-        }
-        for (name, _) in etc_files(spec.user) {
-            let inside = Path::new("/etc").join(name);
-            arguments.extend(["--ro-bind".into(), self.etc.join(name).into(), inside.into()]);
-        }
         made.above(Path::new("/var/tmp"), &mut arguments);
         arguments.extend(words(["--symlink", "/tmp", "/var/tmp"]));
         made.above(&Path::new(layout::EXTRA).join("x"), &mut arguments);
@@ -183,6 +161,36 @@ fn temporary(path: &str, bytes: u64) -> Vec<OsString> {
     words(["--perms", "1777", "--size", &bytes.to_string(), "--tmpfs", path])
 }
 
+/// Makes the `/etc` of all sandboxes in a folder of the store, and returns the arguments that show it: one mount, and
+/// one more for each part of the host's.
+fn etc(folder: &Path, user: User) -> io::Result<Vec<OsString>> {
+    let host = Path::new("/etc");
+    std::fs::create_dir_all(folder)?;
+    std::fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+    for (name, content) in etc_files(user) {
+        std::fs::write(folder.join(name), content)?;
+    }
+    // Zones are in /usr, and this is a link into it.
+    if let Ok(zone) = host.join("localtime").read_link() {
+        match std::os::unix::fs::symlink(zone, folder.join("localtime")) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    let mut arguments = vec!["--ro-bind".into(), folder.into(), host.into()];
+    for name in ETC {
+        let (shown, place) = (host.join(name), folder.join(name));
+        let Ok(metadata) = shown.metadata() else { continue };
+        if metadata.is_dir() {
+            std::fs::create_dir_all(&place)?;
+        } else {
+            std::fs::write(&place, "")?;
+        }
+        arguments.extend(["--ro-bind-try".into(), shown.clone().into(), shown.into()]);
+    }
+    Ok(arguments)
+}
+
 /// The files of `/etc` that are ours.
 fn etc_files(user: User) -> [(&'static str, String); 4] {
     let User { uid, gid } = user;
@@ -212,8 +220,7 @@ mod tests {
     use crate::sandbox::{Limits, Mount};
 
     fn arguments(root: bool, gated: bool) -> Vec<String> {
-        let host =
-            Host { roots: words(["--ro-bind", "/usr", "/usr"]), etc: "/etc-files".into(), root };
+        let host = Host { roots: words(["--ro-bind", "/usr", "/usr"]), root };
         let mount = |host: &str, inside: &str, access| Mount {
             host: host.into(),
             inside: inside.into(),

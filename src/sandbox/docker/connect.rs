@@ -89,18 +89,25 @@ pub(super) struct Facts {
     pub(super) version: String,
     /// The processors of its machine, in thousandths.
     pub(super) milli_cpus: i64,
-    /// Whether it can limit memory.
-    pub(super) memory: bool,
-    /// Whether it can limit processors.
-    pub(super) cpus: bool,
-    /// Whether it can limit processes.
-    pub(super) pids: bool,
-    /// Whether SELinux labels its containers.
+    /// What it can limit.
+    pub(super) limits: Controls,
+    /// Whether `SELinux` labels its containers.
     pub(super) selinux: bool,
     /// The user namespace that leaves our user's id as it is.
     pub(super) user_namespace: Option<&'static str>,
     /// What it cannot enforce.
     pub(super) weaknesses: Vec<String>,
+}
+
+/// What a daemon can limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Controls {
+    /// Memory.
+    pub(super) memory: bool,
+    /// Processors.
+    pub(super) cpus: bool,
+    /// Processes.
+    pub(super) pids: bool,
 }
 
 /// Connects to the first endpoint that answers.
@@ -132,6 +139,14 @@ pub(super) fn gone(tried: &str) -> SandboxError {
              in the group docker"
         }
         .to_owned(),
+    }
+}
+
+/// A daemon answers, and a container of it does not work.
+pub(super) fn unusable(why: &dyn std::error::Error) -> SandboxError {
+    SandboxError::Unavailable {
+        reason: format!("a container does not work here: {why}"),
+        mend: "see what Docker logs (journalctl -u docker), or use SANDBOX=bubblewrap".to_owned(),
     }
 }
 
@@ -191,17 +206,28 @@ fn facts(endpoint: &Endpoint, info: SystemInfo) -> Result<Facts, SandboxError> {
             info.server_version.as_deref().unwrap_or("of an unknown version")
         ),
         milli_cpus: info.ncpu.unwrap_or(1).saturating_mul(1000),
-        memory: info.memory_limit.unwrap_or(false),
-        cpus: info.cpu_cfs_quota.unwrap_or(false),
-        pids: info.pids_limit.unwrap_or(false),
+        limits: Controls {
+            memory: info.memory_limit.unwrap_or(false),
+            cpus: info.cpu_cfs_quota.unwrap_or(false),
+            pids: info.pids_limit.unwrap_or(false),
+        },
         selinux: has("selinux"),
         user_namespace,
         weaknesses: Vec::new(),
     };
     for (there, weakness) in [
-        (facts.memory, "memory is not limited: the kernel of the daemon has no memory cgroup"),
-        (facts.cpus, "processor time is not limited: the kernel of the daemon has no CPU quota"),
-        (facts.pids, "the number of processes is not limited: the daemon has no pids cgroup"),
+        (
+            facts.limits.memory,
+            "memory is not limited: the kernel of the daemon has no memory cgroup",
+        ),
+        (
+            facts.limits.cpus,
+            "processor time is not limited: the kernel of the daemon has no CPU quota",
+        ),
+        (
+            facts.limits.pids,
+            "the number of processes is not limited: the daemon has no pids cgroup",
+        ),
         (
             !facts.selinux,
             "SELinux labels are off for sandboxes, because they would lock the mounts",

@@ -75,11 +75,11 @@ fn host_config(spec: &SandboxSpec, facts: &Facts) -> Result<HostConfig, SandboxE
         mounts: Some(mounts(spec)?),
         tmpfs: Some(HashMap::from([("/tmp".to_owned(), tmp)])),
         shm_size: Some(SHARED_MEMORY_BYTES.min(memory)),
-        memory: facts.memory.then_some(memory),
+        memory: facts.limits.memory.then_some(memory),
         // As much as memory alone: nothing is swapped out.
-        memory_swap: facts.memory.then_some(memory),
-        nano_cpus: facts.cpus.then_some(cpus),
-        pids_limit: facts.pids.then_some(i64::from(limits.pids)),
+        memory_swap: facts.limits.memory.then_some(memory),
+        nano_cpus: facts.limits.cpus.then_some(cpus),
+        pids_limit: facts.limits.pids.then_some(i64::from(limits.pids)),
         ulimits: Some(vec![
             ulimit("core", 0),
             ulimit("fsize", number(limits.file_bytes)?),
@@ -146,6 +146,7 @@ fn owned<const N: usize>(pairs: [(&str, &str); N]) -> HashMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::docker::connect::Controls;
     use crate::sandbox::{Limits, Mount, User};
 
     fn spec() -> SandboxSpec {
@@ -174,7 +175,8 @@ mod tests {
     }
 
     fn facts() -> Facts {
-        Facts { memory: true, cpus: true, pids: true, milli_cpus: 8_000, ..Facts::default() }
+        let limits = Controls { memory: true, cpus: true, pids: true };
+        Facts { limits, milli_cpus: 8_000, ..Facts::default() }
     }
 
     #[test]
@@ -203,7 +205,11 @@ mod tests {
 
     #[test]
     fn a_small_host_gets_what_it_has() {
-        let facts = Facts { milli_cpus: 1_000, memory: false, ..facts() };
+        let facts = Facts {
+            milli_cpus: 1_000,
+            limits: Controls { memory: false, ..facts().limits },
+            ..facts()
+        };
         let host = body(&spec(), "abc", &facts).unwrap().host_config.unwrap();
         assert_eq!(host.nano_cpus, Some(1_000_000_000));
         assert_eq!((host.memory, host.memory_swap), (None, None));

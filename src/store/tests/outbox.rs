@@ -44,7 +44,7 @@ async fn row(store: &Store, id: u64) -> crate::store::OutboxRow {
 }
 
 #[tokio::test]
-async fn only_the_head_of_each_chat_is_due() {
+async fn only_the_head_of_each_conversation_is_due() {
     let home = Home::new();
     let store = home.with_main().await;
     for (id, chat) in [("1", "a"), ("2", "a"), ("3", "b"), ("4", "a")] {
@@ -53,7 +53,7 @@ async fn only_the_head_of_each_chat_is_due() {
     say(&store, &main_chat(), "5").await;
     say(&store, &main_thread("t"), "6").await;
     assert_eq!(due(&store, "slack").await, [1, 3]);
-    assert_eq!(due(&store, "terminal").await, [5]);
+    assert_eq!(due(&store, "terminal").await, [5, 6]);
     assert_eq!(due(&store, "whatsapp").await, [0; 0]);
     assert_eq!(store.counts().await.unwrap().outbox_pending, 6);
 
@@ -74,7 +74,7 @@ async fn only_the_head_of_each_chat_is_due() {
 }
 
 #[tokio::test]
-async fn a_pause_holds_up_its_own_chat_only() {
+async fn a_pause_holds_up_its_own_conversation_only() {
     let home = Home::new();
     let store = home.with_main().await;
     for (id, chat) in [("1", "a"), ("2", "a"), ("3", "b")] {
@@ -96,9 +96,40 @@ async fn a_pause_holds_up_its_own_chat_only() {
 
     store.outbox_sending(OutboxId(1)).await.unwrap();
     assert_eq!(store.outbox_next_at(&channel).await.unwrap(), None);
-    store.outbox_absent(OutboxId(1)).await.unwrap();
+    store.outbox_absent(OutboxId(1), OutboxState::Pending, later).await.unwrap();
     let absent = row(&store, 1).await;
     assert_eq!((absent.state, absent.attempts), (OutboxState::Pending, 1));
+    assert_eq!(due(&store, "slack").await, [1]);
+}
+
+#[tokio::test]
+async fn a_doubtful_row_stays_marked_and_waits_to_be_looked_up() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    for id in ["1", "2"] {
+        say(&store, &slack("a"), id).await;
+    }
+    let channel = "slack".parse::<ChannelName>().unwrap();
+    let later = home.clock.now() + Duration::from_secs(30);
+    store.outbox_doubtful(OutboxId(1), later, "not being sent").await.unwrap();
+    assert_eq!(row(&store, 1).await.error, None);
+    store.outbox_sending(OutboxId(1)).await.unwrap();
+    store.outbox_doubtful(OutboxId(1), later, "broken pipe").await.unwrap();
+    assert_eq!(due(&store, "slack").await, [0; 0]);
+    assert_eq!(store.outbox_next_at(&channel).await.unwrap(), Some(later));
+    let doubtful = row(&store, 1).await;
+    assert_eq!((doubtful.state, doubtful.attempts), (OutboxState::Sending, 1));
+    assert_eq!(doubtful.error.as_deref(), Some("broken pipe"));
+    home.clock.advance(Duration::from_secs(30));
+    assert_eq!(due(&store, "slack").await, [1]);
+
+    // That nobody was there to be asked leaves it as doubtful as it was.
+    let later = home.clock.now() + Duration::from_secs(60);
+    store.outbox_absent(OutboxId(1), OutboxState::Sending, later).await.unwrap();
+    let absent = row(&store, 1).await;
+    assert_eq!((absent.state, absent.not_before), (OutboxState::Sending, Some(later)));
+    assert_eq!(due(&store, "slack").await, [0; 0]);
+    store.outbox_arrived(vec![main_chat(), slack("a")]).await.unwrap();
     assert_eq!(due(&store, "slack").await, [1]);
 }
 
@@ -114,7 +145,9 @@ async fn what_is_settled_stays_so() {
     assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
     store.outbox_sent(id, &Receipt { external_id: Some("x".to_owned()) }).await.unwrap();
     store.outbox_later(id, home.clock.now(), "late").await.unwrap();
-    store.outbox_absent(id).await.unwrap();
+    store.outbox_absent(id, OutboxState::Pending, home.clock.now()).await.unwrap();
+    store.outbox_doubtful(id, home.clock.now(), "late").await.unwrap();
+    store.outbox_arrived(vec![main_chat()]).await.unwrap();
     store.outbox_failed(id, "late").await.unwrap();
     assert_eq!(row(&store, 1).await, sent);
     let nobody = OutboxId(77);

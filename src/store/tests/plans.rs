@@ -10,6 +10,7 @@ fn statements() -> Vec<String> {
         include_str!("../groups.rs"),
         include_str!("../intake.rs"),
         include_str!("../outbox.rs"),
+        include_str!("../outbox/progress.rs"),
         include_str!("../requests.rs"),
         include_str!("../router.rs"),
         include_str!("../runs.rs"),

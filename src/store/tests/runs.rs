@@ -10,7 +10,7 @@ use crate::model::{Group, GroupName, RunId, SandboxId, Seq, Usage};
 use crate::store::{ClaimRun, Claimed, FinishRun, RunState, Store, StoreError};
 
 fn wish(max_messages: usize) -> ClaimRun {
-    ClaimRun { conversation: main_chat(), max_messages, seen: None }
+    ClaimRun { conversation: main_chat(), max_messages, seen: None, sandbox: None }
 }
 
 async fn state(store: &Store, run: RunId) -> RunState {
@@ -40,8 +40,10 @@ async fn a_claim_takes_the_newest_messages_and_tells_of_the_others() {
         messages: claimed.messages.clone(),
         omitted: 1,
         from: Seq(1),
+        begun: Seq(3),
         through: Seq(3),
         session: None,
+        sandbox: None,
     };
     assert_eq!(claimed, expected);
     assert_eq!(store.claim_run(wish(2)).await.unwrap(), None);
@@ -93,6 +95,27 @@ async fn a_run_is_handed_what_came_since() {
     assert_eq!(more.iter().map(|kept| kept.seq).collect::<Vec<_>>(), [second]);
     assert_eq!(store.run(run).await.unwrap().unwrap().through, second);
     assert_eq!(store.extend_run(run).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_run_is_taken_up_as_it_was_claimed() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    for id in 0..=200 {
+        keep(&store, &main_chat(), &id.to_string()).await;
+    }
+    let sandbox = Some("box1".parse().unwrap());
+    let claim = ClaimRun { sandbox, ..wish(200) };
+    let claimed = store.claim_run(claim).await.unwrap().unwrap();
+    assert_eq!((claimed.messages.len(), claimed.omitted), (200, 1));
+    assert_eq!(store.claimed(claimed.run).await.unwrap(), Some(claimed.clone()));
+    let last = keep(&store, &main_chat(), "follow-up").await;
+    store.extend_run(claimed.run).await.unwrap();
+    let expected = Claimed { through: last, ..claimed.clone() };
+    assert_eq!(store.claimed(claimed.run).await.unwrap(), Some(expected));
+    store.finish_run(done(&claimed, "")).await.unwrap();
+    assert_eq!(store.claimed(claimed.run).await.unwrap(), None);
+    assert!(matches!(store.claimed(RunId(77)).await, Err(StoreError::NotThere(_))));
 }
 
 #[tokio::test]

@@ -1,0 +1,158 @@
+//! How a row of the outbox gets on: being sent, sent, put off, in doubt, refused. What is settled stays so.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Params, params};
+
+use super::OutboxState;
+use crate::model::{Conversation, OutboxId, Receipt};
+use crate::store::Store;
+use crate::store::error::{Step, StoreError};
+use crate::store::values::{Millis, thread_key};
+use crate::store::writer::name;
+
+impl Store {
+    /// Notes that a row is being sent; from now on the platform may have it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotThere`], and [`StoreError::Conflict`] when it is settled already: it must not be sent.
+    pub(crate) async fn outbox_sending(&self, id: OutboxId) -> Result<(), StoreError> {
+        let name = name!("outbox_sending", "note that a message is being sent");
+        self.write(name, move |connection| {
+            let sql = "UPDATE outbox SET state = 'sending', attempts = attempts + 1
+                       WHERE id = ?1 AND state IN ('pending', 'sending')";
+            if changed(connection, id, sql, [id])? {
+                return Ok(());
+            }
+            Err(StoreError::Conflict(format!("row {id} of the outbox is settled already")).into())
+        })
+        .await
+    }
+
+    /// Notes that the platform has a row. Nothing changes for one that is settled.
+    ///
+    /// # Errors
+    /// [`StoreError::NotThere`].
+    pub(crate) async fn outbox_sent(
+        &self,
+        id: OutboxId,
+        receipt: &Receipt,
+    ) -> Result<(), StoreError> {
+        let (now, external_id) = (self.now(), receipt.external_id.clone());
+        let name = name!("outbox_sent", "note that a message was sent");
+        self.write(name, move |connection| {
+            let sql =
+                "UPDATE outbox SET state = 'sent', sent_at = ?2, external_id = ?3, error = NULL
+                       WHERE id = ?1 AND state IN ('pending', 'sending')";
+            changed(connection, id, sql, params![id, Millis(now), external_id]).map(|_changed| ())
+        })
+        .await
+    }
+
+    /// Puts a row back until `not_before`. Nothing changes for one that is settled.
+    ///
+    /// # Errors
+    /// [`StoreError::NotThere`].
+    pub(crate) async fn outbox_later(
+        &self,
+        id: OutboxId,
+        not_before: Timestamp,
+        error: &str,
+    ) -> Result<(), StoreError> {
+        let error = error.to_owned();
+        let name = name!("outbox_later", "put a message off");
+        self.write(name, move |connection| {
+            let sql = "UPDATE outbox SET state = 'pending', not_before = ?2, error = ?3
+                       WHERE id = ?1 AND state IN ('pending', 'sending')";
+            changed(connection, id, sql, params![id, Millis(not_before), error]).map(|_changed| ())
+        })
+        .await
+    }
+
+    /// Puts a row off for which nobody was there; that does not count as an attempt, and whether it arrived stays as
+    /// open as it was. Nothing changes for one that is settled.
+    ///
+    /// # Errors
+    /// [`StoreError::NotThere`].
+    pub(crate) async fn outbox_absent(
+        &self,
+        id: OutboxId,
+        state: OutboxState,
+        not_before: Timestamp,
+    ) -> Result<(), StoreError> {
+        let name = name!("outbox_absent", "put a message back");
+        self.write(name, move |connection| {
+            let sql = "UPDATE outbox
+                       SET state = ?2, attempts = max(attempts - 1, 0), not_before = ?3
+                       WHERE id = ?1 AND state IN ('pending', 'sending')";
+            let values = params![id, state, Millis(not_before)];
+            changed(connection, id, sql, values).map(|_changed| ())
+        })
+        .await
+    }
+
+    /// Notes that nobody knows whether a row arrived: it is to be looked up before it is sent again, and not before
+    /// this time.
+    ///
+    /// # Errors
+    /// [`StoreError::NotThere`].
+    pub(crate) async fn outbox_doubtful(
+        &self,
+        id: OutboxId,
+        not_before: Timestamp,
+        error: &str,
+    ) -> Result<(), StoreError> {
+        let error = error.to_owned();
+        let name = name!("outbox_doubtful", "note that it is unknown whether a message arrived");
+        self.write(name, move |connection| {
+            let sql = "UPDATE outbox SET not_before = ?2, error = ?3
+                       WHERE id = ?1 AND state = 'sending'";
+            changed(connection, id, sql, params![id, Millis(not_before), error]).map(|_changed| ())
+        })
+        .await
+    }
+
+    /// Notes that somebody is there who can take what waits for these conversations.
+    ///
+    /// # Errors
+    /// When it is not on disk.
+    pub(crate) async fn outbox_arrived(&self, to: Vec<Conversation>) -> Result<(), StoreError> {
+        let name = name!("outbox_arrived", "hurry what waits for somebody");
+        self.write(name, move |connection| {
+            let sql = "UPDATE outbox SET not_before = NULL
+                       WHERE channel = ?1 AND chat_id = ?2 AND thread = ?3
+                           AND state IN ('pending', 'sending')";
+            let mut statement = connection.prepare_cached(sql)?;
+            for Conversation { chat, thread } in &to {
+                statement.execute(params![chat.channel(), chat, thread_key(thread.as_ref())])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes that the platform refused a row for good. Nothing changes for one that is settled.
+    ///
+    /// # Errors
+    /// [`StoreError::NotThere`].
+    pub(crate) async fn outbox_failed(&self, id: OutboxId, error: &str) -> Result<(), StoreError> {
+        let error = error.to_owned();
+        let name = name!("outbox_failed", "note that a message was refused");
+        self.write(name, move |connection| {
+            let sql = "UPDATE outbox SET state = 'failed', error = ?2
+                       WHERE id = ?1 AND state IN ('pending', 'sending')";
+            changed(connection, id, sql, params![id, error]).map(|_changed| ())
+        })
+        .await
+    }
+}
+
+/// Updates a row; tells whether its state allowed it.
+fn changed(connection: &Connection, id: OutboxId, sql: &str, values: impl Params) -> Step<bool> {
+    if connection.prepare_cached(sql)?.execute(values)? > 0 {
+        return Ok(true);
+    }
+    if connection.prepare_cached("SELECT 1 FROM outbox WHERE id = ?1")?.exists([id])? {
+        return Ok(false);
+    }
+    Err(StoreError::NotThere(format!("row {id} in the outbox")).into())
+}
