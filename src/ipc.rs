@@ -18,6 +18,7 @@ mod confined;
 pub(crate) mod fuzz;
 mod place;
 mod reader;
+mod remove;
 #[cfg(test)]
 mod tests;
 mod trash;
@@ -139,7 +140,7 @@ impl IpcDir {
     /// # Errors
     /// When something could not be removed; the rest was.
     pub(crate) fn remove_all_but(root: &Path, live: &[SandboxId]) -> io::Result<()> {
-        place::remove_all_but(root, live)
+        remove::all_but(root, live)
     }
 
     fn new(inner: Inner) -> Self {

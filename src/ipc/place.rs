@@ -24,18 +24,14 @@ use rustix::io::Errno;
 use super::claim::ClaimName;
 use super::trash::{Emptied, Trash};
 use super::watch::IpcWatch;
-use super::{Mailbox, confined};
+use super::{Mailbox, confined, remove};
 use crate::model::{GroupName, SandboxId};
 
 /// The directory beside those of the groups that holds every sandbox's private one; no group can have this name.
-const PRIVATE_HOME: &str = ".claims";
+pub(super) const PRIVATE_HOME: &str = ".claims";
 const CLAIMS: &str = "claims";
 const QUARANTINE: &str = "quarantine";
-const TRASH: &str = "trash";
-/// How many steps removing a sandbox's files takes between two looks at whether it gets anywhere.
-const REMOVE_STEPS: usize = 64 * 1024;
-/// How many such looks there are: beyond some ten million files somebody must still be making them.
-const REMOVE_ROUNDS: usize = 160;
+pub(super) const TRASH: &str = "trash";
 /// How often a place that the agent changes under our hands is mended in one call.
 const MEND_ATTEMPTS: usize = 4;
 
@@ -214,7 +210,7 @@ impl Inner {
     pub(super) fn remove(&self) -> io::Result<()> {
         let name = self.sandbox.as_str();
         self.trash.put(self.group.as_fd(), name)?;
-        remove_private(&self.private_home, name, &self.private, &self.trash)
+        remove::private(&self.private_home, name, &self.private)
     }
 
     /// Watches the mailboxes, and the directory in which `done.json` appears.
@@ -227,74 +223,8 @@ impl Inner {
     }
 }
 
-/// Removes what is left of every sandbox but `live`.
-pub(super) fn remove_all_but(root: &Path, live: &[SandboxId]) -> io::Result<()> {
-    let home = match open_home(root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    let private_home = confined::ensure_dir(&home, PRIVATE_HOME)?;
-    let dead = |directory: &OwnedFd| -> io::Result<Vec<SandboxId>> {
-        let names = names::<SandboxId>(directory)?;
-        Ok(names.into_iter().filter(|id| !live.contains(id)).collect())
-    };
-    let mut result = Ok(());
-    let mut note = |outcome: io::Result<()>| {
-        if outcome.is_err() {
-            result = outcome;
-        }
-    };
-    for group in names::<GroupName>(&home)? {
-        let group = confined::open_dir(&home, group.as_str())?;
-        for id in dead(&group)? {
-            let private = confined::ensure_dir(&private_home, id.as_str())?;
-            let trash = Trash::new(confined::ensure_dir(&private, TRASH)?);
-            note(trash.put(group.as_fd(), id.as_str()).map(drop).map_err(Into::into));
-        }
-    }
-    for id in dead(&private_home)? {
-        let private = confined::open_dir(&private_home, id.as_str())?;
-        let trash = Trash::new(confined::ensure_dir(&private, TRASH)?);
-        note(remove_private(&private_home, id.as_str(), &private, &trash));
-    }
-    result
-}
-
-/// Removes a private directory and everything in it, its trash last.
-fn remove_private(home: &OwnedFd, name: &str, private: &OwnedFd, trash: &Trash) -> io::Result<()> {
-    for entry in names::<String>(private)? {
-        if entry != TRASH {
-            trash.put(private.as_fd(), entry.as_str())?;
-        }
-    }
-    let mut rounds = REMOVE_ROUNDS;
-    loop {
-        let step = trash.empty(REMOVE_STEPS)?;
-        if !step.more {
-            break;
-        }
-        rounds -= 1;
-        if rounds == 0 || step.removed == 0 {
-            return Err(Errno::NOTEMPTY.into());
-        }
-    }
-    fs::unlinkat(private, TRASH, AtFlags::REMOVEDIR)?;
-    fs::unlinkat(home, name, AtFlags::REMOVEDIR)?;
-    Ok(())
-}
-
-/// The entries of a directory whose names are of one kind.
-fn names<T: std::str::FromStr>(directory: &OwnedFd) -> io::Result<Vec<T>> {
-    let mut names = Vec::new();
-    confined::each_entry(directory, |name| {
-        names.extend(name.to_str().ok().and_then(|name| name.parse().ok()));
-        ControlFlow::Continue(())
-    })?;
-    Ok(names)
-}
-
 /// Opens `store/ipc`; the way there is the owner's and may have links in it.
-fn open_home(root: &Path) -> io::Result<OwnedFd> {
+pub(super) fn open_home(root: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(fs::open(root, flags, Mode::empty())?)
 }

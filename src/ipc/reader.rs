@@ -20,7 +20,7 @@ const SWEEP_FILES: usize = 64;
 /// The most bytes that one sweep reads.
 const SWEEP_BYTES: usize = 4 * 1024 * 1024;
 /// The most names that one sweep looks at to find the oldest.
-const SCAN_FILES: usize = 1024;
+const SCAN_FILES: usize = 256;
 /// The most files that an agent may have unfinished in one directory.
 const UNFINISHED_FILES: usize = 64;
 /// The most files that the quarantine of one sandbox keeps; each is one that would have been read.

@@ -235,6 +235,7 @@ fn planted_faults_are_found() {
         ("lib.rs", "mod anything;", 0),
         ("store/rows.rs", "use rusqlite::Row;", 0),
         ("router.rs", "use rusqlite::Row;", 1),
+        ("router.rs", "fail(1); let fail = 1;", 0),
         ("router.rs", "let rusqlite_like = 1; my::rusqlite2::x();", 0),
         ("router.rs", "let x = std::env::var(\"HOME\");", 1),
         ("router.rs", "use std::{env, fs};", 1),

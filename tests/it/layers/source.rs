@@ -55,11 +55,12 @@ impl Source {
         self.paths.iter().filter_map(from_root).collect()
     }
 
-    /// Whether it names a path that begins or ends like `thing`: `rusqlite`, `std::env`, `Timestamp::now`.
+    /// Whether it names a path that begins or ends like `thing`: `std::env`, `Timestamp::now`. A thing of one name is a
+    /// crate, which is followed by something.
     pub(super) fn mentions(&self, thing: &str) -> bool {
         let thing: Vec<&str> = thing.split("::").collect();
         let like = |part: &[String]| part.iter().map(String::as_str).eq(thing.iter().copied());
-        self.paths.iter().any(|path| {
+        self.paths.iter().filter(|path| path.len() > 1).any(|path| {
             let ends = path.len().checked_sub(thing.len()).and_then(|from| path.get(from..));
             path.get(..thing.len()).is_some_and(like) || (thing.len() > 1 && ends.is_some_and(like))
         })
