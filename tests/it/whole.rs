@@ -9,10 +9,15 @@ use tokio::time::timeout;
 use crate::support::gateway::{Home, PATIENCE};
 use crate::support::terminal::Terminal;
 
+/// Docker where no socket can be mounted, so that model calls go through an exec into the container.
+const BRIDGE: &str = "docker by bridge";
+
 /// A home whose gateway asks `server` and uses sandboxes of `kind`.
 fn home(kind: &str, server: &Server) -> Home {
+    let (kind, broker) = if kind == BRIDGE { ("docker", "exec") } else { (kind, "auto") };
     Home::new()
         .with("SANDBOX", kind)
+        .with("SANDBOX_BROKER", broker)
         .with("ANTHROPIC_API_KEY", "sk-test-canary")
         .with("ANTHROPIC_BASE_URL", &server.url())
 }
@@ -31,12 +36,16 @@ async fn ask(home: &Home, group: &str, text: &str) -> String {
     answer.expect("the gateway is there")["text"].as_str().unwrap().to_owned()
 }
 
-/// Stamps a scenario onto both kinds of sandbox.
-macro_rules! in_both_kinds {
+/// Stamps a scenario onto both kinds of sandbox, and onto both ways to the broker.
+macro_rules! in_every_kind {
     ($($scenario:ident),* $(,)?) => {
         mod docker {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $scenario() { super::$scenario("docker").await; })*
+        }
+        mod docker_by_bridge {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $scenario() { super::$scenario(super::BRIDGE).await; })*
         }
         mod bubblewrap {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,7 +54,7 @@ macro_rules! in_both_kinds {
     };
 }
 
-in_both_kinds!(
+in_every_kind!(
     a_message_is_answered_from_a_sandbox_without_network_or_key,
     two_groups_at_once_cannot_see_each_other,
     a_follow_up_is_answered_in_the_warm_sandbox,
