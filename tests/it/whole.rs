@@ -250,6 +250,24 @@ async fn an_agent_that_goes_wild_fails_alone(kind: &str) {
     assert!(gateway.terminate().await.success());
 }
 
+/// The same model behind Amazon Bedrock: signed requests, event streams, and the agent sees no difference.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_answered_by_way_of_bedrock() {
+    let server = Server::start(Script::tool()).await.unwrap();
+    let home = Home::new()
+        .with("CLAUDE_CODE_USE_BEDROCK", "1")
+        .with("AWS_REGION", "eu-central-1")
+        .with("AWS_ACCESS_KEY_ID", "AKIATEST")
+        .with("AWS_SECRET_ACCESS_KEY", "secret-canary")
+        .with("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", &server.url());
+    let gateway = home.start(None).await.unwrap();
+    let answer = ask(&home, "main", "[[bash:env; echo from bedrock]]").await;
+    assert!(answer.contains("from bedrock") && !answer.contains("secret-canary"), "{answer}");
+    let asked = server.requests();
+    assert!(asked.iter().all(|seen| seen.path.ends_with("/invoke-with-response-stream")));
+    assert!(gateway.terminate().await.success());
+}
+
 /// A model that first says nothing is asked again; what people see is one answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_overloaded_provider_costs_patience_and_nothing_else() {
