@@ -37,7 +37,8 @@ use ledger::StoreLedger;
 
 /// How long runs may go on once the gateway is to stop.
 const GRACE: Duration = Duration::from_secs(10);
-/// How often old records are forgotten.
+/// How long after the start old records are first forgotten, and how often after that.
+const FORGET_FIRST: Duration = Duration::from_secs(600);
 const FORGET_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How old requests, sent messages and ended runs get: 400 days, a year and a month.
 const FORGET_AFTER: Duration = Duration::from_secs(400 * 24 * 60 * 60);
@@ -320,11 +321,13 @@ async fn welcome(terminal: Arc<Terminal>, store: Store, wakes: Wakes, stop: Canc
 
 /// Forgets records of work that was done long ago, once a day.
 async fn forget(store: Store, clock: SharedClock, stop: CancellationToken) {
+    let mut wait = FORGET_FIRST;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(FORGET_EVERY) => {}
+            () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => return,
         }
+        wait = FORGET_EVERY;
         let Ok(before) = clock.now().checked_sub(FORGET_AFTER) else { continue };
         loop {
             match store.prune(before).await {
