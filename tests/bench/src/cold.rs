@@ -1,0 +1,44 @@
+//! (b) Cold: from a committed message to the main function of an agent-runner in a fresh sandbox.
+
+use crate::Place;
+use crate::home::{Home, told};
+use crate::measure::{Gate, Samples, millis};
+use crate::table::{Bound, Row, Table};
+use hermitcrab::config::SandboxChoice;
+
+const SAMPLES: usize = 30;
+
+/// Takes the figures.
+pub(crate) async fn measure(place: &Place, table: &mut Table) -> anyhow::Result<()> {
+    for (name, choice) in
+        [("bubblewrap", SandboxChoice::Bubblewrap), ("docker", SandboxChoice::Docker)]
+    {
+        let home = Home::new(place).await?;
+        let chats = (0..=SAMPLES).map(|chat| (format!("g{chat}"), format!("c{chat}")));
+        home.add_chats(chats, false)?;
+        let mut settings = home.settings()?;
+        settings.sandbox.choice = choice;
+        // Nobody has to make room while the next one is measured.
+        settings.runs.slots = SAMPLES + 2;
+        let mut running = home.start(settings).await?;
+        let (mut gate, mut figures) = (Gate::default(), Samples::default());
+        for sample in 0..=SAMPLES {
+            gate.quiet().await?;
+            let committed = running.line.say(&format!("c{sample}"), "1", "[[clock]]").await?;
+            let (_, answer) = running.answer().await?;
+            if sample > 0 {
+                figures.add(millis(committed, told(&answer, "main")?));
+            }
+        }
+        running.stop().await;
+        table.add(Row {
+            name: format!("(b) cold, {name}: committed to main"),
+            figure: figures.median(),
+            unit: "ms",
+            floor: None,
+            bound: Bound::TimesFloor(1.15),
+            note: format!("n {}, p99 {:.1} ms, {}", figures.len(), figures.percentile(99), gate.told()),
+        });
+    }
+    Ok(())
+}
