@@ -32,7 +32,7 @@ pub(crate) async fn measure(place: &Place, table: &mut Table) -> anyhow::Result<
             name: format!("(f) 1,000 at once, {name} sandboxes"),
             figure: second.rate,
             unit: "runs/s",
-            floor: None,
+            floor: table.bare_rate().filter(|_| groups),
             bound: Bound::None,
             note: format!("all answered twice over; the first time {:.1} runs/s", first.rate),
         });

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 pub(crate) struct Table {
     rows: Vec<Row>,
     load: [String; 2],
+    cold: Option<f64>,
 }
 
 /// One figure.
@@ -58,13 +59,23 @@ impl Row {
 impl Table {
     /// An empty table, of a machine that is this busy now.
     pub(crate) fn begin() -> std::io::Result<Self> {
-        Ok(Self { rows: Vec::new(), load: [load()?, String::new()] })
+        Ok(Self { rows: Vec::new(), load: [load()?, String::new()], cold: None })
     }
 
     /// Notes how busy the machine is at the end.
     pub(crate) fn end(&mut self) -> std::io::Result<()> {
         self.load[1] = load()?;
         Ok(())
+    }
+
+    /// Notes how many milliseconds a bare sandbox of the daemonless kind takes, the floor of other rows.
+    pub(crate) fn note_cold(&mut self, floor: f64) {
+        self.cold = Some(floor);
+    }
+
+    /// How many bare sandboxes could be made in a second, one after the other, if that was measured.
+    pub(crate) fn bare_rate(&self) -> Option<f64> {
+        self.cold.map(|floor| 1e3 / floor)
     }
 
     /// Adds a row, and says on standard error that it is there.
