@@ -89,7 +89,7 @@ fn list(place: &Place, runs: &[RunRow], options: RunsOptions) -> Result<(), Fail
         return Ok(output::line("No runs yet.")?);
     }
     let rows = runs.iter().map(|run| columns(place, run)).collect();
-    let header = ["RUN", "BEGUN", "CONVERSATION", "STATE", "TRY", "SECONDS", "COST", "ERROR"];
+    let header = ["RUN", "BEGUN", "CONVERSATION", "STATE", "TRY", "SECONDS", "TOKENS", "ERROR"];
     Ok(output::table(header, rows)?)
 }
 
@@ -131,7 +131,7 @@ fn columns(place: &Place, run: &RunRow) -> [String; 8] {
         run.state.as_str().to_owned(),
         run.attempt.to_string(),
         seconds,
-        output::dollars(run.usage.cost_micros),
+        (run.usage.input_tokens + run.usage.output_tokens).to_string(),
         run.error.as_deref().map(|error| text::one_line(error, 60)).unwrap_or_default(),
     ]
 }

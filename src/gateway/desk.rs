@@ -128,7 +128,7 @@ impl terminal::Desk for Desk {
             .collect();
         json!({
             "channels": channels(&staff),
-            "sandbox": { "ready": ready, "line": line, "problem": state.problem() },
+            "sandbox": { "ready": ready, "line": line, "problem": state.problem(), "weaknesses": state.weaknesses() },
             "broker": self.broker.state().to_json(),
             "runs": runs,
             "queued": staff.queue.len(),

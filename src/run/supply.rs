@@ -58,6 +58,14 @@ impl State {
         }
     }
 
+    /// What the kind cannot enforce here, one sentence each.
+    pub(crate) fn weaknesses(&self) -> &[String] {
+        match self {
+            Self::Ready(found) => &found.strength.weaknesses,
+            Self::Looking | Self::Missing(_) => &[],
+        }
+    }
+
     /// Why there is none, and what mends it; `None` while one is there or still looked for.
     pub(crate) fn problem(&self) -> Option<&str> {
         match self {

@@ -17,15 +17,19 @@ const CONVERSATIONS: usize = 50;
 const MESSAGES_EACH: usize = 20;
 
 /// Every step between receipt and sent answer, in the order of a message's way.
-const POINTS: [&str; 18] = [
+const POINTS: [&str; 23] = [
     "intake.received",
     "store.keep.before_commit",
     "store.keep.after_commit",
     "intake.kept",
+    "store.mark_seen.before_commit",
+    "store.mark_seen.after_commit",
     "store.claim_run.before_commit",
     "store.claim_run.after_commit",
     "run.claimed",
     "run.prompted",
+    "store.run_started.before_commit",
+    "store.run_started.after_commit",
     "run.ended",
     "store.finish_run.before_commit",
     "store.finish_run.after_commit",
@@ -36,6 +40,7 @@ const POINTS: [&str; 18] = [
     "outbox.taken",
     "store.outbox_sent.before_commit",
     "store.outbox_sent.after_commit",
+    "outbox.confirmed",
 ];
 
 /// At which hits of a point the process is killed.

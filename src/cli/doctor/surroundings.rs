@@ -33,6 +33,7 @@ pub(super) async fn gateway(place: &Place) -> Vec<Finding> {
         Ok(Some(live)) => {
             let mut findings = vec![Finding::good(CHECK, "one runs here")];
             findings.push(live_sandbox(&live));
+            findings.extend(live_weaknesses(&live));
             findings.extend(live_faults(&live));
             findings
         }
@@ -59,6 +60,17 @@ fn live_sandbox(live: &Value) -> Finding {
         Some(problem) => Finding::fault(CHECK, "there is none", problem),
         None => Finding::good(CHECK, line),
     }
+}
+
+/// What the sandbox that the running gateway uses cannot enforce.
+fn live_weaknesses(live: &Value) -> Vec<Finding> {
+    let weaknesses = live.get("sandbox").and_then(|sandbox| sandbox.get("weaknesses"));
+    let weaknesses = weaknesses.and_then(Value::as_array).into_iter().flatten();
+    weaknesses.filter_map(Value::as_str).map(weakness).collect()
+}
+
+fn weakness(weakness: &str) -> Finding {
+    Finding::warning("sandbox", weakness, "use SANDBOX=docker, where that matters")
 }
 
 /// What the gateway says of the providers and of its disk.
@@ -93,10 +105,7 @@ async fn probed_sandbox(place: &Place) -> Vec<Finding> {
     match select::choose(&place.settings).await {
         Ok((_, strength)) => {
             let mut findings = vec![Finding::good(CHECK, strength.description)];
-            findings.extend(strength.weaknesses.into_iter().map(|weakness| {
-                let mend = "use SANDBOX=docker, where that matters";
-                Finding::warning(CHECK, weakness, mend)
-            }));
+            findings.extend(strength.weaknesses.iter().map(|said| weakness(said)));
             findings
         }
         Err(
