@@ -19,7 +19,8 @@ const PRODUCERS: usize = 8;
 /// Rounds of gateway and floor in turns, and how long each takes.
 const ROUNDS: usize = 11;
 const ROUND: Duration = Duration::from_millis(700);
-const TEXT: &str = "Has anybody seen the minutes of last week? I cannot find them in the usual place.";
+const TEXT: &str =
+    "Has anybody seen the minutes of last week? I cannot find them in the usual place.";
 
 /// Takes the figure.
 pub(crate) async fn measure(place: &Place, table: &mut Table) -> anyhow::Result<()> {
@@ -28,7 +29,8 @@ pub(crate) async fn measure(place: &Place, table: &mut Table) -> anyhow::Result<
     ours.add_chats(chats(()), true)?;
     floor.add_chats(chats(()), true)?;
     let running = ours.start(ours.settings()?).await?;
-    let (mut gate, mut figures, mut floors) = (Gate::default(), Samples::default(), Samples::default());
+    let (mut gate, mut figures, mut floors) =
+        (Gate::default(), Samples::default(), Samples::default());
     for round in 0..=ROUNDS {
         gate.quiet().await?;
         let figure = keep(&running, round).await?;
@@ -101,7 +103,11 @@ fn write(database: &std::path::Path, round: usize) -> anyhow::Result<f64> {
 }
 
 /// Writes rows for as long as a round takes; returns how many.
-fn produce(producer: usize, said: &mpsc::Sender<(usize, u32, mpsc::Sender<()>)>, begun: Instant) -> u32 {
+fn produce(
+    producer: usize,
+    said: &mpsc::Sender<(usize, u32, mpsc::Sender<()>)>,
+    begun: Instant,
+) -> u32 {
     let mut count = 0;
     while begun.elapsed() < ROUND {
         let (written, done) = mpsc::channel();

@@ -37,10 +37,8 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     std::fs::create_dir_all(&second)?;
-    let place = Place {
-        binary: std::fs::canonicalize(first)?,
-        folder: std::fs::canonicalize(second)?,
-    };
+    let place =
+        Place { binary: std::fs::canonicalize(first)?, folder: std::fs::canonicalize(second)? };
     let wanted: Vec<_> = arguments.map(|name| name.to_string_lossy().into_owned()).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let table = runtime.block_on(measure_all(&place, &wanted))?;

@@ -33,7 +33,8 @@ pub(crate) async fn measure(place: &Place, table: &mut Table) -> anyhow::Result<
     let home = Home::new(place).await?;
     let database = home.database();
     tokio::task::spawn_blocking(move || Connection::open(database)?.execute_batch(PAST)).await??;
-    let (mut gate, mut times, mut memory) = (Gate::default(), Samples::default(), Samples::default());
+    let (mut gate, mut times, mut memory) =
+        (Gate::default(), Samples::default(), Samples::default());
     for start in 0..=STARTS {
         gate.quiet().await?;
         let (process, ready) = home.spawn(place)?;

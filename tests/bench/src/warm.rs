@@ -26,7 +26,8 @@ pub(crate) async fn measure(place: &Place, table: &mut Table) -> anyhow::Result<
     home.add_chats([("main".to_owned(), "warm".to_owned())], false)?;
     let mut running = home.start(home.settings()?).await?;
     let mut pair = Pair::new(place)?;
-    let (mut gate, mut figures, mut floors) = (Gate::default(), Samples::default(), Samples::default());
+    let (mut gate, mut figures, mut floors) =
+        (Gate::default(), Samples::default(), Samples::default());
     for sample in 0..WARM_UP + SAMPLES {
         if sample % BATCH == 0 {
             gate.quiet().await?;
