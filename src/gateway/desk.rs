@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use tracing::warn;
 
 use crate::broker::Broker;
 use crate::channel::terminal::{self, wire::WelcomeInfo};
@@ -79,8 +80,17 @@ impl Intake for Desk {
     }
 
     async fn cancel(&self, conversation: &Conversation) {
-        if let Some(staff) = self.staff() {
-            staff.runs.active.cancel(conversation);
+        let Some(staff) = self.staff() else { return };
+        if staff.runs.active.cancel(conversation) {
+            return;
+        }
+        // No run is under way: what waits, in the queue or for another attempt, is given up.
+        match self.store.cancel_waiting(conversation, "Stopped.").await {
+            Ok(true) => staff.runs.outbox.notify_one(),
+            Ok(false) => {}
+            Err(error) => {
+                warn!(%error, chat.id = %conversation.chat, "what waits could not be given up");
+            }
         }
     }
 }

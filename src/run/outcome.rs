@@ -153,9 +153,11 @@ fn judge_failure(failure: &Failure, attempt: u32) -> Verdict {
             &message,
             "the model's provider does not accept the credentials (`hermitcrab doctor` says more)",
         ),
-        FailureKind::Overloaded => {
-            retry(message, "the model's provider is overloaded".to_owned(), attempt)
-        }
+        FailureKind::Overloaded => retry(
+            message,
+            "the model's provider cannot be reached or is overloaded".to_owned(),
+            attempt,
+        ),
         FailureKind::Other => retry(message, "the agent could not finish".to_owned(), attempt),
     }
 }

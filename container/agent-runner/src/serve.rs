@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Done, Input, Outcome, Prompt, Sign};
+use protocol::{Done, Failure, FailureKind, Input, Outcome, Prompt, Sign};
 use thiserror::Error;
 use tokio::task::JoinSet;
 
@@ -150,7 +150,10 @@ impl Server {
             engines.insert(prompt.engine.clone(), engine);
         }
         let Some(engine) = engines.get_mut(&prompt.engine) else {
-            return Ok(Ended::failed(prompt, format!("there is no engine {}", prompt.engine)));
+            // Asking again does not help: the owner has to choose another.
+            let message = format!("there is no engine {}", prompt.engine);
+            let outcome = Outcome::Failed(Failure { kind: FailureKind::Refused, message });
+            return Ok(Ended { outcome, ..Ended::failed(prompt, String::new()) });
         };
         let mut thinking = engine.prompt(prompt, link);
         let grace_over = async {

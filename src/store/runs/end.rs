@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::{RunRow, RunState, change_time, unfinished};
-use crate::model::{OutboxId, RunId, Seq, SessionId, Usage};
+use crate::model::{Conversation, OutboxId, RunId, Seq, SessionId, Usage};
 use crate::store::Store;
 use crate::store::error::{Step, StoreError};
 use crate::store::outbox::{self, OutboxDraft};
@@ -104,6 +104,35 @@ impl Store {
             let draft = OutboxDraft { conversation: run.conversation, run: Some(run.id), text };
             outbox::insert(connection, &draft, Some((through, false)), now)?;
             Ok(())
+        })
+        .await
+    }
+
+    /// Gives up, by somebody's wish, what waits in a conversation that has no run: moves the cursor past what
+    /// triggered and says `sentence`; whether anything waited.
+    ///
+    /// # Errors
+    /// When it is not on disk.
+    pub(crate) async fn cancel_waiting(
+        &self,
+        conversation: &Conversation,
+        sentence: &str,
+    ) -> Result<bool, StoreError> {
+        let (now, text) = (self.now(), sentence.to_owned());
+        let conversation = conversation.clone();
+        self.write(name!("cancel_waiting", "give up what waits"), move |connection| {
+            let sql = "SELECT triggered_seq FROM router_state r
+                       WHERE chat_id = ?1 AND thread = ?2 AND triggered_seq > cursor AND NOT EXISTS (
+                           SELECT 1 FROM runs WHERE runs.chat_id = r.chat_id
+                               AND runs.thread = r.thread AND runs.state IN ('claimed', 'running')
+                       )";
+            let key = params![conversation.chat, thread_key(conversation.thread.as_ref())];
+            let waits = connection.prepare_cached(sql)?.query_row(key, |row| row.get::<_, Seq>(0));
+            let Some(through) = waits.optional()? else { return Ok(false) };
+            move_cursor(connection, &conversation, through)?;
+            let draft = OutboxDraft { conversation, run: None, text };
+            outbox::insert(connection, &draft, Some((through, true)), now)?;
+            Ok(true)
         })
         .await
     }

@@ -99,7 +99,14 @@ async fn a_conversation_waits_until_its_run_has_dealt_with_it() {
     store.fail_run(run.run, "it broke", later).await.unwrap();
     let paused = Due { not_before: Some(later), attempt: 1, ..waiting.clone() };
     assert_eq!(store.due(9).await.unwrap(), [paused]);
+    let early = ClaimRun { conversation: main.clone(), max_messages: 9, seen: None, sandbox: None };
+    assert_eq!(
+        store.claim_run(early).await.unwrap(),
+        None,
+        "it pauses, whatever is said meanwhile"
+    );
 
+    home.clock.advance(Duration::from_secs(5));
     let run = claim(&store, &main).await;
     let follow_up = keep(&store, &main, "2").await;
     store.mark_seen(&main, follow_up, Some(follow_up)).await.unwrap();
@@ -135,4 +142,21 @@ async fn who_leaves_the_group_waits_for_nothing() {
     assert_eq!(due(&store).await, []);
     store.register_chat(&main_chat().chat, &GroupName::main()).await.unwrap();
     assert_eq!(due(&store).await, [main_chat()]);
+}
+
+#[tokio::test]
+async fn what_waits_without_a_run_can_be_given_up() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    let main = main_chat();
+    assert!(!store.cancel_waiting(&main, "Stopped.").await.unwrap(), "nothing waits");
+    let seq = keep(&store, &main, "1").await;
+    store.mark_seen(&main, seq, Some(seq)).await.unwrap();
+    let run = claim(&store, &main).await;
+    assert!(!store.cancel_waiting(&main, "Stopped.").await.unwrap(), "a run is under way");
+    store.fail_run(run.run, "it broke", home.clock.now() + Duration::from_secs(5)).await.unwrap();
+    assert!(store.cancel_waiting(&main, "Stopped.").await.unwrap());
+    assert_eq!(store.due(9).await.unwrap(), []);
+    let rows = store.outbox(9, true).await.unwrap();
+    assert_eq!((rows[0].text.as_str(), rows[0].ends), ("Stopped.", Some((seq, true))));
 }

@@ -44,18 +44,19 @@ fn what_cannot_be_read_or_is_too_late_is_passed_over() {
 #[test]
 fn a_prompt_that_cannot_be_worked_on_fails_in_words() {
     let mut runner = Runner::start(NO_BROKER, &[]);
+    let foreign = Prompt { version: 99, ..instant(1, "") };
+    let steam = Prompt { engine: String::from("steam"), ..instant(2, "") };
     let cases = [
-        (Prompt { version: 99, ..instant(1, "") }, "the prompt speaks protocol 99"),
-        (Prompt { engine: String::from("steam"), ..instant(2, "") }, "there is no engine steam"),
+        (foreign, FailureKind::Other, "the prompt speaks protocol 99"),
+        (steam, FailureKind::Refused, "there is no engine steam"),
     ];
-    for (prompt, words) in cases {
+    for (prompt, expected, words) in cases {
         let run = prompt.run;
         runner.put(&Input::Prompt(Box::new(prompt)));
-        let Outcome::Failed(Failure { kind: FailureKind::Other, message }) =
-            runner.done(run).outcome
-        else {
+        let Outcome::Failed(Failure { kind, message }) = runner.done(run).outcome else {
             panic!("run {run} did not fail");
         };
+        assert_eq!(kind, expected);
         assert!(message.contains(words), "{message}");
     }
 }
