@@ -37,6 +37,11 @@ use ledger::StoreLedger;
 
 /// How long runs may go on once the gateway is to stop.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long after the start old records are first forgotten, and how often after that.
+const FORGET_FIRST: Duration = Duration::from_secs(600);
+const FORGET_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How old requests, sent messages and ended runs get: 400 days, a year and a month.
+const FORGET_AFTER: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// How long the rest may take after that.
 const LAST_GRACE: Duration = Duration::from_secs(15);
 
@@ -199,6 +204,7 @@ impl Gateway {
             let (channel, desk, stop) = (channel.clone(), desk.clone(), self.intake.clone());
             self.tasks.spawn(async move { channel.run(&*desk, stop).await });
         }
+        self.tasks.spawn(forget(store.clone(), clock.clone(), self.work.clone()));
         self.tasks.spawn(welcome(terminal, store.clone(), wakes.clone(), self.outbox.clone()));
 
         let stop = self.work.clone();
@@ -244,6 +250,8 @@ impl Gateway {
                 warn!(name, left, "something did not end in time and is left behind");
             }
         }
+        // A run that ended just now may have put its sandbox back.
+        self.shelf.clear().await;
         self.desk.close();
         if tokio::time::timeout(LAST_GRACE, self.broker.settle()).await.is_err() {
             warn!("what abandoned model calls cost is not written down");
@@ -308,6 +316,29 @@ async fn welcome(terminal: Arc<Terminal>, store: Store, wakes: Wakes, stop: Canc
             () = stop.cancelled() => return,
         }
         outbox::arrived(&store, terminal.present(), &wakes.outbox).await;
+    }
+}
+
+/// Forgets records of work that was done long ago, once a day.
+async fn forget(store: Store, clock: SharedClock, stop: CancellationToken) {
+    let mut wait = FORGET_FIRST;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = stop.cancelled() => return,
+        }
+        wait = FORGET_EVERY;
+        let Ok(before) = clock.now().checked_sub(FORGET_AFTER) else { continue };
+        loop {
+            match store.prune(before).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    warn!(%error, "old records could not be forgotten; it is tried again tomorrow");
+                    break;
+                }
+            }
+        }
     }
 }
 

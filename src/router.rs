@@ -21,6 +21,9 @@ use crate::trigger::Trigger;
 /// The most conversations that are looked at in one turn.
 const AT_ONCE: usize = 256;
 
+/// A conversation with so many new messages may have more than the store shows at once.
+const SLICE: usize = 50;
+
 /// Finds messages that are addressed to the assistant.
 pub(crate) struct Router {
     settings: Arc<Settings>,
@@ -67,7 +70,9 @@ impl Router {
     /// One turn: looks at new messages, then queues what is due.
     pub(crate) async fn poll(&self) -> Result<Turn, StoreError> {
         let unseen = self.store.unseen(AT_ONCE).await?;
-        let mut turn = Turn { more: unseen.len() >= AT_ONCE, next: None };
+        // A long backlog comes in slices.
+        let sliced = unseen.iter().any(|unseen| unseen.messages.len() >= SLICE);
+        let mut turn = Turn { more: unseen.len() >= AT_ONCE || sliced, next: None };
         for conversation in unseen {
             self.look(conversation).await?;
         }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use protocol::{Input, Prompt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 pub(crate) use live::{Live, OpenError, Opener};
 pub(crate) use outcome::{End, Verdict};
@@ -165,12 +165,12 @@ impl Runs {
         };
         let deadline = self.deadline(claimed);
         let run = Running { claimed, conversation, live, cancel, deadline };
+        self.turn_away(&run);
         if let Err(error) = run.live.ipc.put_input(&Input::Prompt(Box::new(self.prompt(&run)))) {
             warn!(%error, run.id = %claimed.run, "the prompt could not be left");
             let verdict =
                 Verdict::Retry { error: format!("the prompt could not be left: {error}") };
-            run.live.close().await;
-            self.commit(conversation, claimed, verdict, None).await;
+            self.close_and_commit((run.live, place), conversation, (claimed, verdict, None)).await;
             return;
         }
         fail_point!("run.prompted");
@@ -190,9 +190,8 @@ impl Runs {
         let verdict = outcome::judge(&followed.end, claimed.attempt);
         let file = followed.file.take();
         if !matches!(followed.end, End::Done(_)) || live.exit.borrow().is_some() {
-            // Only a sandbox that is gone makes it safe to try again: it must not answer beside its successor.
-            live.close().await;
-            self.commit(conversation, claimed, verdict, Some(&followed)).await;
+            let outcome = (claimed, verdict, Some(&followed));
+            self.close_and_commit((live, place), conversation, outcome).await;
             return;
         }
         self.commit(conversation, claimed, verdict, Some(&followed)).await;
@@ -202,6 +201,25 @@ impl Runs {
             debug!(%error, run.id = %claimed.run, "a claimed outcome is left behind");
         }
         self.shelf.put(live, place);
+    }
+
+    /// Ends a sandbox, then commits what became of its run.
+    ///
+    /// Only a sandbox that is gone makes it safe to try again: it must not answer beside its successor. Where nobody
+    /// can tell, the run stays unfinished and its place taken, and the next start takes it up.
+    async fn close_and_commit(
+        &self,
+        (live, place): (Live, Place),
+        conversation: &Conversation,
+        (claimed, verdict, followed): (&Claimed, Verdict, Option<&follow::Followed>),
+    ) {
+        if live.close().await {
+            drop(place);
+            self.commit(conversation, claimed, verdict, followed).await;
+        } else {
+            place.forget();
+            error!(run.id = %claimed.run, "the run's sandbox may still live; the next start takes it up");
+        }
     }
 
     /// Gets a sandbox that fits: the warm one, or a fresh one.
@@ -218,15 +236,21 @@ impl Runs {
                 return Ok((live, held));
             }
             id = Some(live::fresh_id());
-            place = Some(held);
-            live.close().await;
+            if live.close().await {
+                place = Some(held);
+            } else {
+                held.forget();
+            }
         }
-        let place = match place {
-            Some(place) => place,
-            None => self.shelf.place().await,
+        let room = async {
+            let place = match place {
+                Some(place) => place,
+                None => self.shelf.place().await,
+            };
+            (place, self.supply.ready().await)
         };
-        let found = tokio::select! {
-            found = self.supply.ready() => found,
+        let (place, found) = tokio::select! {
+            room = room => room,
             () = cancel.cancelled() => {
                 let answer = "Stopped.".to_owned();
                 return Err(Verdict::Finish { cancelled: true, answer, session: claimed.session.clone() });
@@ -243,7 +267,7 @@ impl Runs {
             }
             Err(error) => {
                 warn!(error = format!("{:#}", anyhow::Error::new(error)), run.id = %claimed.run, "no sandbox for the run");
-                Err(outcome::judge(&End::Exited(crate::sandbox::Exit::Gone), claimed.attempt))
+                Err(outcome::judge(&End::NotStarted, claimed.attempt))
             }
         }
     }
@@ -282,7 +306,8 @@ impl Runs {
         claimed.group.settings.timeout.map_or(self.settings.runs.deadline, Duration::from_millis)
     }
 
-    /// Writes down what became of a run; a store that is full is asked again, for nothing else may happen before.
+    /// Writes down what became of a run; a store that does not take it is asked again, for nothing else may happen
+    /// before.
     async fn commit(
         &self,
         conversation: &Conversation,
@@ -292,12 +317,15 @@ impl Runs {
     ) {
         let released = verdict == Verdict::Release;
         while let Err(error) = self.try_commit(conversation, claimed, &verdict, followed).await {
-            if !matches!(error, StoreError::DiskFull) || self.halt.is_cancelled() {
-                warn!(%error, run.id = %claimed.run, "what became of the run could not be written down");
+            let hopeless = matches!(error, StoreError::NotThere(_) | StoreError::Closed);
+            warn!(%error, run.id = %claimed.run, hopeless, "what became of the run could not be written down");
+            if hopeless {
                 return;
             }
-            warn!(%error, run.id = %claimed.run, "what became of the run waits for room on the disk");
-            tokio::time::sleep(COMMIT_PATIENCE).await;
+            tokio::select! {
+                () = tokio::time::sleep(COMMIT_PATIENCE) => {}
+                () = self.halt.cancelled() => return,
+            }
         }
         if !released {
             fail_point!("run.committed");
@@ -332,13 +360,13 @@ impl Runs {
                 let wait = outcome::back_off(self.bounds.retry, claimed.attempt);
                 let at = self.clock.now().checked_add(wait).unwrap_or(jiff::Timestamp::MAX);
                 self.store.fail_run(run, error, at).await?;
-                warn!(run.id = %run, attempt = claimed.attempt, %error, "run failed; it is tried again");
+                warn!(run.id = %run, attempt = claimed.attempt, "run failed; it is tried again");
                 let reason = format!("something went wrong; trying again in {} s", wait.as_secs());
                 self.channels.show(conversation, &Activity::Waiting { reason }).await;
             }
             Verdict::GiveUp { error, sentence } => {
                 self.store.give_up_run(run, error, sentence, through).await?;
-                warn!(run.id = %run, attempt = claimed.attempt, %error, "run given up; the chat is told");
+                warn!(run.id = %run, attempt = claimed.attempt, "run given up; the chat is told");
             }
             Verdict::Release => {
                 self.store.release_run(run).await?;

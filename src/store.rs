@@ -12,6 +12,7 @@ mod intake;
 mod lock;
 mod migrate;
 mod outbox;
+mod prune;
 mod reader;
 mod requests;
 mod router;

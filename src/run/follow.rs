@@ -17,6 +17,10 @@ use crate::prompt;
 use crate::sandbox::Exit;
 use crate::trigger::Trigger;
 
+/// What a file counts for at least, in bytes of output: many small ones are much as well.
+const FILE_COST: u64 = 1024;
+/// The most requests of one run.
+const MAX_REQUESTS: usize = 200;
 /// The most follow-up messages that are handed over at once.
 const MAX_FOLLOW_UPS: usize = 50;
 
@@ -40,6 +44,10 @@ struct Course {
     cancelled_at: Option<Instant>,
     file: Option<File>,
     growth: Growth,
+    requests: usize,
+    /// A request waits for the store: the run has not ended before it is decided.
+    undecided: bool,
+    rejected: bool,
 }
 
 /// What one look at the ipc directory came to.
@@ -83,13 +91,24 @@ impl Runs {
                 self.settings.groups_dir().join(run.live.group.as_str()),
                 self.bounds,
             ),
+            requests: 0,
+            undecided: false,
+            rejected: false,
         };
         let end = loop {
             let seen = self.look(run, &mut course).await;
-            if let Some(end) = seen.end {
+            if let Some(end) = seen.end.or_else(|| self.out_of_time(run, &course)) {
                 break end;
             }
             if seen.more {
+                // However much an agent leaves, its limits hold and everybody else has a turn.
+                if self.halt.is_cancelled() {
+                    break End::Halted;
+                }
+                if run.cancel.is_cancelled() && course.cancelled_at.is_none() {
+                    self.cancel(run, &mut course);
+                }
+                tokio::task::yield_now().await;
                 continue;
             }
             match self.next(run, &mut course).await {
@@ -118,6 +137,20 @@ impl Runs {
         Followed { end, through, usage, file: course.file }
     }
 
+    /// Turns away what was left in a warm sandbox since its last run: it belongs to no conversation any more.
+    pub(super) fn turn_away(&self, run: &Running<'_>) {
+        for from in [Mailbox::Messages, Mailbox::Tasks, Mailbox::Progress] {
+            let Ok(sweep) = run.live.ipc.sweep(from) else { continue };
+            for file in sweep.files {
+                if from != Mailbox::Progress {
+                    let id = file.id.clone();
+                    self.answer(run, &id, &refusal(&id, "it came when no run was under way"));
+                }
+                forget(run, file);
+            }
+        }
+    }
+
     /// Waits for the next thing to happen.
     async fn next(&self, run: &mut Running<'_>, course: &mut Course) -> Step {
         let wake = self.next_limit(run, course);
@@ -141,7 +174,7 @@ impl Runs {
     fn out_of_time(&self, run: &Running<'_>, course: &Course) -> Option<End> {
         let now = Instant::now();
         if course.cancelled_at.is_some_and(|at| now >= at + self.bounds.cancel) {
-            return Some(End::Done(cancelled(run)));
+            return Some(End::Cancelled);
         }
         if now >= run.deadline {
             return Some(End::Deadline(self.limit(run.claimed)));
@@ -153,7 +186,7 @@ impl Runs {
     fn cancel(&self, run: &Running<'_>, course: &mut Course) {
         course.cancelled_at = Some(Instant::now());
         if let Err(error) = run.live.ipc.put_input(&Input::Cancel { run: run.claimed.run.0 }) {
-            warn!(%error, run.id = %run.claimed.run, "the run could not be asked to end; its sandbox is stopped");
+            warn!(%error, run.id = %run.claimed.run, "the run could not be asked to end; its sandbox is stopped soon");
         }
     }
 
@@ -164,14 +197,10 @@ impl Runs {
             Ok(done) => done,
             Err(error) => return Seen::end(unreadable(&error)),
         };
-        loop {
-            let seen = self.sweep(run, course).await;
-            if seen.end.is_some() || (done.is_none() && seen.more) {
-                return seen;
-            }
-            if !seen.more {
-                break;
-            }
+        let seen = self.sweep(run, course).await;
+        if seen.end.is_some() || seen.more || course.undecided {
+            // An outcome that was claimed is put back, and found again once everything before it is dealt with.
+            return seen;
         }
         match done {
             None => Seen::default(),
@@ -196,6 +225,7 @@ impl Runs {
 
     async fn sweep(&self, run: &mut Running<'_>, course: &mut Course) -> Seen {
         let mut more = false;
+        course.undecided = false;
         for from in [Mailbox::Progress, Mailbox::Messages, Mailbox::Tasks] {
             let sweep = match run.live.ipc.sweep(from) {
                 Ok(sweep) => sweep,
@@ -206,21 +236,27 @@ impl Runs {
                 course.last_sign = Instant::now();
             }
             for rejected in &sweep.rejected {
-                self.reject(run, rejected);
+                course.output += FILE_COST;
+                self.reject(run, course, rejected);
             }
             if !sweep.rejected.is_empty() {
                 self.tidy(run);
             }
             for file in sweep.files {
-                course.output += file.bytes.len() as u64;
+                course.output += FILE_COST.max(file.bytes.len() as u64);
                 match from {
                     Mailbox::Progress => self.progress(run, course, file).await,
-                    Mailbox::Messages | Mailbox::Tasks => self.request(run, file).await,
+                    Mailbox::Messages | Mailbox::Tasks => self.request(run, course, file).await,
                 }
             }
         }
         let limit = self.settings.runs.max_output_bytes;
-        Seen { more, end: (course.output > limit).then_some(End::Output(limit)) }
+        let end = if course.requests > MAX_REQUESTS {
+            Some(End::Requests(MAX_REQUESTS))
+        } else {
+            (course.output > limit).then_some(End::Output(limit))
+        };
+        Seen { more, end }
     }
 
     async fn progress(&self, run: &mut Running<'_>, course: &mut Course, file: File) {
@@ -280,7 +316,11 @@ impl Runs {
     }
 
     /// Deals with a request; it stays claimed until the store has taken it.
-    async fn request(&self, run: &Running<'_>, file: File) {
+    async fn request(&self, run: &Running<'_>, course: &mut Course, file: File) {
+        course.requests += 1;
+        if course.requests > MAX_REQUESTS {
+            return;
+        }
         let id = file.id.clone();
         let request = match file.parse::<Request>() {
             Ok(request) => request,
@@ -293,17 +333,23 @@ impl Runs {
                 return quarantine(run, file, &reason);
             }
         };
-        let Some(reply) = self.requests.decide(&origin(run), &id, request).await else { return };
+        let Some(reply) = self.requests.decide(&origin(run), &id, request).await else {
+            course.undecided = true;
+            return;
+        };
         super::fail_point!("run.request_decided");
         self.answer(run, &id, &reply);
         forget(run, file);
     }
 
-    fn reject(&self, run: &Running<'_>, rejected: &Rejected) {
-        warn!(
-            sandbox.id = %run.live.id, group.name = %run.live.group, file = %rejected.shown,
-            reason = %rejected.reason, "a file of the agent was put into quarantine"
-        );
+    fn reject(&self, run: &Running<'_>, course: &mut Course, rejected: &Rejected) {
+        // Said once a run: an agent that leaves such files without end must not fill the log.
+        if !std::mem::replace(&mut course.rejected, true) {
+            warn!(
+                sandbox.id = %run.live.id, group.name = %run.live.group, file = %rejected.shown,
+                reason = %rejected.reason, "a file of the agent was put into quarantine"
+            );
+        }
         if let Some(id) = &rejected.id {
             let text = format!("the file was refused: {}", rejected.reason);
             self.answer(run, id, &refusal(id, &text));
@@ -334,17 +380,6 @@ fn origin(run: &Running<'_>) -> Origin {
 
 fn refusal(id: &RequestId, text: &str) -> Reply {
     Reply { id: id.to_string(), ok: false, text: text.to_owned() }
-}
-
-/// The outcome of a run whose agent-runner did not end it in time when asked to.
-fn cancelled(run: &Running<'_>) -> Done {
-    Done {
-        run: run.claimed.run.0,
-        outcome: protocol::Outcome::Cancelled,
-        session: run.claimed.session.as_ref().map(ToString::to_string),
-        through: None,
-        usage: protocol::Usage::default(),
-    }
 }
 
 fn unreadable(error: &IpcError) -> End {

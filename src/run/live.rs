@@ -17,6 +17,9 @@ use crate::run::supply::Found;
 use crate::sandbox::{Exit, Sandbox, SandboxError, SandboxSpec, spec};
 use crate::store::RunRow;
 
+/// How often it is tried to stop a sandbox, and the pause between: two minutes outlast a daemon that restarts.
+const STOPS: u32 = 24;
+const STOP_PAUSE: Duration = Duration::from_secs(5);
 /// The pause before a bridge that broke is opened anew.
 const REOPEN: Duration = Duration::from_millis(500);
 /// How long a sandbox that is no longer needed may take to end by itself.
@@ -34,6 +37,7 @@ pub(crate) struct Live {
     pub(crate) watch: IpcWatch,
     /// How it ended, once it has.
     pub(crate) exit: watch::Receiver<Option<Exit>>,
+    client: Client,
     spec: SandboxSpec,
     sandbox: Arc<dyn Sandbox>,
     broker_dir: PathBuf,
@@ -96,7 +100,11 @@ impl Opener {
         let ipc = IpcDir::create(&self.ipc_root(), &group.name, id, owner)?;
         let started = self.start_in(found, group, spec, ipc.clone()).await;
         if started.is_err() {
+            if let Err(error) = found.sandbox.stop(id, Duration::ZERO).await {
+                warn!(%error, sandbox.id = %id, "what is left of a failed start is removed with the next one");
+            }
             remove_ipc(ipc, id).await;
+            remove_dir(&self.broker_dir(id), id);
         }
         started
     }
@@ -115,7 +123,8 @@ impl Opener {
             Some(door) => Way::Socket { _door: door },
             None => self.bridge(found, group, &spec).await?,
         };
-        Ok(self.live(found, spec, (ipc, watch), Some(way)))
+        let client = client(group, &spec.id);
+        Ok(self.live(found, (spec, client), (ipc, watch), Some(way)))
     }
 
     /// Takes over a sandbox that an earlier gateway started, or what it left if it lives no more.
@@ -137,7 +146,8 @@ impl Opener {
             None if lives => Some(self.bridge(found, group, &spec).await?),
             None => None,
         };
-        Ok(self.live(found, spec, (ipc, watch), way))
+        let client = client(group, &spec.id);
+        Ok(self.live(found, (spec, client), (ipc, watch), way))
     }
 
     /// Removes what is left on disk of a sandbox that works for nobody.
@@ -152,6 +162,11 @@ impl Opener {
     /// Removes what is left on disk of sandboxes that work for none of these runs.
     pub(crate) async fn clear_away_all_but(&self, rows: &[RunRow]) {
         let wanted: Vec<SandboxId> = rows.iter().filter_map(|row| row.sandbox.clone()).collect();
+        for id in self.broker_dirs() {
+            if !wanted.contains(&id) {
+                remove_dir(&self.broker_dir(&id), &id);
+            }
+        }
         let root = self.ipc_root();
         let cleared = move || IpcDir::remove_all_but(&root, &wanted);
         if let Ok(Err(error)) = tokio::task::spawn_blocking(cleared).await {
@@ -162,7 +177,7 @@ impl Opener {
     fn live(
         &self,
         found: &Found,
-        spec: SandboxSpec,
+        (spec, client): (SandboxSpec, Client),
         (ipc, watch): (IpcDir, IpcWatch),
         way: Option<Way>,
     ) -> Live {
@@ -184,6 +199,7 @@ impl Opener {
             ipc,
             watch,
             exit,
+            client,
             broker_dir: self.broker_dir(&spec.id),
             spec,
             sandbox: found.sandbox.clone(),
@@ -240,6 +256,12 @@ impl Opener {
         self.settings.store_dir().join("ipc")
     }
 
+    fn broker_dirs(&self) -> Vec<SandboxId> {
+        let entries = std::fs::read_dir(self.settings.store_dir().join("broker"));
+        let names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
+        names.filter_map(|name| name.to_str()?.parse().ok()).collect()
+    }
+
     fn broker_dir(&self, id: &SandboxId) -> PathBuf {
         self.settings.store_dir().join("broker").join(id.as_str())
     }
@@ -249,22 +271,38 @@ impl Live {
     /// Whether it still fits what the group is allowed now.
     pub(crate) fn fits(&self, group: &Group, opener: &Opener) -> bool {
         let ended = self.exit.borrow().is_some();
-        !ended && opener.spec(group, &self.id).is_ok_and(|now| now == self.spec)
+        !ended
+            && self.client == client(group, &self.id)
+            && opener.spec(group, &self.id).is_ok_and(|now| now == self.spec)
     }
 
-    /// Ends it and removes what is left of it.
-    pub(crate) async fn close(self) {
+    /// Ends it and removes what is left of it; whether it is known to have ended.
+    pub(crate) async fn close(self) -> bool {
         if self.exit.borrow().is_none()
             && let Err(error) = self.ipc.put_input(&protocol::Input::Close)
         {
             debug!(%error, sandbox.id = %self.id, "the agent-runner could not be asked to end");
         }
-        if let Err(error) = self.sandbox.stop(&self.id, GRACE).await {
-            warn!(%error, sandbox.id = %self.id, "a sandbox could not be stopped");
-            return;
+        if !self.stopped().await {
+            return false;
         }
         remove_ipc(self.ipc, &self.id).await;
         remove_dir(&self.broker_dir, &self.id);
+        true
+    }
+
+    /// Stops it, and tries for a while if the kind does not answer.
+    async fn stopped(&self) -> bool {
+        for attempt in 1..=STOPS {
+            match self.sandbox.stop(&self.id, GRACE).await {
+                Ok(()) => return true,
+                Err(error) => {
+                    warn!(%error, sandbox.id = %self.id, attempt, "a sandbox could not be stopped");
+                }
+            }
+            tokio::time::sleep(STOP_PAUSE).await;
+        }
+        false
     }
 }
 

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use protocol::{Done, FailureKind, Outcome};
+use protocol::{Done, Failure, FailureKind, Outcome};
 
 use crate::model::{Seq, SessionId};
 use crate::sandbox::Exit;
+use crate::text;
 
 /// How often a run is tried again.
 pub(crate) const RETRIES: u32 = 5;
+
+/// The most characters of an engine's own word on its failure.
+const FAILURE_CHARS: usize = 300;
 
 /// How following a run came to an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +31,12 @@ pub(crate) enum End {
     Disk(u64),
     /// The agent-runner left something unreadable where its outcome belongs.
     Unreadable(String),
+    /// A person ended it, and the agent-runner did not obey in time.
+    Cancelled,
+    /// No sandbox could be started for it.
+    NotStarted,
+    /// It asked for more than one run may.
+    Requests(usize),
     /// The gateway stops.
     Halted,
 }
@@ -104,6 +114,18 @@ pub(crate) fn judge(end: &End, attempt: u32) -> Verdict {
             "the agent's answer could not be read".to_owned(),
             attempt,
         ),
+        End::Cancelled => {
+            Verdict::Finish { cancelled: true, answer: "Stopped.".to_owned(), session: None }
+        }
+        End::NotStarted => retry(
+            "no sandbox could be started".to_owned(),
+            "no sandbox could be started for the agent (`hermitcrab doctor` says more)".to_owned(),
+            attempt,
+        ),
+        End::Requests(limit) => give_up(
+            &format!("more than {limit} requests"),
+            &format!("the agent asked for more than {limit} things at once and was stopped"),
+        ),
         End::Halted => Verdict::Release,
     }
 }
@@ -118,21 +140,23 @@ fn judge_done(done: &Done, attempt: u32) -> Verdict {
         Outcome::Cancelled => {
             Verdict::Finish { cancelled: true, answer: "Stopped.".to_owned(), session }
         }
-        Outcome::Failed(failure) => match failure.kind {
-            FailureKind::Refused => give_up(&failure.message, &failure.message),
-            FailureKind::Credentials => give_up(
-                &failure.message,
-                "the model's provider does not accept the credentials (`hermitcrab doctor` says more)",
-            ),
-            FailureKind::Overloaded => retry(
-                failure.message.clone(),
-                "the model's provider is overloaded".to_owned(),
-                attempt,
-            ),
-            FailureKind::Other => {
-                retry(failure.message.clone(), "the agent could not finish".to_owned(), attempt)
-            }
-        },
+        Outcome::Failed(failure) => judge_failure(failure, attempt),
+    }
+}
+
+fn judge_failure(failure: &Failure, attempt: u32) -> Verdict {
+    // Written within the agent's reach: short and harmless before anybody reads it.
+    let message = text::one_line(&failure.message, FAILURE_CHARS);
+    match failure.kind {
+        FailureKind::Refused => give_up(&message, &message),
+        FailureKind::Credentials => give_up(
+            &message,
+            "the model's provider does not accept the credentials (`hermitcrab doctor` says more)",
+        ),
+        FailureKind::Overloaded => {
+            retry(message, "the model's provider is overloaded".to_owned(), attempt)
+        }
+        FailureKind::Other => retry(message, "the agent could not finish".to_owned(), attempt),
     }
 }
 
@@ -185,7 +209,7 @@ fn bytes_in_words(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Failure, Usage};
+    use protocol::Usage;
 
     use super::*;
 

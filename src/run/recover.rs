@@ -13,6 +13,9 @@ use super::{Found, Place, Running, Runs};
 use crate::model::{GroupName, RunId, SandboxId};
 use crate::store::{Claimed, RunRow, RunState};
 
+/// The pause before sandboxes are listed again.
+const LIST_PAUSE: Duration = Duration::from_secs(2);
+
 /// A run that the gateway before this one left unfinished, and what there is of its sandbox.
 pub(crate) struct Unfinished {
     /// Its row in the ledger.
@@ -25,12 +28,15 @@ impl Runs {
     /// Sorts out what was left: removes the sandboxes that work for nobody, and returns the runs to be taken up.
     pub(crate) async fn left_over(&self, rows: Vec<RunRow>) -> Vec<Unfinished> {
         let found = self.supply.ready().await;
-        let live = match found.sandbox.list().await {
-            Ok(live) => live,
-            Err(error) => {
-                warn!(%error, "the sandboxes of an earlier gateway cannot be listed");
-                Vec::new()
+        // Without the list nobody knows which runs still go on: nothing else may begin.
+        let live = loop {
+            match found.sandbox.list().await {
+                Ok(live) => break live,
+                Err(error) => {
+                    warn!(%error, "the sandboxes of an earlier gateway cannot be listed yet");
+                }
             }
+            tokio::time::sleep(LIST_PAUSE).await;
         };
         let wanted = |id: &SandboxId| rows.iter().any(|row| row.sandbox.as_ref() == Some(id));
         for orphan in live.iter().filter(|sandbox| !wanted(&sandbox.id)) {
@@ -72,7 +78,7 @@ impl Runs {
         let deadline = self.deadline(claimed);
         let run = Running { claimed, conversation, live, cancel, deadline };
         if left.row.state == RunState::Claimed {
-            // Whether the prompt was left is unknown; the agent-runner takes a run only once.
+            // Whether the prompt was left is unknown. Should it be there twice, the second outcome is nobody's.
             let prompt = protocol::Input::Prompt(Box::new(self.prompt(&run)));
             if let Err(error) = run.live.ipc.put_input(&prompt) {
                 warn!(%error, run.id = %claimed.run, "the prompt could not be left again");

@@ -122,6 +122,8 @@ impl Supply {
                         () = self.lost.notified() => {}
                         () = stop.cancelled() => return,
                     }
+                    // A kind that comes and goes is not asked without a pause.
+                    tokio::time::sleep(FIRST_WAIT).await;
                 }
                 Err(error) => {
                     let problem = in_words(&error);

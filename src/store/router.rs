@@ -7,15 +7,12 @@ use super::Store;
 use super::error::{Step, StoreError};
 use super::groups::group;
 use super::intake::{ROOM, gather, message};
-use super::values::{Count, conversation, thread_key, time_if_any};
+use super::values::{Count, Millis, conversation, thread_key, time_if_any};
 use super::writer::name;
 use crate::model::{Conversation, Group, GroupName, KeptMessage, Seq};
 
 /// How many messages of a conversation the router looks at in one go.
 const LOOK: usize = 200;
-
-/// How much of each text it looks at, in bytes.
-const LOOK_TEXT: usize = 64 * 1024;
 
 /// A conversation with messages that the router has not looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,11 +65,13 @@ impl Store {
         .await
     }
 
-    /// Conversations that wait for a run and have none, in the order in which they began to wait.
+    /// Conversations that wait for a run and have none, in the order in which they began to wait; those that pause
+    /// after a failure come last.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn due(&self, limit: usize) -> Result<Vec<Due>, StoreError> {
+        let now = self.now();
         self.read("look for conversations that wait", move |connection| {
             let sql = "SELECT r.chat_id, r.thread, r.not_before, r.attempt, c.group_name
                        FROM router_state r JOIN chats c ON c.chat_id = r.chat_id
@@ -80,9 +79,9 @@ impl Store {
                            SELECT 1 FROM runs WHERE runs.chat_id = r.chat_id AND runs.thread = r.thread
                                AND runs.state IN ('claimed', 'running')
                        )
-                       ORDER BY r.waiting_seq LIMIT ?1";
+                       ORDER BY coalesce(r.not_before > ?2, FALSE), r.waiting_seq LIMIT ?1";
             let mut statement = connection.prepare_cached(sql)?;
-            let due = statement.query_map([Count::of(limit)], |row| {
+            let due = statement.query_map(params![Count::of(limit), Millis(now)], |row| {
                 Ok(Due {
                     conversation: conversation(row)?,
                     group: row.get("group_name")?,
@@ -120,7 +119,7 @@ fn unseen(connection: &Connection, limit: usize) -> Step<Vec<Unseen>> {
         let (conversation, seen, group): (Conversation, Seq, Group) = row?;
         let thread = thread_key(conversation.thread.as_ref());
         let values = params![conversation.chat, thread, seen, Count::of(LOOK)];
-        let messages = statement.query_map(values, |row| message(row, LOOK_TEXT))?;
+        let messages = statement.query_map(values, |row| message(row, usize::MAX))?;
         let messages = gather(messages, &mut room)?;
         unseen.push(Unseen { conversation, group, messages });
     }

@@ -5,6 +5,7 @@ mod groups;
 mod intake;
 mod outbox;
 mod plans;
+mod prune;
 mod router;
 mod runs;
 mod walk;

@@ -9,10 +9,15 @@ use tokio::time::timeout;
 use crate::support::gateway::{Home, PATIENCE};
 use crate::support::terminal::Terminal;
 
+/// Docker where no socket can be mounted, so that model calls go through an exec into the container.
+const BRIDGE: &str = "docker by bridge";
+
 /// A home whose gateway asks `server` and uses sandboxes of `kind`.
 fn home(kind: &str, server: &Server) -> Home {
+    let (kind, broker) = if kind == BRIDGE { ("docker", "exec") } else { (kind, "auto") };
     Home::new()
         .with("SANDBOX", kind)
+        .with("SANDBOX_BROKER", broker)
         .with("ANTHROPIC_API_KEY", "sk-test-canary")
         .with("ANTHROPIC_BASE_URL", &server.url())
 }
@@ -31,12 +36,16 @@ async fn ask(home: &Home, group: &str, text: &str) -> String {
     answer.expect("the gateway is there")["text"].as_str().unwrap().to_owned()
 }
 
-/// Stamps a scenario onto both kinds of sandbox.
-macro_rules! in_both_kinds {
+/// Stamps a scenario onto both kinds of sandbox, and onto both ways to the broker.
+macro_rules! in_every_kind {
     ($($scenario:ident),* $(,)?) => {
         mod docker {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $scenario() { super::$scenario("docker").await; })*
+        }
+        mod docker_by_bridge {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $scenario() { super::$scenario(super::BRIDGE).await; })*
         }
         mod bubblewrap {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,7 +54,7 @@ macro_rules! in_both_kinds {
     };
 }
 
-in_both_kinds!(
+in_every_kind!(
     a_message_is_answered_from_a_sandbox_without_network_or_key,
     two_groups_at_once_cannot_see_each_other,
     a_follow_up_is_answered_in_the_warm_sandbox,
@@ -53,6 +62,7 @@ in_both_kinds!(
     a_restart_adopts_a_live_run,
     a_stop_ends_the_answer_and_nothing_else,
     the_deadline_ends_a_run_that_hangs,
+    an_agent_that_goes_wild_fails_alone,
 );
 
 /// A model that runs each command when its word is said, and then quotes what came of it.
@@ -210,6 +220,51 @@ async fn the_deadline_ends_a_run_that_hangs(kind: &str) {
     );
     assert!(hung.contains("was stopped after 3 seconds"), "{hung}");
     assert!(fine.contains("fine"), "{fine}");
+    assert!(gateway.terminate().await.success());
+}
+
+async fn an_agent_that_goes_wild_fails_alone(kind: &str) {
+    let wild = [
+        ("flood", "head -c 1073741824 /dev/zero | tr '\\0' x"),
+        ("fork", "bomb() { bomb | bomb & }; bomb; sleep 2; echo forked"),
+        ("eat", "python3 -c \"x = 'a' * 8 * 2**30; print('ate', len(x))\""),
+        ("fill", "head -c 4294967296 /dev/zero > /tmp/full; ls -s /tmp/full; rm /tmp/full"),
+    ];
+    let server = Server::start(obeying(&wild)).await.unwrap();
+    let home = home(kind, &server).with("CONTAINER_TIMEOUT", "20000");
+    let gateway = home.start(None).await.unwrap();
+    for (name, _) in wild {
+        json(&home, &["group", "add", name, "--no-trigger", "--json"]).await;
+    }
+    let answers = futures_util::future::join_all(wild.map(|(name, _)| ask(&home, name, name)));
+    let (answers, calm) = tokio::join!(answers, ask(&home, "main", "[[id:calm]]"));
+    assert!(calm.contains("[[id:calm]]"), "{calm}");
+    let [flood, fork, eat, fill] = answers.try_into().unwrap();
+    assert!(flood.contains("more output than the limit of 10485760 bytes"), "{flood}");
+    assert!(!eat.contains("ate 8"), "memory was not limited: {eat}");
+    assert!(!fork.is_empty() && !fill.contains("4194304"), "{fork} {fill}");
+    // Everybody goes on, also those who went wild.
+    for (name, _) in wild {
+        assert!(ask(&home, name, "[[id:after]]").await.contains("[[id:after]]"));
+    }
+    assert!(gateway.terminate().await.success());
+}
+
+/// The same model behind Amazon Bedrock: signed requests, event streams, and the agent sees no difference.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_answered_by_way_of_bedrock() {
+    let server = Server::start(Script::tool()).await.unwrap();
+    let home = Home::new()
+        .with("CLAUDE_CODE_USE_BEDROCK", "1")
+        .with("AWS_REGION", "eu-central-1")
+        .with("AWS_ACCESS_KEY_ID", "AKIATEST")
+        .with("AWS_SECRET_ACCESS_KEY", "secret-canary")
+        .with("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", &server.url());
+    let gateway = home.start(None).await.unwrap();
+    let answer = ask(&home, "main", "[[bash:env; echo from bedrock]]").await;
+    assert!(answer.contains("from bedrock") && !answer.contains("secret-canary"), "{answer}");
+    let asked = server.requests();
+    assert!(asked.iter().all(|seen| seen.path.ends_with("/invoke-with-response-stream")));
     assert!(gateway.terminate().await.success());
 }
 

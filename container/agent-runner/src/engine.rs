@@ -19,7 +19,7 @@ pub(crate) mod native;
 /// Every engine by name, with what makes one.
 const ENGINES: [(&str, Make); 2] = [
     ("native", |settings| Box::new(native::Native::new(settings))),
-    ("instant", |_| Box::new(instant::Instant)),
+    ("instant", |settings| Box::new(instant::Instant { begun: settings.begun })),
 ];
 
 /// Makes an engine that works in these places.

@@ -51,8 +51,8 @@ enum ConfineError {
     Syscalls(#[source] seccompiler::Error),
 }
 
-/// Confines the sandbox, runs `serve` in it, and ends with its status.
-pub(crate) fn run(settings: &InitSettings) -> ExitCode {
+/// Confines the sandbox, runs `serve` in it, and ends with its status; `begun` is when this program was entered.
+pub(crate) fn run(settings: &InitSettings, begun: u64) -> ExitCode {
     if settings.gate && !admitted() {
         note(format_args!("the gateway went away before the sandbox was ready"));
         return ExitCode::from(EXIT_CONFINE);
@@ -61,7 +61,7 @@ pub(crate) fn run(settings: &InitSettings) -> ExitCode {
         note(format_args!("{error}"));
         return ExitCode::from(EXIT_CONFINE);
     }
-    match work(settings) {
+    match work(settings, begun) {
         Ok(status) => ExitCode::from(exit_code(status)),
         Err(error) => {
             note(format_args!("cannot run the agent: {error}"));
@@ -92,7 +92,7 @@ fn confine(settings: &InitSettings) -> Result<(), ConfineError> {
 }
 
 /// Starts `serve`, or the program in its place, and waits for its end.
-fn work(settings: &InitSettings) -> io::Result<WaitStatus> {
+fn work(settings: &InitSettings, begun: u64) -> io::Result<WaitStatus> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         // Before the child exists, so that none of its signals is missed.
@@ -101,7 +101,11 @@ fn work(settings: &InitSettings) -> io::Result<WaitStatus> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let child = match settings.program.split_first() {
             Some((program, arguments)) => Command::new(program).args(arguments).spawn()?,
-            None => Command::new("/proc/self/exe").arg("serve").args(&settings.serve).spawn()?,
+            None => {
+                let mut serve = Command::new("/proc/self/exe");
+                serve.arg("serve").args(&settings.serve);
+                serve.args(["--begun", &begun.to_string()]).spawn()?
+            }
         };
         let child = Pid::from_child(&child);
         loop {

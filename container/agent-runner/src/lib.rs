@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use settings::Command;
 
+mod clock;
 mod files;
 mod settings;
 mod watch;
@@ -42,6 +43,7 @@ const PLACEHOLDER_KEY: &str = "held-by-the-gateway";
 /// Runs the part that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
+    let begun = clock::now();
     let command = match settings::parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
         Err(error) => {
@@ -50,7 +52,7 @@ pub fn main() -> ExitCode {
         }
     };
     match command {
-        Command::Init(settings) => init::run(&settings),
+        Command::Init(settings) => init::run(&settings, begun),
         Command::Bridge(port) => bridge::run(port),
         Command::Serve(settings) => serve::run(settings),
         Command::Probe => probe::run(),

@@ -21,7 +21,7 @@ usage: agent-runner init [--user UID:GID] [--gate stdin] [--rlimit NAME=VALUE]..
        agent-runner probe
        agent-runner version
 places: --ipc DIR --group DIR --global DIR --extra DIR --home DIR
-        --broker SOCKET|ADDRESS:PORT --port PORT --context-tokens COUNT
+        --broker SOCKET|ADDRESS:PORT --port PORT --context-tokens COUNT --begun NANOSECONDS
 This program is started by the hermitcrab gateway inside a sandbox.";
 
 /// The model's context, in tokens, that the native engine keeps within.
@@ -85,6 +85,8 @@ pub(crate) struct Settings {
     pub(crate) port: u16,
     /// The size of the model's context, in tokens.
     pub(crate) context_tokens: u64,
+    /// When `init` was entered, in nanoseconds since 1970; 0 where nobody says. For benchmarks only.
+    pub(crate) begun: u64,
     /// `PATH` for the agent's tools.
     pub(crate) path: OsString,
     /// `TZ` for the agent's tools, when the sandbox sets one.
@@ -111,6 +113,7 @@ impl Default for Settings {
             broker: Broker::Socket(PathBuf::from(layout::BROKER_DIR).join(layout::BROKER_SOCKET)),
             port: layout::BROKER_PORT,
             context_tokens: CONTEXT_TOKENS,
+            begun: 0,
             path: DEFAULT_PATH.into(),
             zone: None,
         }
@@ -153,6 +156,7 @@ impl Settings {
             "--extra" => self.extra = value.into(),
             "--home" => self.home = value.into(),
             "--port" => self.port = number(option, value, "a port")?,
+            "--begun" => self.begun = number(option, value, "a time in nanoseconds")?,
             "--context-tokens" => self.context_tokens = number(option, value, "a count")?,
             "--broker" => {
                 self.broker = match value.to_str().and_then(|text| text.parse().ok()) {

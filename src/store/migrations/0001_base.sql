@@ -116,6 +116,7 @@ CREATE TABLE outbox (
 
 CREATE INDEX outbox_open ON outbox (channel, chat_id, thread, id) WHERE state IN ('pending', 'sending');
 CREATE INDEX outbox_failed ON outbox (id) WHERE state = 'failed';
+CREATE INDEX outbox_of_run ON outbox (run);
 CREATE UNIQUE INDEX outbox_end_of_run ON outbox (run) WHERE ends_through IS NOT NULL;
 
 -- What agents asked for, and what they were told.
@@ -128,6 +129,8 @@ CREATE TABLE requests (
     created_at INTEGER NOT NULL,
     PRIMARY KEY (group_name, sandbox, id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX requests_by_age ON requests (created_at);
 
 CREATE TABLE usage (
     day TEXT NOT NULL,

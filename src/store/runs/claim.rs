@@ -72,7 +72,8 @@ struct Candidate {
 impl Store {
     /// Claims a run for a conversation: gathers the messages by others past its cursor, and writes the run's row.
     ///
-    /// `None` when there are none, when another run has not ended, or when the chat is not registered.
+    /// `None` when there are none, when another run has not ended, when the conversation pauses after a
+    /// failure, or when the chat is not registered.
     ///
     /// # Errors
     /// When it is not on disk.
@@ -82,7 +83,7 @@ impl Store {
             if let Some((through, triggered)) = claim.seen {
                 mark_seen(connection, &claim.conversation, through, Some(triggered))?;
             }
-            let Some(candidate) = candidate(connection, &claim.conversation)? else {
+            let Some(candidate) = candidate(connection, &claim.conversation, now)? else {
                 return Ok(None);
             };
             claim_for(connection, &claim, candidate, now)
@@ -177,17 +178,22 @@ impl Store {
     }
 }
 
-fn candidate(connection: &Connection, conversation: &Conversation) -> Step<Option<Candidate>> {
+fn candidate(
+    connection: &Connection,
+    conversation: &Conversation,
+    now: Timestamp,
+) -> Step<Option<Candidate>> {
     let sql = "SELECT g.*, r.cursor, r.attempt, s.session_id
                FROM router_state r
                JOIN chats c ON c.chat_id = r.chat_id
                JOIN registered_groups g ON g.name = c.group_name
                LEFT JOIN sessions s ON s.chat_id = r.chat_id AND s.thread = r.thread
-               WHERE r.chat_id = ?1 AND r.thread = ?2 AND r.last_seq > r.cursor AND NOT EXISTS (
+               WHERE r.chat_id = ?1 AND r.thread = ?2 AND r.last_seq > r.cursor
+                   AND coalesce(r.not_before <= ?3, TRUE) AND NOT EXISTS (
                    SELECT 1 FROM runs WHERE runs.chat_id = r.chat_id AND runs.thread = r.thread
                        AND runs.state IN ('claimed', 'running')
                )";
-    let key = params![conversation.chat, thread_key(conversation.thread.as_ref())];
+    let key = params![conversation.chat, thread_key(conversation.thread.as_ref()), Millis(now)];
     let candidate = connection.prepare_cached(sql)?.query_row(key, |row| {
         Ok(Candidate {
             group: group(row)?,

@@ -31,7 +31,7 @@ impl Budget {
         let limit = self.limit;
         Err(Failure {
             kind: FailureKind::Refused,
-            message: format!("The agent produced more than the {limit} bytes that one run may."),
+            message: format!("the agent produced more output than the limit of {limit} bytes"),
         })
     }
 }

@@ -1,0 +1,66 @@
+//! (b) Cold: from a committed message to the main function of an agent-runner in a fresh sandbox, beside the bare
+//! tool making the same sandbox: what the gateway has just made is looked at, and made again without the gateway.
+
+use crate::Place;
+use crate::home::{Home, told};
+use crate::measure::{Gate, Samples, millis};
+use crate::table::{Bound, Row, Table};
+use bare::Bare;
+use hermitcrab::config::SandboxChoice;
+
+mod bare;
+
+const SAMPLES: usize = 30;
+
+/// Takes the figures.
+pub(crate) async fn measure(place: &Place, table: &mut Table) -> anyhow::Result<()> {
+    for (name, choice) in
+        [("bubblewrap", SandboxChoice::Bubblewrap), ("docker", SandboxChoice::Docker)]
+    {
+        let home = Home::new(place).await?;
+        let chats = (0..=SAMPLES).map(|chat| (format!("g{chat}"), format!("c{chat}")));
+        home.add_chats(chats, false)?;
+        let mut settings = home.settings()?;
+        settings.sandbox.choice = choice;
+        // Nobody has to make room while the next one is measured.
+        settings.runs.slots = SAMPLES + 2;
+        let mut running = home.start(settings).await?;
+        let (mut gate, mut figures, mut floors) =
+            (Gate::default(), Samples::default(), Samples::default());
+        for sample in 0..=SAMPLES {
+            gate.quiet().await?;
+            let committed = running.line.say(&format!("c{sample}"), "1", "[[clock]]").await?;
+            let (_, answer) = running.answer().await?;
+            let bare = Bare::after(&home, &format!("g{sample}"))?;
+            gate.quiet().await?;
+            let floor = match choice {
+                SandboxChoice::Docker => bare.docker().await?,
+                SandboxChoice::Bubblewrap | SandboxChoice::Auto => bare.bubblewrap().await?,
+            };
+            // The first finds the sandbox and warms everything up.
+            if sample > 0 {
+                figures.add(millis(committed, told(&answer, "main")?));
+                floors.add(floor);
+            }
+        }
+        running.stop().await;
+        if name == "bubblewrap" {
+            table.note_cold(floors.median());
+        }
+        table.add(Row {
+            name: format!("(b) cold, {name}: committed to main"),
+            figure: figures.median(),
+            unit: "ms",
+            floor: Some(floors.median()),
+            bound: Bound::TimesFloor(1.15),
+            note: format!(
+                "n {}, p99 {:.1} ms, floor p99 {:.1} ms, {}",
+                figures.len(),
+                figures.percentile(99),
+                floors.percentile(99),
+                gate.told()
+            ),
+        });
+    }
+    Ok(())
+}
