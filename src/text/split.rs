@@ -89,13 +89,21 @@ fn part_of_line(
     (room, max): (usize, usize),
     open: Option<Fence>,
 ) -> (&str, Option<Fence>) {
-    let opening = after(None, text.lines().next().unwrap_or_default(), max);
-    let closing = [&open, &opening].into_iter().flatten().map(closing_chars).max().unwrap_or(0);
-    let end = text.char_indices().nth((room - closing).max(1)).map_or(text.len(), |(at, _)| at);
-    let part = text.get(..end).unwrap_or(text);
-    let word = part.rfind(' ').map(|at| at + 1).filter(|at| *at > part.len() / 2);
-    let part = word.and_then(|at| part.get(..at)).unwrap_or(part);
-    (part, part.split_inclusive('\n').fold(open, |open, line| after(open, line, max)))
+    let mut length = room;
+    loop {
+        let end = text.char_indices().nth(length).map_or(text.len(), |(at, _)| at);
+        let part = text.get(..end).unwrap_or(text);
+        let word = part.rfind(' ').map(|at| at + 1).filter(|at| *at > part.len() / 2);
+        let part = word.and_then(|at| part.get(..at)).unwrap_or(part);
+        let lines = part.split_inclusive('\n');
+        let state = lines.fold(open.clone(), |open, line| after(open, line, max));
+        // Only what is cut off shows whether a fence is open at the cut, and takes room to be closed.
+        let closing = state.as_ref().map_or(0, closing_chars);
+        if length <= 1 || part.chars().count() + closing <= room {
+            return (part, state);
+        }
+        length = length.min(part.chars().count()).saturating_sub(closing).max(1);
+    }
 }
 
 /// The fence that is open after a line. One that would take more than half of a message to open and close is taken
