@@ -96,7 +96,7 @@ impl Control {
         };
         let answered = self.store.answer_request(key, reply, effect).await?;
         if answered.fresh && answered.reply.ok {
-            self.outbox.notify_one();
+            self.outbox.notify_waiters();
         }
         Ok(Reply { id: id.to_string(), ok: answered.reply.ok, text: answered.reply.text })
     }

@@ -38,6 +38,9 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     /// An outbox for a channel; `wake` says that there may be something to send.
+    ///
+    /// All channels share it, so it must wake all who wait: one alone could be the wrong one. None misses it, for
+    /// each begins to listen before it looks into the store.
     pub(crate) fn new(
         channel: Arc<dyn Channel>,
         store: Store,
@@ -155,7 +158,7 @@ impl Outbox {
         self.store.outbox_sent(row.id, receipt).await?;
         fail_point!("outbox.confirmed");
         debug!(outbox.id = %row.id, chat.id = %row.conversation.chat, "sent");
-        self.wake.notify_one();
+        self.wake.notify_waiters();
         Ok(())
     }
 
@@ -195,7 +198,7 @@ pub(crate) async fn arrived(store: &Store, present: Vec<Conversation>, wake: &No
     if let Err(error) = store.outbox_arrived(present).await {
         warn!(%error, "the outbox could not be hurried");
     }
-    wake.notify_one();
+    wake.notify_waiters();
 }
 
 fn parcel(row: &OutboxRow) -> Parcel {

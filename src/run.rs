@@ -329,7 +329,7 @@ impl Runs {
         }
         if !released {
             fail_point!("run.committed");
-            self.outbox.notify_one();
+            self.outbox.notify_waiters();
         }
     }
 

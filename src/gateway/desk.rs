@@ -86,7 +86,7 @@ impl Intake for Desk {
         }
         // No run is under way: what waits, in the queue or for another attempt, is given up.
         match self.store.cancel_waiting(conversation, "Stopped.").await {
-            Ok(true) => staff.runs.outbox.notify_one(),
+            Ok(true) => staff.runs.outbox.notify_waiters(),
             Ok(false) => {}
             Err(error) => {
                 warn!(%error, chat.id = %conversation.chat, "what waits could not be given up");

@@ -1,6 +1,6 @@
 //! The agent-runner: part of this program, written to the store so that sandboxes can mount it.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,8 @@ use tracing::debug;
 const RUNNER: &[u8] = include_bytes!(env!("HERMITCRAB_AGENT_RUNNER"));
 /// What it is called in the store, before the hash of its content.
 const PREFIX: &str = "agent-runner-";
+/// The hash of its content, 16 hexadecimal digits, as `build.rs` takes it.
+const HASH: &str = env!("HERMITCRAB_AGENT_RUNNER_HASH");
 
 /// Writes the agent-runner into the store unless it is there, removes those of other versions, and returns its path.
 ///
@@ -38,7 +40,24 @@ fn is_whole(path: &Path) -> bool {
         path.symlink_metadata()
             .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o777 == 0o555)
     };
-    executable(path) && std::fs::read(path).is_ok_and(|content| content == RUNNER)
+    executable(path) && hash(path).is_ok_and(|hash| hash == HASH)
+}
+
+/// The 64-bit FNV-1a hash of a file. It is compared instead of [`RUNNER`] itself, which would then stay in the memory
+/// of every gateway; whoever could forge a file with this hash owns the store.
+fn hash(path: &Path) -> io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let mut buffer = [0; 16 * 1024];
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(format!("{hash:016x}"));
+        }
+        for byte in buffer.iter().take(read) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
 }
 
 /// A new file that is renamed when it is whole.

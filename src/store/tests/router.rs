@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{Home, claim, done, keep, main_chat, main_thread, said};
 use crate::clock::Clock;
 use crate::model::{Conversation, GroupName, Seq};
-use crate::store::Store;
 use crate::store::router::Due;
+use crate::store::{ClaimRun, Store};
 
 async fn unseen(store: &Store) -> Vec<(Conversation, Vec<u64>)> {
     let unseen = store.unseen(100).await.unwrap().into_iter();

@@ -115,10 +115,10 @@ impl Bare {
         let mut body = serde_json::to_value(made.config.context("no config")?)?;
         let mut host = serde_json::to_string(&made.host_config.context("no host config")?)?;
         host = host.replace(&*self.theirs.to_string_lossy(), &self.ours.to_string_lossy());
-        let members = body.as_object_mut().context("no members")?;
-        members.insert("HostConfig".to_owned(), serde_json::from_str(&host)?);
+        let fields = body.as_object_mut().context("a config is an object")?;
+        fields.insert("HostConfig".to_owned(), serde_json::from_str(&host)?);
         // Not one of the gateway's own, or it would clear it away.
-        members.insert("Labels".to_owned(), serde_json::json!({}));
+        fields.remove("Labels");
         Ok(serde_json::from_value(body)?)
     }
 
