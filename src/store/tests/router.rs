@@ -50,8 +50,8 @@ async fn a_look_is_bounded() {
     }
     let unseen = store.unseen(1).await.unwrap();
     assert_eq!(unseen[0].messages.len(), 200);
-    let cut = &unseen[0].messages[0].message.text;
-    assert!(cut.len() == 64 * 1024 - 1 && text.starts_with(cut), "{} bytes", cut.len());
+    // A trigger may stand at the very end: a message is shown whole.
+    assert!(unseen[0].messages[0].message.text == text, "a message was cut");
     let last = unseen[0].messages.last().unwrap().seq;
     store.mark_seen(&main_chat(), last, None).await.unwrap();
     assert_eq!(store.unseen(1).await.unwrap()[0].messages.len(), 1);
