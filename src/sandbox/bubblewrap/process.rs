@@ -35,6 +35,12 @@ impl Init {
             Ok(_another) => return Ok(None),
             // A process that has ended and was not collected yet is in no namespace any more.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // An init that has made itself unreadable to its own user, as ours does, still shows that it is one.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                if !is_inner_init(self.pid) {
+                    return Ok(None);
+                }
+            }
             Err(error) => return Err(error),
         }
         #[expect(
@@ -75,4 +81,13 @@ impl Process {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether a process is the first one of a process namespace within ours: the line `NSpid` of its status, which
+/// everybody may read, ends in 1 and has more than that (proc(5)).
+fn is_inner_init(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let numbers: Vec<&str> = numbers.split_whitespace().collect();
+    numbers.len() > 1 && numbers.last() == Some(&"1")
 }

@@ -62,7 +62,7 @@ async fn a_look_is_bounded() {
     }
     keep(&store, &main_thread("u"), "301").await;
     let unseen = store.unseen(9).await.unwrap();
-    assert_eq!(unseen.iter().map(|it| it.messages.len()).collect::<Vec<_>>(), [65]);
+    assert_eq!(unseen.iter().map(|it| it.messages.len()).collect::<Vec<_>>(), [43]);
     assert_eq!(store.unseen(0).await.unwrap(), []);
 }
 
