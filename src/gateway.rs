@@ -53,7 +53,7 @@ pub struct Gateway {
     halt: CancellationToken,
     runs: TaskTracker,
     tasks: TaskTracker,
-    senders: TaskTracker,
+    outboxes: TaskTracker,
     shelf: Arc<Shelf>,
     desk: Arc<Desk>,
     broker: Broker,
@@ -171,7 +171,7 @@ impl Gateway {
             halt,
             runs: TaskTracker::new(),
             tasks,
-            senders: TaskTracker::new(),
+            outboxes: TaskTracker::new(),
             shelf,
             desk: desk.clone(),
             broker,
@@ -200,7 +200,7 @@ impl Gateway {
         for channel in channels.iter() {
             let outbox =
                 Outbox::new(channel.clone(), store.clone(), clock.clone(), wakes.outbox.clone());
-            self.senders.spawn(outbox.run(self.outbox.clone()));
+            self.outboxes.spawn(outbox.run(self.outbox.clone()));
             let (channel, desk, stop) = (channel.clone(), desk.clone(), self.intake.clone());
             self.tasks.spawn(async move { channel.run(&*desk, stop).await });
         }
@@ -242,7 +242,7 @@ impl Gateway {
         }
         self.halt.cancel();
         self.outbox.cancel();
-        let all = [("runs", &self.runs), ("outbox", &self.senders), ("tasks", &self.tasks)];
+        let all = [("runs", &self.runs), ("outbox", &self.outboxes), ("tasks", &self.tasks)];
         for (name, tracker) in all {
             tracker.close();
             if tokio::time::timeout(LAST_GRACE, tracker.wait()).await.is_err() {

@@ -17,7 +17,7 @@ impl<'a> Small<'a> {
         let mut command = Command::new("mount");
         command.args(["-t", "tmpfs", "-o", "size=24m,mode=0755", "tmpfs"]).arg(at);
         let mounted = command.status().await.unwrap().success();
-        assert!(mounted, "a file system is mounted: this test needs root, as tests/run does");
+        assert!(mounted, "a file system is mounted: this test needs root, which tests/run sees to");
         Self(at)
     }
 

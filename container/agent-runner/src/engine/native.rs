@@ -1,7 +1,8 @@
 //! The engine `native`: asks a model, does what it asks of its tools, and asks again until it has answered.
 //!
-//! Everything that is said is in the session's file before it is acted upon. So a run that broke anywhere is
-//! continued by the next attempt: what the file holds is not asked again, and nothing stands there twice.
+//! Everything that is said is in the session's file before it is acted upon. So a prompt that is left a second time
+//! under the same run is continued, and stands in the file once. A new attempt of the gateway is a new run: its prompt
+//! is added, and what a tool did before may be done again.
 
 use std::sync::Arc;
 
