@@ -90,8 +90,8 @@ impl Control {
         effect: Option<OutboxDraft>,
     ) -> Result<Reply, StoreError> {
         let key = RequestKey {
-            group: origin.group.clone(),
-            sandbox: origin.sandbox.clone(),
+            conversation: origin.conversation.clone(),
+            from: origin.from,
             id: id.clone(),
         };
         let answered = self.store.answer_request(key, reply, effect).await?;

@@ -128,7 +128,12 @@ impl Runs {
             seen: waiting.seen.map(|seen| (seen.through, seen.triggered)),
             sandbox: Some(id),
         };
-        let claimed = match self.store.claim_run(claim).await {
+        let (claimed, ()) = tokio::join!(self.store.claim_run(claim), async {
+            if let Some((live, _)) = &warm {
+                follow::turn_away(live);
+            }
+        });
+        let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
                 warn!(%error, "a run could not be claimed; its messages wait");
@@ -165,7 +170,6 @@ impl Runs {
         };
         let deadline = self.deadline(claimed);
         let run = Running { claimed, conversation, live, cancel, deadline };
-        self.turn_away(&run);
         if let Err(error) = run.live.ipc.put_input(&Input::Prompt(Box::new(self.prompt(&run)))) {
             warn!(%error, run.id = %claimed.run, "the prompt could not be left");
             let verdict =
@@ -290,6 +294,8 @@ impl Runs {
             run: run.claimed.run.0,
             conversation: session::key(run.conversation),
             session: run.claimed.session.as_ref().map(ToString::to_string),
+            from: run.claimed.from.0,
+            through: run.claimed.begun.0,
             text,
             system,
             engine: self.settings.engine.clone(),

@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 
 use super::disk::Growth;
 use super::outcome::{self, End};
-use super::{Origin, Running, Runs};
+use super::{Live, Origin, Running, Runs};
 use crate::ipc::{Claimed as File, IpcError, Mailbox, RejectReason, Rejected};
 use crate::model::{Activity, RequestId, Seq, Usage};
 use crate::prompt;
@@ -137,20 +137,6 @@ impl Runs {
         Followed { end, through, usage, file: course.file }
     }
 
-    /// Turns away what was left in a warm sandbox since its last run: it belongs to no conversation any more.
-    pub(super) fn turn_away(&self, run: &Running<'_>) {
-        for from in [Mailbox::Messages, Mailbox::Tasks, Mailbox::Progress] {
-            let Ok(sweep) = run.live.ipc.sweep(from) else { continue };
-            for file in sweep.files {
-                if from != Mailbox::Progress {
-                    let id = file.id.clone();
-                    self.answer(run, &id, &refusal(&id, "it came when no run was under way"));
-                }
-                forget(run, file);
-            }
-        }
-    }
-
     /// Waits for the next thing to happen.
     async fn next(&self, run: &mut Running<'_>, course: &mut Course) -> Step {
         let wake = self.next_limit(run, course);
@@ -214,7 +200,7 @@ impl Runs {
             Ok(done) if done.run == run.claimed.run.0 => Seen::end(End::Done(done)),
             // The outcome of an earlier run of this sandbox: that run was committed without it.
             Ok(_) => {
-                forget(run, file);
+                forget(&run.live, file);
                 return Seen::default();
             }
             Err(error) => Seen::end(End::Unreadable(error.to_string())),
@@ -264,7 +250,7 @@ impl Runs {
             Ok(progress) => progress,
             Err(reason) => return quarantine(run, file, &reason),
         };
-        forget(run, file);
+        forget(&run.live, file);
         if progress.run != run.claimed.run.0 {
             return;
         }
@@ -325,8 +311,8 @@ impl Runs {
         let request = match file.parse::<Request>() {
             Ok(request) => request,
             Err(reason) => {
-                self.answer(
-                    run,
+                answer(
+                    &run.live,
                     &id,
                     &refusal(&id, &format!("the request cannot be read: {reason}")),
                 );
@@ -338,8 +324,8 @@ impl Runs {
             return;
         };
         super::fail_point!("run.request_decided");
-        self.answer(run, &id, &reply);
-        forget(run, file);
+        answer(&run.live, &id, &reply);
+        forget(&run.live, file);
     }
 
     fn reject(&self, run: &Running<'_>, course: &mut Course, rejected: &Rejected) {
@@ -352,7 +338,7 @@ impl Runs {
         }
         if let Some(id) = &rejected.id {
             let text = format!("the file was refused: {}", rejected.reason);
-            self.answer(run, id, &refusal(id, &text));
+            answer(&run.live, id, &refusal(id, &text));
         }
     }
 
@@ -361,20 +347,34 @@ impl Runs {
         let ipc = run.live.ipc.clone();
         self.opener.tasks.spawn_blocking(move || while ipc.tidy().unwrap_or(false) {});
     }
+}
 
-    fn answer(&self, run: &Running<'_>, id: &RequestId, reply: &Reply) {
-        if let Err(error) = run.live.ipc.put_reply(id, reply) {
-            warn!(%error, sandbox.id = %run.live.id, "a reply could not be left");
+/// Turns away what was left in a warm sandbox since its last run: it belongs to no conversation any more.
+pub(super) fn turn_away(live: &Live) {
+    for from in [Mailbox::Messages, Mailbox::Tasks, Mailbox::Progress] {
+        let Ok(sweep) = live.ipc.sweep(from) else { continue };
+        for file in sweep.files {
+            if from != Mailbox::Progress {
+                let id = file.id.clone();
+                answer(live, &id, &refusal(&id, "it came when no run was under way"));
+            }
+            forget(live, file);
         }
+    }
+}
+
+fn answer(live: &Live, id: &RequestId, reply: &Reply) {
+    if let Err(error) = live.ipc.put_reply(id, reply) {
+        warn!(%error, sandbox.id = %live.id, "a reply could not be left");
     }
 }
 
 fn origin(run: &Running<'_>) -> Origin {
     Origin {
         group: run.live.group.clone(),
-        sandbox: run.live.id.clone(),
         run: run.claimed.run,
         conversation: run.conversation.clone(),
+        from: run.claimed.from,
     }
 }
 
@@ -414,9 +414,9 @@ fn exit(run: &Running<'_>) -> Exit {
     run.live.exit.borrow().unwrap_or(Exit::Gone)
 }
 
-fn forget(run: &Running<'_>, file: File) {
-    if let Err(error) = run.live.ipc.forget(file) {
-        debug!(%error, sandbox.id = %run.live.id, "a claimed file is left behind");
+fn forget(live: &Live, file: File) {
+    if let Err(error) = live.ipc.forget(file) {
+        debug!(%error, sandbox.id = %live.id, "a claimed file is left behind");
     }
 }
 

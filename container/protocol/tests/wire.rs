@@ -30,6 +30,8 @@ fn prompt() -> Prompt {
         run: 7,
         conversation: String::from("slack-T01-C02"),
         session: Some(String::from("5f2a")),
+        from: 40,
+        through: 41,
         text: String::from("Hello, \"Andy\"\n"),
         system: String::from("You are Andy."),
         engine: String::from("native"),

@@ -6,7 +6,7 @@ use jiff::civil::date;
 
 use super::{Home, main_chat, main_thread};
 use crate::clock::Clock;
-use crate::model::{ChannelName, Conversation, GroupName, OutboxId, Receipt, Usage};
+use crate::model::{ChannelName, Conversation, GroupName, OutboxId, Receipt, Seq, Usage};
 use crate::store::{OutboxDraft, OutboxState, RequestKey, Store, StoreError, StoredReply};
 
 fn slack(chat: &str) -> Conversation {
@@ -14,11 +14,7 @@ fn slack(chat: &str) -> Conversation {
 }
 
 fn request(id: &str) -> RequestKey {
-    RequestKey {
-        group: GroupName::main(),
-        sandbox: "box1".parse().unwrap(),
-        id: id.parse().unwrap(),
-    }
+    RequestKey { conversation: main_chat(), from: Seq(1), id: id.parse().unwrap() }
 }
 
 fn reply(text: &str) -> StoredReply {
@@ -169,8 +165,8 @@ async fn a_request_is_carried_out_once_and_answered_always() {
     assert_eq!((again.reply, again.fresh), (first.reply, false));
     assert_eq!(store.outbox(9, true).await.unwrap().len(), 1);
 
-    let elsewhere = RequestKey { sandbox: "box2".parse().unwrap(), ..request("r1") };
-    assert!(store.answer_request(elsewhere, reply("sent"), Some(draft)).await.unwrap().fresh);
+    let later = RequestKey { from: Seq(2), ..request("r1") };
+    assert!(store.answer_request(later, reply("sent"), Some(draft)).await.unwrap().fresh);
     let refused = StoredReply { ok: false, text: "you may not".to_owned() };
     let answer = store.answer_request(request("r2"), refused.clone(), None).await.unwrap();
     assert_eq!((answer.reply, answer.fresh), (refused, true));

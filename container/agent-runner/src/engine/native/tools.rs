@@ -59,17 +59,17 @@ pub(crate) struct Tools<'run> {
 }
 
 impl Tools<'_> {
-    /// Carries out a call and returns the block that answers it.
+    /// Carries out a call and returns the block that answers it; `request` names what it asks of the gateway.
     ///
     /// # Errors
     ///
     /// The failure of the run, when its budget is spent.
-    pub(crate) async fn run(&self, call: &ToolCall) -> Result<Value, Failure> {
+    pub(crate) async fn run(&self, request: &str, call: &ToolCall) -> Result<Value, Failure> {
         let result = match &call.input {
             Some(input) => {
                 let summary = summary(&call.name, input);
                 self.link.say(Sign::Tool { name: call.name.clone(), summary });
-                self.dispatch(&call.name, input).await
+                self.dispatch(request, &call.name, input).await
             }
             None => Err(told(
                 "the arguments of this call are not complete JSON; if your answer was cut off, do less in one call",
@@ -84,10 +84,15 @@ impl Tools<'_> {
         Ok(entries::tool_result(&call.id, result))
     }
 
-    async fn dispatch(&self, name: &str, input: &Value) -> Result<String, ToolError> {
+    async fn dispatch(
+        &self,
+        request: &str,
+        name: &str,
+        input: &Value,
+    ) -> Result<String, ToolError> {
         match name {
             "bash" => bash::run(self.settings, self.budget, parse(input)?).await,
-            "send_message" => message::send(self.settings, parse(input)?).await,
+            "send_message" => message::send(self.settings, request, parse(input)?).await,
             "read" => self.apart(input, read::read).await,
             "write" => self.apart(input, edit::write).await,
             "edit" => self.apart(input, edit::edit).await,
@@ -110,6 +115,16 @@ impl Tools<'_> {
         self.budget.spend(text.len())?;
         Ok(text)
     }
+}
+
+/// Whether a call of this tool becomes a request to the gateway, which does it once however often it is asked.
+pub(crate) fn asks_the_gateway(name: &str) -> bool {
+    name == "send_message"
+}
+
+/// Whether a call that may have been carried out already does no harm when it is carried out again.
+pub(crate) fn may_be_repeated(name: &str) -> bool {
+    asks_the_gateway(name) || matches!(name, "read" | "glob" | "grep")
 }
 
 fn parse<I: DeserializeOwned>(input: &Value) -> Result<I, ToolError> {
