@@ -26,7 +26,7 @@ use tracing::{debug, error, info, warn};
 pub(crate) use live::{Live, OpenError, Opener};
 pub(crate) use outcome::{End, Verdict};
 pub(crate) use recover::Unfinished;
-pub(crate) use requests::{Origin, Requests};
+pub(crate) use requests::{Asker, Requests};
 pub(crate) use shelf::{Place, Shelf};
 pub(crate) use supply::{Finder, Found, Supply};
 

@@ -41,7 +41,6 @@ use crate::clock::SharedClock;
 
 pub(crate) use self::error::StoreError;
 pub(crate) use self::groups::ChatRow;
-pub(crate) use self::intake::Kept;
 pub(crate) use self::outbox::{OutboxDraft, OutboxRow, OutboxState};
 pub(crate) use self::requests::{RequestKey, StoredReply};
 pub(crate) use self::router::Unseen;

@@ -15,7 +15,7 @@ use crate::failpoint::fail_point;
 use crate::model::{Conversation, GroupName, Incoming};
 use crate::queue::Queue;
 use crate::run::Runs;
-use crate::store::{self, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::trigger::Trigger;
 
 /// Takes messages in and answers questions about the gateway.
@@ -72,11 +72,7 @@ impl Intake for Desk {
         })?;
         fail_point!("intake.kept");
         self.router.notify_one();
-        Ok(match kept {
-            store::Kept::Fresh(seq) => Kept::Fresh(seq),
-            store::Kept::Known(seq) => Kept::Known(seq),
-            store::Kept::Unregistered => Kept::Unregistered,
-        })
+        Ok(kept)
     }
 
     async fn cancel(&self, conversation: &Conversation) {

@@ -10,8 +10,8 @@ use tracing::{debug, warn};
 
 use super::disk::Growth;
 use super::outcome::{self, End};
-use super::{Live, Origin, Running, Runs};
-use crate::ipc::{Claimed as File, IpcError, Mailbox, RejectReason, Rejected};
+use super::{Asker, Live, Running, Runs};
+use crate::ipc::{ClaimedFile, IpcError, Mailbox, RejectReason, Rejected};
 use crate::model::{Activity, RequestId, Seq, Usage};
 use crate::prompt;
 use crate::sandbox::Exit;
@@ -33,7 +33,7 @@ pub(super) struct Followed {
     /// What its model calls reported.
     pub(super) usage: Usage,
     /// The claimed outcome: forgotten only once what came of it is committed.
-    pub(super) file: Option<File>,
+    pub(super) file: Option<ClaimedFile>,
 }
 
 /// What is known of a run while it is followed.
@@ -42,7 +42,7 @@ struct Course {
     output: u64,
     handed_over: Vec<Seq>,
     cancelled_at: Option<Instant>,
-    file: Option<File>,
+    file: Option<ClaimedFile>,
     growth: Growth,
     requests: usize,
     /// A request waits for the store: the run has not ended before it is decided.
@@ -195,7 +195,7 @@ impl Runs {
         }
     }
 
-    fn done(&self, run: &Running<'_>, course: &mut Course, file: File) -> Seen {
+    fn done(&self, run: &Running<'_>, course: &mut Course, file: ClaimedFile) -> Seen {
         let seen = match file.parse::<Done>() {
             Ok(done) if done.run == run.claimed.run.0 => Seen::end(End::Done(done)),
             // The outcome of an earlier run of this sandbox: that run was committed without it.
@@ -245,7 +245,7 @@ impl Runs {
         Seen { more, end }
     }
 
-    async fn progress(&self, run: &mut Running<'_>, course: &mut Course, file: File) {
+    async fn progress(&self, run: &mut Running<'_>, course: &mut Course, file: ClaimedFile) {
         let progress = match file.parse::<Progress>() {
             Ok(progress) => progress,
             Err(reason) => return quarantine(run, file, &reason),
@@ -302,7 +302,7 @@ impl Runs {
     }
 
     /// Deals with a request; it stays claimed until the store has taken it.
-    async fn request(&self, run: &Running<'_>, course: &mut Course, file: File) {
+    async fn request(&self, run: &Running<'_>, course: &mut Course, file: ClaimedFile) {
         course.requests += 1;
         if course.requests > MAX_REQUESTS {
             return;
@@ -319,7 +319,7 @@ impl Runs {
                 return quarantine(run, file, &reason);
             }
         };
-        let Some(reply) = self.requests.decide(&origin(run), &id, request).await else {
+        let Some(reply) = self.requests.decide(&asker(run), &id, request).await else {
             course.undecided = true;
             return;
         };
@@ -369,8 +369,8 @@ fn answer(live: &Live, id: &RequestId, reply: &Reply) {
     }
 }
 
-fn origin(run: &Running<'_>) -> Origin {
-    Origin {
+fn asker(run: &Running<'_>) -> Asker {
+    Asker {
         group: run.live.group.clone(),
         run: run.claimed.run,
         conversation: run.conversation.clone(),
@@ -414,13 +414,13 @@ fn exit(run: &Running<'_>) -> Exit {
     run.live.exit.borrow().unwrap_or(Exit::Gone)
 }
 
-fn forget(live: &Live, file: File) {
+fn forget(live: &Live, file: ClaimedFile) {
     if let Err(error) = live.ipc.forget(file) {
         debug!(%error, sandbox.id = %live.id, "a claimed file is left behind");
     }
 }
 
-fn quarantine(run: &Running<'_>, file: File, reason: &RejectReason) {
+fn quarantine(run: &Running<'_>, file: ClaimedFile, reason: &RejectReason) {
     warn!(
         sandbox.id = %run.live.id, group.name = %run.live.group, file = %file.id, %reason,
         "a file of the agent was put into quarantine"

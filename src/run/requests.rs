@@ -7,7 +7,7 @@ use crate::model::{Conversation, GroupName, RequestId, RunId, Seq};
 
 /// Who asks: known by the directory in which the request lay, never by what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Origin {
+pub(crate) struct Asker {
     /// The group.
     pub(crate) group: GroupName,
     /// The run.
@@ -25,5 +25,5 @@ pub(crate) trait Requests: Send + Sync {
     /// answered again, not done again.
     ///
     /// `None` when it could not be decided now, because the store does not take it: it is asked again.
-    async fn decide(&self, origin: &Origin, id: &RequestId, request: Request) -> Option<Reply>;
+    async fn decide(&self, asker: &Asker, id: &RequestId, request: Request) -> Option<Reply>;
 }

@@ -16,10 +16,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use super::{ClaimRun, Claimed, FinishRun, Kept, RunState, Store};
+use super::{ClaimRun, Claimed, FinishRun, RunState, Store};
 use crate::clock::{ManualClock, SharedClock};
 use crate::model::{
-    ChatId, Conversation, Group, GroupName, Incoming, Message, Sender, Seq, ThreadId, Usage,
+    ChatId, Conversation, Group, GroupName, Incoming, Kept, Message, Sender, Seq, ThreadId, Usage,
 };
 
 /// A store in a folder of its own, with a clock that stands still.

@@ -1,8 +1,9 @@
 //! Groups and registration.
 
 use super::{Home, claim, done, keep, main_chat};
+use crate::model::Kept;
 use crate::model::{ChatId, Conversation, Group, GroupName, GroupSettings, MountRequest, Seq};
-use crate::store::{ClaimRun, FinishRun, Kept, StoreError};
+use crate::store::{ClaimRun, FinishRun, StoreError};
 
 fn family() -> Group {
     Group {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Home, keep, main_chat, main_thread, said};
+use crate::model::Kept;
 use crate::model::{Conversation, Group, Seq};
-use crate::store::Kept;
 
 #[tokio::test]
 async fn order_is_by_arrival_and_a_redelivery_finds_its_place() {
