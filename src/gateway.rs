@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::broker::{Broker, BrokerError};
+use crate::broker::{self, Broker, BrokerError};
 use crate::channel::terminal::Terminal;
 use crate::channel::{Channel, Channels};
 use crate::clock::{self, SharedClock};
@@ -126,6 +126,7 @@ impl Gateway {
         let clock = clock::system();
         let store = Store::open(&settings.store_dir().join("messages.db"), clock.clone())?;
         ensure_main(&store).await?;
+        warn_of_idle_budgets(&settings, &store).await?;
         let left = store.unfinished_runs().await?;
         let wakes = Wakes::default();
         let ledger = Arc::new(StoreLedger::new(store.clone(), clock.clone(), &settings));
@@ -303,6 +304,24 @@ fn private_dir(path: &Path) -> std::io::Result<()> {
 async fn ensure_main(store: &Store) -> Result<(), StoreError> {
     if store.group(&GroupName::main()).await?.is_none() {
         store.add_group(Group::new(GroupName::main())).await?;
+    }
+    Ok(())
+}
+
+/// Says which groups will have no model, because their budget could not stop the one there is.
+async fn warn_of_idle_budgets(settings: &Settings, store: &Store) -> Result<(), StoreError> {
+    if broker::is_priced(&settings.model) {
+        return Ok(());
+    }
+    for group in store.groups().await? {
+        if group.settings.daily_budget_micros.is_some() {
+            let (group, model) = (&group.name, &settings.model.model);
+            warn!(
+                group.name = %group,
+                "the price of {model} is not known here, so the group {group}, which has a daily budget, may not ask \
+                 it; name another in ANTHROPIC_MODEL, or lift the budget: hermitcrab group set {group} --budget -"
+            );
+        }
     }
     Ok(())
 }

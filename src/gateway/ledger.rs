@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::tz::TimeZone;
 use tracing::warn;
 
-use crate::broker::Ledger;
+use crate::broker::{Allowance, Ledger};
 use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::model::{GroupName, Usage};
@@ -32,15 +32,17 @@ impl StoreLedger {
 
 #[async_trait]
 impl Ledger for StoreLedger {
-    async fn may_spend(&self, group: &GroupName) -> Result<(), String> {
+    async fn may_spend(&self, group: &GroupName) -> Result<Allowance, String> {
         let unknown = "the gateway cannot tell what was spent today".to_owned();
         let Ok(Some(found)) = self.store.group(group).await else { return Err(unknown) };
-        let Some(budget) = found.settings.daily_budget_micros else { return Ok(()) };
+        let Some(budget) = found.settings.daily_budget_micros else {
+            return Ok(Allowance::Unlimited);
+        };
         let Ok(spent) = self.store.usage_on(self.today()).await else { return Err(unknown) };
         let spent =
             spent.iter().find(|(name, _)| name == group).map_or(0, |(_, usage)| usage.cost_micros);
         if spent < budget {
-            return Ok(());
+            return Ok(Allowance::Budget);
         }
         Err(format!("the group's budget of {} for today is used up", dollars(budget)))
     }

@@ -7,7 +7,7 @@ use jiff::civil::date;
 use serde_json::Value;
 
 use super::Finding;
-use crate::broker::{Broker, Ledger};
+use crate::broker::{Allowance, Broker, Ledger};
 use crate::cli::place::Place;
 use crate::clock;
 use crate::model::{GroupName, Usage};
@@ -151,8 +151,8 @@ struct NoLedger;
 
 #[async_trait]
 impl Ledger for NoLedger {
-    async fn may_spend(&self, _group: &GroupName) -> Result<(), String> {
-        Ok(())
+    async fn may_spend(&self, _group: &GroupName) -> Result<Allowance, String> {
+        Ok(Allowance::Unlimited)
     }
 
     async fn record(&self, _group: &GroupName, _usage: Usage) {}
