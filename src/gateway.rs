@@ -20,7 +20,7 @@ use crate::broker::{self, Broker, BrokerError};
 use crate::channel::terminal::Terminal;
 use crate::channel::{Channel, Channels};
 use crate::clock::{self, SharedClock};
-use crate::config::Settings;
+use crate::config::{EnvFile, Settings, Unknown};
 use crate::control::Control;
 use crate::model::{Group, GroupName};
 use crate::outbox::{self, Outbox};
@@ -123,6 +123,7 @@ impl Gateway {
     pub async fn start_with(settings: Settings, options: Options) -> Result<Self, GatewayError> {
         let settings = Arc::new(settings);
         prepare(&settings)?;
+        warn_of_slips(&settings);
         let clock = clock::system();
         let store = Store::open(&settings.store_dir().join("messages.db"), clock.clone())?;
         ensure_main(&store).await?;
@@ -306,6 +307,17 @@ async fn ensure_main(store: &Store) -> Result<(), StoreError> {
         store.add_group(Group::new(GroupName::main())).await?;
     }
     Ok(())
+}
+
+/// Says which names in `.env` mean nothing and look like one that does; what is wrong with the file itself, reading
+/// the settings has said.
+fn warn_of_slips(settings: &Settings) {
+    let Ok(Some(file)) = EnvFile::inspect(&settings.home) else { return };
+    for Unknown { name, line, meant } in file.unknown {
+        if let Some(meant) = meant {
+            warn!("{name} (.env, line {line}) means nothing; was {meant} meant?");
+        }
+    }
 }
 
 /// Says which groups will have no model, because their budget could not stop the one there is.
