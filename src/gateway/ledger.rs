@@ -9,6 +9,7 @@ use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::model::{GroupName, Usage};
 use crate::store::Store;
+use crate::text::dollars;
 
 /// The ledger in the store.
 pub(super) struct StoreLedger {
@@ -50,22 +51,6 @@ impl Ledger for StoreLedger {
     async fn record(&self, group: &GroupName, usage: Usage) {
         if let Err(error) = self.store.add_usage(group, self.today(), usage).await {
             warn!(%error, group.name = %group, "what a model call cost was not written down");
-        }
-    }
-}
-
-fn dollars(micros: u64) -> String {
-    format!("${}.{:02}", micros / 1_000_000, micros % 1_000_000 / 10_000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::dollars;
-
-    #[test]
-    fn money_is_shown_in_dollars_and_cents() {
-        for (micros, shown) in [(0, "$0.00"), (5_000_000, "$5.00"), (1_239_999, "$1.23")] {
-            assert_eq!(dollars(micros), shown);
         }
     }
 }

@@ -85,7 +85,7 @@ fn paths_are_allowed_under_a_root_and_nowhere_else() {
         ("~/work/.SSH/keys", Err(".ssh")),
         ("~/work/archive/old", Err("work/archive")),
         ("~/.aws", Err(".aws")),
-        ("~/elsewhere", Err("No such file")),
+        ("~/elsewhere", Err("it is not there")),
         ("~/work/../elsewhere", Err("no \"..\"")),
         ("work/site", Err("must be absolute")),
         ("~", Err("is never mounted")),
@@ -157,7 +157,7 @@ fn without_a_valid_list_nothing_is_mounted() {
         assert!(decided.unwrap_err().to_string().contains("is not valid"), "{list}");
     }
     let missing = list::load(&host.root().join("missing.json"), None);
-    assert!(missing.unwrap_err().contains("No such file"));
+    assert!(missing.unwrap_err().contains("there is no allow-list"));
 }
 
 #[test]
