@@ -129,6 +129,8 @@ mod tests {
             reason: "bubblewrap is not installed".to_owned(),
             mend: "apt-get install -y bubblewrap".to_owned(),
         };
+        let (sentence, mend) = docker.remedy().unwrap();
+        assert_eq!((&*sentence, mend), ("the image i is missing: no network", "docker build"));
         let SandboxError::Unavailable { reason, mend } = neither(&docker, &bubblewrap) else {
             panic!("another error");
         };

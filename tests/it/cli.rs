@@ -261,6 +261,12 @@ async fn what_a_group_does_not_get_is_said_when_it_asks_and_by_doctor() {
         let text = |name: &str| finding[name].as_str().unwrap().to_owned();
         assert_eq!(line, format!("hermitcrab: {}; {}", text("finding"), text("mend")));
     }
+
+    let gateway = home.start(None).await.unwrap();
+    let log = home.read_log();
+    assert_eq!(log.matches("the price of claude-opus-4-9 is not known here").count(), 1, "{log}");
+    assert!(log.contains("hermitcrab group set family --budget -"), "{log}");
+    assert!(gateway.terminate().await.success());
 }
 
 #[tokio::test]
