@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::broker::{Broker, BrokerError};
+use crate::broker::{self, Broker, BrokerError};
 use crate::channel::terminal::Terminal;
 use crate::channel::{Channel, Channels};
 use crate::clock::{self, SharedClock};
-use crate::config::Settings;
+use crate::config::{EnvFile, Settings, Unknown};
 use crate::control::Control;
 use crate::model::{Group, GroupName};
 use crate::outbox::{self, Outbox};
@@ -123,9 +123,11 @@ impl Gateway {
     pub async fn start_with(settings: Settings, options: Options) -> Result<Self, GatewayError> {
         let settings = Arc::new(settings);
         prepare(&settings)?;
+        warn_of_slips(&settings);
         let clock = clock::system();
         let store = Store::open(&settings.store_dir().join("messages.db"), clock.clone())?;
         ensure_main(&store).await?;
+        warn_of_idle_budgets(&settings, &store).await?;
         let left = store.unfinished_runs().await?;
         let wakes = Wakes::default();
         let ledger = Arc::new(StoreLedger::new(store.clone(), clock.clone(), &settings));
@@ -303,6 +305,35 @@ fn private_dir(path: &Path) -> std::io::Result<()> {
 async fn ensure_main(store: &Store) -> Result<(), StoreError> {
     if store.group(&GroupName::main()).await?.is_none() {
         store.add_group(Group::new(GroupName::main())).await?;
+    }
+    Ok(())
+}
+
+/// Says which names in `.env` mean nothing and look like one that does; what is wrong with the file itself, reading
+/// the settings has said.
+fn warn_of_slips(settings: &Settings) {
+    let Ok(Some(file)) = EnvFile::inspect(&settings.home) else { return };
+    for Unknown { name, line, meant } in file.unknown {
+        if let Some(meant) = meant {
+            warn!("{name} (.env, line {line}) means nothing; was {meant} meant?");
+        }
+    }
+}
+
+/// Says which groups will have no model, because their budget could not stop the one there is.
+async fn warn_of_idle_budgets(settings: &Settings, store: &Store) -> Result<(), StoreError> {
+    if broker::is_priced(&settings.model) {
+        return Ok(());
+    }
+    for group in store.groups().await? {
+        if group.settings.daily_budget_micros.is_some() {
+            let (group, model) = (&group.name, &settings.model.model);
+            warn!(
+                group.name = %group,
+                "the price of {model} is not known here, so the group {group}, which has a daily budget, may not ask \
+                 it; name another in ANTHROPIC_MODEL, or lift the budget: hermitcrab group set {group} --budget -"
+            );
+        }
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::price;
 use super::sse::SseReader;
+use super::{demo, price};
 use crate::model::Usage;
 
 /// Bytes of a `content_block_delta` event around its text.
@@ -95,8 +95,10 @@ impl Meter {
             cost_micros: 0,
         };
         let hour_writes = counts.cache_creation.unwrap_or_default().ephemeral_1h_input_tokens;
-        // The answer knows best who gave it: an id of Bedrock's may not tell, and the demo costs nothing.
-        let model = model.as_deref().unwrap_or(&self.model);
+        // The answer knows best who gave it: an id of Bedrock's may not tell, and the demo costs nothing. A name that
+        // tells no price takes nothing from that of the model that was asked.
+        let telling = |model: &&str| *model == demo::MODEL || price::is_known(model);
+        let model = model.as_deref().filter(telling).unwrap_or(&self.model);
         usage.cost_micros = price::cost_micros(model, &usage, hour_writes);
         usage
     }
@@ -195,9 +197,12 @@ mod tests {
     #[test]
     fn the_model_that_answers_tells_the_price() {
         let arn = "arn:aws:bedrock:us-east-1:1:application-inference-profile/x";
-        for (asked, answered, expected) in
-            [(arn, "claude-haiku-4-5-20251001", 1_000), ("claude-haiku-4-5", "hermitcrab-demo", 0)]
-        {
+        for (asked, answered, expected) in [
+            (arn, "claude-haiku-4-5-20251001", 1_000),
+            ("claude-haiku-4-5", "hermitcrab-demo", 0),
+            ("claude-haiku-4-5", "stranger", 1_000),
+            (arn, "stranger", 0),
+        ] {
             let mut meter = Meter::new(asked);
             let answer = serde_json::json!({"model": answered, "usage": {"input_tokens": 1_000}});
             meter.watch_whole(answer.to_string().as_bytes());

@@ -25,8 +25,15 @@ use super::meter::Meter;
 use super::provider::AnswerBody;
 use super::reply::{self, Body, BodyError, Reply};
 use super::request::{Endpoint, ModelRequest};
-use super::{BODY_PATIENCE, HEADER_PATIENCE, MAX_BODY_BYTES, MAX_HEAD_BYTES, Shared, call, policy};
+use super::{
+    Allowance, BODY_PATIENCE, HEADER_PATIENCE, MAX_BODY_BYTES, MAX_HEAD_BYTES, Shared, call, demo,
+    policy, price,
+};
 use crate::model::{GroupName, Usage};
+use crate::text::one_line;
+
+/// The most characters of a model's name that are told.
+const MODEL_TOLD: usize = 80;
 
 /// Serves one connection until it ends. It takes up its place until then, and while a tunnel is left of it.
 pub(super) async fn serve<S>(stream: S, room: Arc<Room>, place: OwnedSemaphorePermit)
@@ -124,9 +131,10 @@ fn greeting() -> Response<Body> {
 
 async fn model_call(room: &Room, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
     let (shared, group) = (&room.shared, &room.client.group);
-    if let Err(refusal) = admit(shared, group).await {
-        return refusal.into();
-    }
+    let allowance = match admit(shared, group).await {
+        Ok(allowance) => allowance,
+        Err(refusal) => return refusal.into(),
+    };
     let (parts, body) = request.into_parts();
     let (body, _memory) = match read_body(room, body).await {
         Ok(body) => body,
@@ -140,6 +148,9 @@ async fn model_call(room: &Room, endpoint: Endpoint, request: Request<Incoming>)
         }
     };
     if let Err(refusal) = policy::check(&call) {
+        return refusal.into();
+    }
+    if let Err(refusal) = within_budget(shared, group, allowance, &call) {
         return refusal.into();
     }
     let answer = match call::ask(&shared.sources, &call).await {
@@ -167,12 +178,32 @@ async fn model_call(room: &Room, endpoint: Endpoint, request: Request<Incoming>)
 }
 
 /// Whether a call may be made: pace and budget.
-async fn admit(shared: &Shared, group: &GroupName) -> Result<(), Reply> {
+async fn admit(shared: &Shared, group: &GroupName) -> Result<Allowance, Reply> {
     shared.rates.admit(group, tokio::time::Instant::now()).map_err(|wait| {
         let message = "this group makes too many model calls; it may go on in a moment";
         Reply::error(StatusCode::TOO_MANY_REQUESTS, reply::REFUSED, message).retry_after(wait)
     })?;
     shared.ledger.may_spend(group).await.map_err(|sentence| Reply::refused(&sentence))
+}
+
+/// Whether a budget, where there is one, could stop calls like this: a model without a price would pass it by.
+fn within_budget(
+    shared: &Shared,
+    group: &GroupName,
+    allowance: Allowance,
+    call: &ModelRequest,
+) -> Result<(), Reply> {
+    let is_free = call.endpoint == Endpoint::CountTokens
+        || shared.sources.iter().all(|source| source.provider.name() == demo::NAME);
+    if allowance == Allowance::Unlimited || is_free || price::is_known(&call.model) {
+        return Ok(());
+    }
+    Err(Reply::refused(&format!(
+        "the group has a daily budget, and the price of {} is not known here, so the budget could not stop it; \
+         name a model with a known price in ANTHROPIC_MODEL, or lift the budget: \
+         hermitcrab group set {group} --budget -",
+        one_line(&call.model, MODEL_TOLD)
+    )))
 }
 
 /// Reads a request's body, and holds the memory for it against the door's share.
