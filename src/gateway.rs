@@ -186,6 +186,7 @@ impl Gateway {
     /// Starts the loops.
     fn spawn(&self, parts: Parts, left: Vec<crate::store::RunRow>) {
         let Parts { settings, clock, channels, desk, terminal, supply, runs, wakes } = parts;
+        let store = &self.store;
         let queue = Arc::new(Queue::default());
         let pool = Arc::new(Pool::new(
             settings.runs.slots,
@@ -194,9 +195,16 @@ impl Gateway {
             self.runs.clone(),
             wakes.router.clone(),
         ));
-        desk.employ(queue.clone(), runs.clone());
+        let router = Router::new(
+            settings,
+            store.clone(),
+            clock.clone(),
+            (queue.clone(), pool.clone()),
+            wakes.router.clone(),
+        );
+        let router = Arc::new(router);
+        desk.employ(queue, router.clone(), runs.clone());
 
-        let store = &self.store;
         for channel in channels.iter() {
             let outbox =
                 Outbox::new(channel.clone(), store.clone(), clock.clone(), wakes.outbox.clone());
@@ -208,8 +216,6 @@ impl Gateway {
         self.tasks.spawn(welcome(terminal, store.clone(), wakes.clone(), self.outbox.clone()));
 
         let stop = self.work.clone();
-        let router =
-            Router::new(settings, store.clone(), clock, (queue, pool.clone()), wakes.router);
         self.tasks.spawn(async move { router.run(stop).await });
         let (looking, stop) = (supply, self.work.clone());
         self.tasks.spawn(async move { looking.run(stop).await });

@@ -283,27 +283,27 @@ impl Live {
         {
             debug!(%error, sandbox.id = %self.id, "the agent-runner could not be asked to end");
         }
-        if !self.stopped().await {
+        if !stopped(&*self.sandbox, &self.id, GRACE).await {
             return false;
         }
         remove_ipc(self.ipc, &self.id).await;
         remove_dir(&self.broker_dir, &self.id);
         true
     }
+}
 
-    /// Stops it, and tries for a while if the kind does not answer.
-    async fn stopped(&self) -> bool {
-        for attempt in 1..=STOPS {
-            match self.sandbox.stop(&self.id, GRACE).await {
-                Ok(()) => return true,
-                Err(error) => {
-                    warn!(%error, sandbox.id = %self.id, attempt, "a sandbox could not be stopped");
-                }
+/// Stops a sandbox, and tries for a while if the kind does not answer; whether it is known to have ended.
+pub(super) async fn stopped(sandbox: &dyn Sandbox, id: &SandboxId, grace: Duration) -> bool {
+    for attempt in 1..=STOPS {
+        match sandbox.stop(id, grace).await {
+            Ok(()) => return true,
+            Err(error) => {
+                warn!(%error, sandbox.id = %id, attempt, "a sandbox could not be stopped");
             }
-            tokio::time::sleep(STOP_PAUSE).await;
         }
-        false
+        tokio::time::sleep(STOP_PAUSE).await;
     }
+    false
 }
 
 /// What an agent left may be large: it is removed where nobody waits for the thread.

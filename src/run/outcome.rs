@@ -37,6 +37,8 @@ pub(crate) enum End {
     NotStarted,
     /// It asked for more than one run may.
     Requests(usize),
+    /// The run itself panicked: a fault of the gateway.
+    Panicked,
     /// The gateway stops.
     Halted,
 }
@@ -125,6 +127,11 @@ pub(crate) fn judge(end: &End, attempt: u32) -> Verdict {
         End::Requests(limit) => give_up(
             &format!("more than {limit} requests"),
             &format!("the agent asked for more than {limit} things at once and was stopped"),
+        ),
+        End::Panicked => retry(
+            "the run panicked".to_owned(),
+            "something went wrong in the gateway itself".to_owned(),
+            attempt,
         ),
         End::Halted => Verdict::Release,
     }
@@ -230,6 +237,7 @@ mod tests {
             End::Exited(Exit::Gone),
             End::Silent(Duration::from_secs(60)),
             End::Unreadable("not JSON".into()),
+            End::Panicked,
             failed(FailureKind::Overloaded),
             failed(FailureKind::Other),
         ] {

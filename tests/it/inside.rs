@@ -48,9 +48,15 @@ impl Inhouse {
 
     /// Adds a group as its owner does, by the command line beside the gateway.
     async fn add_group(&self, name: &str) {
+        self.json(&["group", "add", name, "--no-trigger", "--json"]).await;
+    }
+
+    /// What the command line beside the gateway says.
+    async fn json(&self, args: &[&str]) -> Value {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_hermitcrab"));
-        command.arg("--home").arg(self.home.path()).args(["group", "add", name, "--no-trigger"]);
-        assert!(command.output().await.unwrap().status.success());
+        let output = command.arg("--home").arg(self.home.path()).args(args).output().await.unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 }
 
@@ -141,6 +147,63 @@ async fn an_agent_that_dies_is_tried_again_and_then_given_up_loudly() {
          Send your message again to retry."
     );
     assert_eq!(starts.load(Ordering::Relaxed), 6);
+    inhouse.gateway.stop().await;
+}
+
+/// The stand-in's agent is begun by the run itself, so that its panic is one of the run.
+#[tokio::test]
+async fn a_run_that_panics_is_a_failed_attempt_and_its_conversation_goes_on() {
+    let sandbox = FakeSandbox::new();
+    let main = "main".parse().unwrap();
+    for _ in 0..6 {
+        sandbox.expect(&main, |_inside| -> std::future::Ready<Exit> { panic!("a test panics") });
+    }
+    sandbox.always(obliging);
+    let inhouse = Inhouse::start(sandbox).await;
+    let mut terminal = inhouse.terminal().await;
+    terminal.say("m1", "hello").await.unwrap();
+    assert_eq!(
+        answer(&mut terminal).await,
+        "I could not answer: something went wrong in the gateway itself, 6 times. \
+         Send your message again to retry."
+    );
+    terminal.say("m2", "hello").await.unwrap();
+    assert_eq!(answer(&mut terminal).await, "answer of run 7");
+    let runs = inhouse.json(&["runs", "--json"]).await;
+    let states: Vec<_> = runs.as_array().unwrap().iter().map(|run| &run["state"]).collect();
+    assert_eq!(states, ["done", "given_up", "failed", "failed", "failed", "failed", "failed"]);
+    inhouse.gateway.stop().await;
+}
+
+/// However soon it comes: before the router has looked, while the claim is being written, or later.
+#[tokio::test]
+async fn a_wish_to_stop_is_never_lost() {
+    const CONVERSATIONS: usize = 30;
+    let sandbox = FakeSandbox::new();
+    // Agents that end when they are asked to, and never by themselves.
+    sandbox.always(|inside| async move {
+        loop {
+            let run = input(&inside.ipc(), "cancel").await["run"].as_u64().unwrap();
+            let cancelled = done(run, "", None).replace("answer", "cancelled");
+            leave(&inside.ipc(), "done.json", &cancelled.replace(r#""text":"","#, ""));
+        }
+    });
+    let inhouse = Inhouse::start(sandbox).await;
+    let socket = inhouse.home.path().join("store/chat.sock");
+    let stopped = (0..CONVERSATIONS).map(|number| {
+        let (socket, thread) = (socket.clone(), format!("t{number}"));
+        async move {
+            let mut terminal =
+                Terminal::connect(&socket, "main", Some(&thread), None).await.unwrap();
+            terminal.say(&thread, "hello").await.unwrap();
+            tokio::time::sleep(Duration::from_micros(300) * u32::try_from(number).unwrap()).await;
+            terminal.send(json!({ "type": "cancel" })).await.unwrap();
+            answer(&mut terminal).await
+        }
+    });
+    for text in futures_util::future::join_all(stopped).await {
+        assert_eq!(text, "Stopped.");
+    }
     inhouse.gateway.stop().await;
 }
 
