@@ -156,6 +156,7 @@ impl Gateway {
                 broker: broker.clone(),
                 tasks: tasks.clone(),
                 runner,
+                bounds: options.bounds,
             },
             shelf: shelf.clone(),
             requests: Arc::new(Control::new(store.clone(), wakes.outbox.clone())),

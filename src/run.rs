@@ -56,9 +56,9 @@ pub struct Bounds {
     pub silence: Duration,
     /// How long an agent-runner may take to end a run that a person has stopped.
     pub cancel: Duration,
-    /// How many bytes a group's folder may grow by while a run is under way.
+    /// How many bytes all that a sandbox may write to may grow by in a run.
     pub growth: u64,
-    /// How often the folder is measured.
+    /// How often that is measured.
     pub measure: Duration,
 }
 

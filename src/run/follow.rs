@@ -4,12 +4,12 @@
 //! before the outcome that was written after them, so that what the agent says arrives in the order in which it was
 //! said.
 
+use futures_util::FutureExt;
 use protocol::{Done, FollowUp, Input, Progress, Reply, Request, Sign};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::disk::Growth;
-use super::outcome::{self, End};
+use super::outcome::{self, End, Excess};
 use super::{Origin, Running, Runs};
 use crate::ipc::{Claimed as File, IpcError, Mailbox, RejectReason, Rejected};
 use crate::model::{Activity, RequestId, Seq, Usage};
@@ -43,7 +43,6 @@ struct Course {
     handed_over: Vec<Seq>,
     cancelled_at: Option<Instant>,
     file: Option<File>,
-    growth: Growth,
     requests: usize,
     /// A request waits for the store: the run has not ended before it is decided.
     undecided: bool,
@@ -69,7 +68,7 @@ enum Step {
     Exited,
     Cancel,
     Halt,
-    Grown,
+    Grown(Excess),
     Time,
 }
 
@@ -87,10 +86,6 @@ impl Runs {
                 .collect(),
             cancelled_at: None,
             file: None,
-            growth: Growth::new(
-                self.settings.groups_dir().join(run.live.group.as_str()),
-                self.bounds,
-            ),
             requests: 0,
             undecided: false,
             rejected: false,
@@ -105,13 +100,16 @@ impl Runs {
                 if self.halt.is_cancelled() {
                     break End::Halted;
                 }
+                if let Some(excess) = run.live.growth.exceeded().now_or_never() {
+                    break End::Disk(excess);
+                }
                 if run.cancel.is_cancelled() && course.cancelled_at.is_none() {
                     self.cancel(run, &mut course);
                 }
                 tokio::task::yield_now().await;
                 continue;
             }
-            match self.next(run, &mut course).await {
+            match self.next(run, &course).await {
                 Step::Changed => {}
                 Step::Exited => {
                     // What it wrote before it ended counts.
@@ -120,7 +118,7 @@ impl Runs {
                 }
                 Step::Cancel => self.cancel(run, &mut course),
                 Step::Halt => break End::Halted,
-                Step::Grown => break End::Disk(self.bounds.growth),
+                Step::Grown(excess) => break End::Disk(excess),
                 Step::Time => {
                     if let Some(end) = self.out_of_time(run, &course) {
                         break end;
@@ -152,7 +150,7 @@ impl Runs {
     }
 
     /// Waits for the next thing to happen.
-    async fn next(&self, run: &mut Running<'_>, course: &mut Course) -> Step {
+    async fn next(&self, run: &mut Running<'_>, course: &Course) -> Step {
         let wake = self.next_limit(run, course);
         let cancelling = course.cancelled_at.is_some();
         tokio::select! {
@@ -160,7 +158,7 @@ impl Runs {
             _ = run.live.exit.wait_for(Option::is_some) => Step::Exited,
             () = run.cancel.cancelled(), if !cancelling => Step::Cancel,
             () = self.halt.cancelled() => Step::Halt,
-            () = course.growth.exceeded() => Step::Grown,
+            excess = run.live.growth.exceeded() => Step::Grown(excess),
             () = tokio::time::sleep_until(wake) => Step::Time,
         }
     }
