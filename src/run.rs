@@ -35,7 +35,7 @@ use crate::channel::Channels;
 use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::failpoint::fail_point;
-use crate::model::{Activity, Conversation, RunId, SandboxId, Usage};
+use crate::model::{Activity, Conversation, RunId, SandboxId};
 use crate::prompt;
 use crate::queue::Waiting;
 use crate::sandbox::SandboxError;
@@ -363,7 +363,6 @@ impl Runs {
                     state,
                     session: session.clone(),
                     through,
-                    usage: followed.map_or_else(Usage::default, |followed| followed.usage),
                     answer: Some(answer.clone()),
                 };
                 self.store.finish_run(end).await?;

@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use super::outcome::{self, End, Excess};
 use super::{Origin, Running, Runs};
 use crate::ipc::{Claimed as File, IpcError, Mailbox, RejectReason, Rejected};
-use crate::model::{Activity, RequestId, Seq, Usage};
+use crate::model::{Activity, RequestId, Seq};
 use crate::prompt;
 use crate::sandbox::Exit;
 use crate::trigger::Trigger;
@@ -30,8 +30,6 @@ pub(super) struct Followed {
     pub(super) end: End,
     /// The last message that the run dealt with.
     pub(super) through: Seq,
-    /// What its model calls reported.
-    pub(super) usage: Usage,
     /// The claimed outcome: forgotten only once what came of it is committed.
     pub(super) file: Option<File>,
 }
@@ -126,13 +124,11 @@ impl Runs {
                 }
             }
         };
-        let (through, usage) = match &end {
-            End::Done(done) => {
-                (outcome::through(claimed.begun, &course.handed_over, done), usage(done))
-            }
-            _ => (course.handed_over.last().copied().unwrap_or(claimed.begun), Usage::default()),
+        let through = match &end {
+            End::Done(done) => outcome::through(claimed.begun, &course.handed_over, done),
+            _ => course.handed_over.last().copied().unwrap_or(claimed.begun),
         };
-        Followed { end, through, usage, file: course.file }
+        Followed { end, through, file: course.file }
     }
 
     /// Turns away what was left in a warm sandbox since its last run: it belongs to no conversation any more.
@@ -382,18 +378,6 @@ fn refusal(id: &RequestId, text: &str) -> Reply {
 
 fn unreadable(error: &IpcError) -> End {
     End::Unreadable(error.to_string())
-}
-
-fn usage(done: &Done) -> Usage {
-    let usage = done.usage;
-    Usage {
-        requests: 0,
-        input_tokens: usage.input_tokens,
-        output_tokens: usage.output_tokens,
-        cache_read_tokens: usage.cache_read_tokens,
-        cache_write_tokens: usage.cache_write_tokens,
-        cost_micros: 0,
-    }
 }
 
 fn activity(sign: &Sign) -> Option<Activity> {

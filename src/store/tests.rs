@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::{ClaimRun, Claimed, FinishRun, Kept, RunState, Store};
 use crate::clock::{ManualClock, SharedClock};
 use crate::model::{
-    ChatId, Conversation, Group, GroupName, Incoming, Message, Sender, Seq, ThreadId, Usage,
+    ChatId, Conversation, Group, GroupName, Incoming, Message, Sender, Seq, ThreadId,
 };
 
 /// A store in a folder of its own, with a clock that stands still.
@@ -97,7 +97,6 @@ pub(super) fn done(claimed: &Claimed, answer: &str) -> FinishRun {
         state: RunState::Done,
         session: None,
         through: claimed.through,
-        usage: Usage::default(),
         answer: Some(answer.to_owned()),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use test_servers::model::{Fault, Script, Server, Turn};
+use test_servers::model::{Fault, Script, Server, Turn, Usage};
 use tokio::time::timeout;
 
 use crate::support::gateway::{Home, PATIENCE};
@@ -63,6 +63,7 @@ in_every_kind!(
     no_more_sandboxes_than_slots,
     a_restart_adopts_a_live_run,
     a_stop_ends_the_answer_and_nothing_else,
+    a_run_costs_what_went_through_the_broker,
     the_deadline_ends_a_run_that_hangs,
 );
 
@@ -207,6 +208,28 @@ async fn a_stop_ends_the_answer_and_nothing_else(kind: &str) {
     assert_eq!(answer["text"], "Stopped.");
     drop(terminal);
     assert!(ask(&home, "main", "[[bash:echo still here]]").await.contains("still here"));
+    assert!(gateway.terminate().await.success());
+}
+
+async fn a_run_costs_what_went_through_the_broker(kind: &str) {
+    let usage = Usage { input: 1_000, output: 200, cache_write: 0, cache_read: 3_000 };
+    let costing = |turn: Turn| Turn { usage: Some(usage), ..turn };
+    let look = Turn::tool("bash", serde_json::json!({ "command": "echo seen" }));
+    let turns = [costing(look), costing(Turn::text("{tool_result}"))];
+    let server = Server::start(Script::echo().on("look", turns)).await.unwrap();
+    let home = home(kind, &server).with("ANTHROPIC_MODEL", "claude-sonnet-4-5");
+    let gateway = home.start(None).await.unwrap();
+    assert!(ask(&home, "main", "look").await.contains("seen"));
+    let expected = serde_json::json!({
+        "requests": 2, "input_tokens": 2_000, "output_tokens": 400,
+        "cache_read_tokens": 6_000, "cache_write_tokens": 0,
+        // Two times 3 + 3 + 0.9 thousandths of a dollar.
+        "cost_micros": 13_800,
+    });
+    let runs = json(&home, &["runs", "--json"]).await;
+    assert_eq!(runs[0]["usage"], expected, "{runs}");
+    let status = json(&home, &["status", "--json"]).await;
+    assert_eq!(status["store"]["today"][0]["usage"], expected, "{status}");
     assert!(gateway.terminate().await.success());
 }
 

@@ -7,7 +7,7 @@ use jiff::civil::date;
 use serde_json::Value;
 
 use super::Finding;
-use crate::broker::{Broker, Ledger};
+use crate::broker::{Broker, Client, Ledger};
 use crate::cli::place::Place;
 use crate::clock;
 use crate::model::{GroupName, Usage};
@@ -155,5 +155,5 @@ impl Ledger for NoLedger {
         Ok(())
     }
 
-    async fn record(&self, _group: &GroupName, _usage: Usage) {}
+    async fn record(&self, _client: &Client, _usage: Usage) {}
 }
