@@ -2,6 +2,7 @@
 //!
 //! Everything that runs is spawned into one tracker, so that stopping waits for it. Stopping has three steps: what
 //! brings work in ends at once; runs get a grace period; what is left is put back and begins anew with the next start.
+//! All of it together ends at one deadline, whatever hangs.
 
 mod desk;
 mod ledger;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -35,15 +37,17 @@ use crate::store::{Store, StoreError};
 use desk::Desk;
 use ledger::StoreLedger;
 
-/// How long runs may go on once the gateway is to stop.
+/// How long a stop may take as a whole; the service files give it twice as much.
+const STOP: Duration = Duration::from_secs(45);
+/// How long of that runs may go on.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long of it is left to the store alone, which must write down what it has taken.
+const LAST: Duration = Duration::from_secs(10);
 /// How long after the start old records are first forgotten, and how often after that.
 const FORGET_FIRST: Duration = Duration::from_secs(600);
 const FORGET_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How old requests, sent messages and ended runs get: 400 days, a year and a month.
 const FORGET_AFTER: Duration = Duration::from_secs(400 * 24 * 60 * 60);
-/// How long the rest may take after that.
-const LAST_GRACE: Duration = Duration::from_secs(15);
 
 /// A gateway that runs.
 pub struct Gateway {
@@ -58,6 +62,7 @@ pub struct Gateway {
     desk: Arc<Desk>,
     broker: Broker,
     store: Store,
+    patience: Patience,
 }
 
 /// A gateway could not be started.
@@ -98,6 +103,25 @@ pub struct Options {
     pub sandbox: Option<Arc<dyn Sandbox>>,
     /// Channels beside the terminal.
     pub channels: Vec<Arc<dyn Channel>>,
+    /// A shorter stop.
+    pub patience: Patience,
+}
+
+/// How long a stop may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// All of it.
+    pub stop: Duration,
+    /// The part in which runs may go on.
+    pub grace: Duration,
+    /// The part that is kept for the store.
+    pub last: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { stop: STOP, grace: GRACE, last: LAST }
+    }
 }
 
 /// The wake-up calls between the parts.
@@ -177,6 +201,7 @@ impl Gateway {
             desk: desk.clone(),
             broker,
             store,
+            patience: options.patience,
         };
         let parts = Parts { settings, clock, channels, desk, terminal, supply, runs, wakes };
         gateway.spawn(parts, left);
@@ -238,33 +263,44 @@ impl Gateway {
         });
     }
 
-    /// Stops: takes nothing more, lets runs end for a while, sends what is ready, and closes the store.
+    /// Stops: takes nothing more, lets runs end for a while, sends what is ready, and closes the store. What hangs is
+    /// left behind at the deadline, and taken up by the next start.
     pub async fn stop(self) {
         info!("the gateway stops");
+        let deadline = Instant::now() + self.patience.stop;
         self.intake.cancel();
         self.work.cancel();
-        self.runs.close();
-        if tokio::time::timeout(GRACE, self.runs.wait()).await.is_err() {
+        for tracker in [&self.runs, &self.outboxes, &self.tasks] {
+            tracker.close();
+        }
+        if timeout(self.patience.grace, self.runs.wait()).await.is_err() {
             warn!("runs are still under way; they begin anew with the next start");
         }
         self.halt.cancel();
         self.outbox.cancel();
-        let all = [("runs", &self.runs), ("outbox", &self.outboxes), ("tasks", &self.tasks)];
-        for (name, tracker) in all {
-            tracker.close();
-            if tokio::time::timeout(LAST_GRACE, tracker.wait()).await.is_err() {
-                let left = tracker.len();
-                warn!(name, left, "something did not end in time and is left behind");
-            }
+        let wound_up = deadline.checked_sub(self.patience.last).unwrap_or(deadline);
+        if timeout_at(wound_up, self.wind_up()).await.is_err() {
+            let (runs, outboxes, tasks) = (self.runs.len(), self.outboxes.len(), self.tasks.len());
+            warn!(runs, outboxes, tasks, "something did not end in time and is left behind");
         }
-        // A run that ended just now may have put its sandbox back.
-        self.shelf.clear().await;
         self.desk.close();
-        if tokio::time::timeout(LAST_GRACE, self.broker.settle()).await.is_err() {
-            warn!("what abandoned model calls cost is not written down");
+        if timeout_at(deadline, self.store.close()).await.is_err() {
+            warn!("the store could not write down all that it has taken");
         }
-        self.store.close().await;
         info!("the gateway has stopped");
+    }
+
+    /// Waits until all that ran has ended, and ends the warm sandboxes.
+    async fn wind_up(&self) {
+        let sandboxes = async {
+            self.runs.wait().await;
+            // A run that ended just now may have put its sandbox back.
+            self.shelf.clear().await;
+        };
+        tokio::join!(sandboxes, self.outboxes.wait());
+        // Among them are those who wait for the ends of the sandboxes.
+        self.tasks.wait().await;
+        self.broker.settle().await;
     }
 }
 
@@ -375,5 +411,29 @@ fn finder(given: Option<Arc<dyn Sandbox>>, settings: Arc<Settings>) -> Arc<dyn F
     match given {
         Some(sandbox) => Arc::new(GivenFinder(sandbox)),
         None => Arc::new(SelectFinder(settings)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_files_leave_time_for_a_stop() {
+        let seconds = |file: &str, before: &str| -> u64 {
+            let (_, rest) = file.split_once(before).unwrap();
+            rest.split(|c: char| !c.is_ascii_digit())
+                .find(|word| !word.is_empty())
+                .unwrap()
+                .parse()
+                .unwrap()
+        };
+        let systemd = seconds(include_str!("../systemd/hermitcrab.service"), "TimeoutStopSec=");
+        let launchd =
+            seconds(include_str!("../launchd/hermitcrab.plist"), "<key>ExitTimeOut</key>");
+        for service in [systemd, launchd] {
+            assert!(Duration::from_secs(service) >= STOP + STOP, "{service} s");
+        }
+        assert!(GRACE + LAST < STOP);
     }
 }

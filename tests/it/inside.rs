@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use hermitcrab::channel::Channel;
+use hermitcrab::channel::fake::FakeChannel;
 use hermitcrab::config::Settings;
-use hermitcrab::gateway::{Bounds, Gateway, Options};
+use hermitcrab::gateway::{Bounds, Gateway, Options, Patience};
 use hermitcrab::sandbox::Exit;
 use hermitcrab::sandbox::fake::{Call, FakeSandbox, Inside};
 use serde_json::{Value, json};
@@ -259,6 +261,9 @@ async fn a_filled_disk_is_said(place: &'static str, files: u32, bytes: usize) {
     let runs = inhouse.json(&["runs", "--json"]).await;
     let states: Vec<_> = runs.as_array().unwrap().iter().map(|run| &run["state"]).collect();
     assert_eq!(states, ["done", "done", "given_up"], "{runs}");
+    // Agents say that they had a model; nothing went through the broker.
+    let costs = runs.as_array().unwrap().iter().map(|run| &run["usage"]["input_tokens"]);
+    assert_eq!(costs.collect::<Vec<_>>(), [0, 0, 0], "{runs}");
     inhouse.gateway.stop().await;
 }
 
@@ -440,6 +445,86 @@ async fn what_is_said_meanwhile_reaches_an_agent_that_is_ready_for_it() {
     assert_eq!(both["ends"]["through"], 2);
     terminal.say("m3", "a third").await.unwrap();
     assert_eq!(answer(&mut terminal).await, "the third");
+    inhouse.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_at_its_deadline_whatever_hangs() {
+    let sandbox = FakeSandbox::new();
+    sandbox.always(obliging);
+    let patience = Patience {
+        stop: Duration::from_secs(2),
+        grace: Duration::from_millis(100),
+        last: Duration::from_secs(1),
+    };
+    let options = Options { patience, ..Options::default() };
+    let inhouse = Inhouse::start_with(sandbox, options).await;
+    let mut terminal = inhouse.terminal().await;
+    terminal.say("m1", "hello").await.unwrap();
+    assert_eq!(answer(&mut terminal).await, "answer of run 1");
+    // Its sandbox is warm, and cannot be stopped any more.
+    inhouse.sandbox.unavailable(Some(("the daemon hangs", "restart it")));
+    timeout(Duration::from_secs(4), inhouse.gateway.stop()).await.expect("a stop in time");
+}
+
+/// The new one may begin at once, although what was left behind by the old one has not ended.
+#[tokio::test]
+async fn a_stopped_gateway_can_be_started_again_at_once() {
+    let sandbox = FakeSandbox::new();
+    sandbox.expect(&"main".parse().unwrap(), |inside| async move {
+        input(&inside.ipc(), "prompt").await;
+        std::future::pending::<Exit>().await
+    });
+    sandbox.always(obliging);
+    let patience = Patience {
+        stop: Duration::from_secs(20),
+        grace: Duration::from_millis(50),
+        last: Duration::from_secs(10),
+    };
+    let options =
+        || Options { patience, sandbox: Some(Arc::new(sandbox.clone())), ..Options::default() };
+    let inhouse = Inhouse::start_with(sandbox.clone(), options()).await;
+    let mut terminal = inhouse.terminal().await;
+    terminal.say("m1", "hello").await.unwrap();
+    terminal.next_of("working").await.unwrap();
+    let Inhouse { home, sandbox: _, mut gateway } = inhouse;
+    for _ in 0..3 {
+        gateway.stop().await;
+        let settings = Settings::load(Some(home.path().to_owned())).unwrap();
+        gateway = Gateway::start_with(settings, options()).await.expect("the store is free");
+    }
+    let socket = home.path().join("store/chat.sock");
+    let mut terminal = Terminal::connect(&socket, "main", None, None).await.unwrap();
+    assert!(answer(&mut terminal).await.starts_with("answer of run "));
+    gateway.stop().await;
+}
+
+/// One wake-up for all outboxes: whichever channel has something to send, its outbox hears of it.
+#[tokio::test]
+async fn every_channel_sends_at_once() {
+    let sandbox = FakeSandbox::new();
+    sandbox.always(obliging);
+    let channels = ["red", "blue"].map(|name| FakeChannel::new(name.parse().unwrap()));
+    let beside: Vec<Arc<dyn Channel>> =
+        channels.iter().map(|channel| -> Arc<dyn Channel> { channel.clone() }).collect();
+    let inhouse =
+        Inhouse::start_with(sandbox, Options { channels: beside, ..Options::default() }).await;
+    for name in ["red", "blue"] {
+        let chat = format!("{name}:room");
+        let add = ["group", "add", name, "--no-trigger", "--chat", &chat, "--json"];
+        inhouse.json(&add).await;
+    }
+    // Much less than the half minute after which an outbox looks by itself.
+    let soon = Duration::from_secs(15);
+    for number in 1..=5 {
+        let said = channels.iter().map(|channel| async move {
+            let chat = format!("{}:room", channel.name()).parse().unwrap();
+            channel.announce(&chat);
+            channel.say(&chat, &format!("m{number}"), "hello").await.unwrap();
+            timeout(soon, channel.arrivals(number)).await.expect("an answer soon").len()
+        });
+        assert_eq!(futures_util::future::join_all(said).await, [number, number]);
+    }
     inhouse.gateway.stop().await;
 }
 
