@@ -1,11 +1,10 @@
 //! The composition root: builds the gateway from its settings, starts it, and drains it.
 //!
-//! Everything that runs is spawned into one tracker, so that stopping waits for it. Stopping has three steps: what
-//! brings work in ends at once; runs get a grace period; what is left is put back and begins anew with the next start.
-//! All of it together ends at one deadline, whatever hangs.
+//! Everything that runs is spawned into one tracker, so that stopping waits for it.
 
 mod desk;
 mod ledger;
+mod stop;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +12,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -36,13 +34,8 @@ use crate::store::{Store, StoreError};
 
 use desk::Desk;
 use ledger::StoreLedger;
+pub use stop::Patience;
 
-/// How long a stop may take as a whole; the service files give it twice as much.
-const STOP: Duration = Duration::from_secs(45);
-/// How long of that runs may go on.
-const GRACE: Duration = Duration::from_secs(10);
-/// How long of it is left to the store alone, which must write down what it has taken.
-const LAST: Duration = Duration::from_secs(10);
 /// How long after the start old records are first forgotten, and how often after that.
 const FORGET_FIRST: Duration = Duration::from_secs(600);
 const FORGET_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -105,23 +98,6 @@ pub struct Options {
     pub channels: Vec<Arc<dyn Channel>>,
     /// A shorter stop.
     pub patience: Patience,
-}
-
-/// How long a stop may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// All of it.
-    pub stop: Duration,
-    /// The part in which runs may go on.
-    pub grace: Duration,
-    /// The part that is kept for the store.
-    pub last: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { stop: STOP, grace: GRACE, last: LAST }
-    }
 }
 
 /// The wake-up calls between the parts.
@@ -262,46 +238,6 @@ impl Gateway {
             pool.run(stop).await;
         });
     }
-
-    /// Stops: takes nothing more, lets runs end for a while, sends what is ready, and closes the store. What hangs is
-    /// left behind at the deadline, and taken up by the next start.
-    pub async fn stop(self) {
-        info!("the gateway stops");
-        let deadline = Instant::now() + self.patience.stop;
-        self.intake.cancel();
-        self.work.cancel();
-        for tracker in [&self.runs, &self.outboxes, &self.tasks] {
-            tracker.close();
-        }
-        if timeout(self.patience.grace, self.runs.wait()).await.is_err() {
-            warn!("runs are still under way; they begin anew with the next start");
-        }
-        self.halt.cancel();
-        self.outbox.cancel();
-        let wound_up = deadline.checked_sub(self.patience.last).unwrap_or(deadline);
-        if timeout_at(wound_up, self.wind_up()).await.is_err() {
-            let (runs, outboxes, tasks) = (self.runs.len(), self.outboxes.len(), self.tasks.len());
-            warn!(runs, outboxes, tasks, "something did not end in time and is left behind");
-        }
-        self.desk.close();
-        if timeout_at(deadline, self.store.close()).await.is_err() {
-            warn!("the store could not write down all that it has taken");
-        }
-        info!("the gateway has stopped");
-    }
-
-    /// Waits until all that ran has ended, and ends the warm sandboxes.
-    async fn wind_up(&self) {
-        let sandboxes = async {
-            self.runs.wait().await;
-            // A run that ended just now may have put its sandbox back.
-            self.shelf.clear().await;
-        };
-        tokio::join!(sandboxes, self.outboxes.wait());
-        // Among them are those who wait for the ends of the sandboxes.
-        self.tasks.wait().await;
-        self.broker.settle().await;
-    }
 }
 
 /// The parts that the loops are made of.
@@ -411,29 +347,5 @@ fn finder(given: Option<Arc<dyn Sandbox>>, settings: Arc<Settings>) -> Arc<dyn F
     match given {
         Some(sandbox) => Arc::new(GivenFinder(sandbox)),
         None => Arc::new(SelectFinder(settings)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_service_files_leave_time_for_a_stop() {
-        let seconds = |file: &str, before: &str| -> u64 {
-            let (_, rest) = file.split_once(before).unwrap();
-            rest.split(|c: char| !c.is_ascii_digit())
-                .find(|word| !word.is_empty())
-                .unwrap()
-                .parse()
-                .unwrap()
-        };
-        let systemd = seconds(include_str!("../systemd/hermitcrab.service"), "TimeoutStopSec=");
-        let launchd =
-            seconds(include_str!("../launchd/hermitcrab.plist"), "<key>ExitTimeOut</key>");
-        for service in [systemd, launchd] {
-            assert!(Duration::from_secs(service) >= STOP + STOP, "{service} s");
-        }
-        assert!(GRACE + LAST < STOP);
     }
 }

@@ -64,9 +64,9 @@ impl Store {
                        JOIN registered_groups g ON g.name = c.group_name
                        WHERE r.chat_id = ?1 AND r.thread = ?2 AND r.last_seq > r.seen_seq";
             let key = params![conversation.chat, thread_key(conversation.thread.as_ref())];
-            let found = connection.prepare_cached(sql)?.query_row(key, |row| New::of(row));
+            let found = connection.prepare_cached(sql)?.query_row(key, New::of);
             let found = found.optional()?;
-            Ok(found.map(|new| new.unseen(connection, &mut { ROOM })).transpose()?)
+            found.map(|new| new.unseen(connection, &mut { ROOM })).transpose()
         })
         .await
     }
@@ -126,7 +126,7 @@ fn unseen(connection: &Connection, limit: usize) -> Step<Vec<Unseen>> {
                WHERE r.last_seq > r.seen_seq
                ORDER BY r.seen_seq LIMIT ?1";
     let mut statement = connection.prepare_cached(sql)?;
-    let waiting = statement.query_map([Count::of(limit)], |row| New::of(row))?;
+    let waiting = statement.query_map([Count::of(limit)], New::of)?;
     let mut unseen = Vec::new();
     let mut room = ROOM;
     for row in waiting {

@@ -84,7 +84,7 @@ pub(super) async fn claim(store: &Store, conversation: &Conversation) -> Claimed
     let claim = ClaimRun {
         conversation: conversation.clone(),
         max_messages: 10,
-        seen: None,
+        seen: Some((Seq(9_000), Seq(9_000))),
         sandbox: None,
     };
     store.claim_run(claim).await.unwrap().expect("there is something to run for")

@@ -8,14 +8,17 @@ use std::time::Duration;
 use hermitcrab::channel::Channel;
 use hermitcrab::channel::fake::FakeChannel;
 use hermitcrab::config::Settings;
-use hermitcrab::gateway::{Bounds, Gateway, Options, Patience};
+use hermitcrab::gateway::{Bounds, Gateway, Options};
 use hermitcrab::sandbox::Exit;
-use hermitcrab::sandbox::fake::{Call, FakeSandbox, Inside};
+use hermitcrab::sandbox::fake::{FakeSandbox, Inside};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::support::gateway::PATIENCE;
 use crate::support::terminal::Terminal;
+
+mod filled;
+mod stopped;
 
 /// A gateway in this process.
 struct Inhouse {
@@ -225,110 +228,6 @@ async fn a_wish_to_stop_is_never_lost() {
     inhouse.gateway.stop().await;
 }
 
-/// An agent that fills a folder on the host when it gets a prompt, and does nothing else but live.
-async fn filling(inside: Inside, place: &str, files: u32, bytes: usize) -> Exit {
-    let run = input(&inside.ipc(), "prompt").await["run"].as_u64().unwrap();
-    let folder = inside.host(place).join("filled");
-    std::fs::create_dir(&folder).unwrap();
-    for file in 0..files {
-        std::fs::write(folder.join(file.to_string()), vec![1; bytes]).unwrap();
-    }
-    loop {
-        let alive = json!({ "run": run, "signs": [{ "type": "heartbeat" }] }).to_string();
-        leave(&inside.ipc(), "progress/00000001.json", &alive);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-async fn a_filled_disk_is_said(place: &'static str, files: u32, bytes: usize) {
-    let sandbox = FakeSandbox::new();
-    sandbox.expect(&"main".parse().unwrap(), move |inside| filling(inside, place, files, bytes));
-    sandbox.always(obliging);
-    let inhouse = Inhouse::start(sandbox).await;
-    inhouse.add_group("family").await;
-    let (mut main, mut family) = (inhouse.terminal().await, inhouse.terminal_of("family").await);
-    main.say("m1", "hello").await.unwrap();
-    main.next_of("working").await.unwrap();
-    family.say("f1", "hello").await.unwrap();
-    assert_eq!(answer(&mut family).await, "answer of run 2");
-    assert_eq!(
-        answer(&mut main).await,
-        "I could not answer: the agent filled more than 4 MiB of disk and was stopped. \
-         Send your message again to retry."
-    );
-    main.say("m2", "hello").await.unwrap();
-    assert_eq!(answer(&mut main).await, "answer of run 3");
-    let runs = inhouse.json(&["runs", "--json"]).await;
-    let states: Vec<_> = runs.as_array().unwrap().iter().map(|run| &run["state"]).collect();
-    assert_eq!(states, ["done", "done", "given_up"], "{runs}");
-    // Agents say that they had a model; nothing went through the broker.
-    let costs = runs.as_array().unwrap().iter().map(|run| &run["usage"]["input_tokens"]);
-    assert_eq!(costs.collect::<Vec<_>>(), [0, 0, 0], "{runs}");
-    inhouse.gateway.stop().await;
-}
-
-#[tokio::test]
-async fn an_agent_that_fills_its_home_is_stopped() {
-    a_filled_disk_is_said("/home/agent", 1, 8 * 1024 * 1024).await;
-}
-
-#[tokio::test]
-async fn an_agent_that_fills_its_groups_folder_is_stopped() {
-    a_filled_disk_is_said("/workspace/group", 1, 8 * 1024 * 1024).await;
-}
-
-#[tokio::test]
-async fn an_agent_that_fills_the_global_folder_is_stopped() {
-    a_filled_disk_is_said("/workspace/global", 1, 8 * 1024 * 1024).await;
-}
-
-#[tokio::test]
-async fn an_agent_that_fills_its_ipc_directory_is_stopped() {
-    a_filled_disk_is_said("/workspace/ipc", 8, 1024 * 1024).await;
-}
-
-#[tokio::test]
-async fn an_agent_that_makes_many_small_files_is_stopped() {
-    a_filled_disk_is_said("/home/agent", 2_000, 1).await;
-}
-
-#[tokio::test]
-async fn what_fills_the_disk_after_the_answer_is_stopped_as_well() {
-    let sandbox = FakeSandbox::new();
-    sandbox.expect(&"main".parse().unwrap(), |inside| async move {
-        let run = input(&inside.ipc(), "prompt").await["run"].as_u64().unwrap();
-        leave(&inside.ipc(), "done.json", &done(run, "done", None));
-        // Until the gateway has taken the outcome, what is written counts for the run.
-        while inside.ipc().join("done.json").exists() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        for file in 0.. {
-            std::fs::write(
-                inside.host("/home/agent").join(file.to_string()),
-                "x".repeat(64 * 1024),
-            )
-            .unwrap();
-            let patience = tokio::time::sleep(Duration::from_millis(5));
-            tokio::select! {
-                () = inside.stop.cancelled() => break,
-                () = patience => {}
-            }
-        }
-        Exit::Code(0)
-    });
-    let inhouse = Inhouse::start(sandbox.clone()).await;
-    let mut terminal = inhouse.terminal().await;
-    terminal.say("m1", "hello").await.unwrap();
-    assert_eq!(answer(&mut terminal).await, "done");
-    let given_up = async {
-        while !sandbox.calls().iter().any(|call| matches!(call, Call::Stop(..))) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(PATIENCE, given_up).await.unwrap();
-    inhouse.gateway.stop().await;
-}
-
 #[tokio::test]
 async fn an_agent_that_runs_out_of_memory_fails_alone_and_once() {
     let sandbox = FakeSandbox::new();
@@ -448,67 +347,16 @@ async fn what_is_said_meanwhile_reaches_an_agent_that_is_ready_for_it() {
     inhouse.gateway.stop().await;
 }
 
-#[tokio::test]
-async fn a_stop_ends_at_its_deadline_whatever_hangs() {
-    let sandbox = FakeSandbox::new();
-    sandbox.always(obliging);
-    let patience = Patience {
-        stop: Duration::from_secs(2),
-        grace: Duration::from_millis(100),
-        last: Duration::from_secs(1),
-    };
-    let options = Options { patience, ..Options::default() };
-    let inhouse = Inhouse::start_with(sandbox, options).await;
-    let mut terminal = inhouse.terminal().await;
-    terminal.say("m1", "hello").await.unwrap();
-    assert_eq!(answer(&mut terminal).await, "answer of run 1");
-    // Its sandbox is warm, and cannot be stopped any more.
-    inhouse.sandbox.unavailable(Some(("the daemon hangs", "restart it")));
-    timeout(Duration::from_secs(4), inhouse.gateway.stop()).await.expect("a stop in time");
-}
-
-/// The new one may begin at once, although what was left behind by the old one has not ended.
-#[tokio::test]
-async fn a_stopped_gateway_can_be_started_again_at_once() {
-    let sandbox = FakeSandbox::new();
-    sandbox.expect(&"main".parse().unwrap(), |inside| async move {
-        input(&inside.ipc(), "prompt").await;
-        std::future::pending::<Exit>().await
-    });
-    sandbox.always(obliging);
-    let patience = Patience {
-        stop: Duration::from_secs(20),
-        grace: Duration::from_millis(50),
-        last: Duration::from_secs(10),
-    };
-    let options =
-        || Options { patience, sandbox: Some(Arc::new(sandbox.clone())), ..Options::default() };
-    let inhouse = Inhouse::start_with(sandbox.clone(), options()).await;
-    let mut terminal = inhouse.terminal().await;
-    terminal.say("m1", "hello").await.unwrap();
-    terminal.next_of("working").await.unwrap();
-    let Inhouse { home, sandbox: _, mut gateway } = inhouse;
-    for _ in 0..3 {
-        gateway.stop().await;
-        let settings = Settings::load(Some(home.path().to_owned())).unwrap();
-        gateway = Gateway::start_with(settings, options()).await.expect("the store is free");
-    }
-    let socket = home.path().join("store/chat.sock");
-    let mut terminal = Terminal::connect(&socket, "main", None, None).await.unwrap();
-    assert!(answer(&mut terminal).await.starts_with("answer of run "));
-    gateway.stop().await;
-}
-
 /// One wake-up for all outboxes: whichever channel has something to send, its outbox hears of it.
 #[tokio::test]
 async fn every_channel_sends_at_once() {
     let sandbox = FakeSandbox::new();
     sandbox.always(obliging);
     let channels = ["red", "blue"].map(|name| FakeChannel::new(name.parse().unwrap()));
-    let beside: Vec<Arc<dyn Channel>> =
-        channels.iter().map(|channel| -> Arc<dyn Channel> { channel.clone() }).collect();
+    let beside = channels.clone().map(|channel| -> Arc<dyn Channel> { channel });
     let inhouse =
-        Inhouse::start_with(sandbox, Options { channels: beside, ..Options::default() }).await;
+        Inhouse::start_with(sandbox, Options { channels: beside.into(), ..Options::default() })
+            .await;
     for name in ["red", "blue"] {
         let chat = format!("{name}:room");
         let add = ["group", "add", name, "--no-trigger", "--chat", &chat, "--json"];
@@ -526,28 +374,6 @@ async fn every_channel_sends_at_once() {
         assert_eq!(futures_util::future::join_all(said).await, [number, number]);
     }
     inhouse.gateway.stop().await;
-}
-
-#[tokio::test]
-async fn a_stopping_gateway_puts_back_what_it_cannot_finish() {
-    let sandbox = FakeSandbox::new();
-    sandbox.always(|_inside| std::future::pending::<Exit>());
-    let inhouse = Inhouse::start(sandbox).await;
-    let mut terminal = inhouse.terminal().await;
-    terminal.say("m1", "hello").await.unwrap();
-    terminal.next_of("working").await.unwrap();
-    let Inhouse { home, sandbox: _, gateway } = inhouse;
-    // The grace period of ten seconds is real time: runs may use it.
-    gateway.stop().await;
-    let settings = Settings::load(Some(home.path().to_owned())).unwrap();
-    let sandbox = FakeSandbox::new();
-    sandbox.always(obliging);
-    let options = Options { sandbox: Some(Arc::new(sandbox)), ..Options::default() };
-    let gateway = Gateway::start_with(settings, options).await.unwrap();
-    let socket = home.path().join("store/chat.sock");
-    let mut terminal = Terminal::connect(&socket, "main", None, None).await.unwrap();
-    assert_eq!(answer(&mut terminal).await, "answer of run 2");
-    gateway.stop().await;
 }
 
 /// An agent of a group without rights that leaves `claim` in `tasks/` and `messages/`, and answers with what it was

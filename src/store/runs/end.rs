@@ -92,12 +92,7 @@ impl Store {
             let Some(run) = unfinished(connection, run)? else { return Ok(()) };
             let through = through.min(run.through);
             let state = RunState::GivenUp;
-            end(
-                connection,
-                &run,
-                &Ending { state, error: Some(&error), through, ..Ending::of(&run) },
-                now,
-            )?;
+            end(connection, &run, &Ending { state, error: Some(&error), through }, now)?;
             move_cursor(connection, &run.conversation, through)?;
             let draft = OutboxDraft { conversation: run.conversation, run: Some(run.id), text };
             outbox::insert(connection, &draft, Some((through, false)), now)?;

@@ -11,7 +11,8 @@ use crate::model::{Group, GroupName, RunId, SandboxId, Seq, Usage};
 use crate::store::{ClaimRun, Claimed, FinishRun, RunState, Store, StoreError};
 
 fn wish(max_messages: usize) -> ClaimRun {
-    ClaimRun { conversation: main_chat(), max_messages, seen: None, sandbox: None }
+    let seen = Some((Seq(9_000), Seq(9_000)));
+    ClaimRun { conversation: main_chat(), max_messages, seen, sandbox: None }
 }
 
 async fn state(store: &Store, run: RunId) -> RunState {
@@ -289,4 +290,17 @@ async fn a_call_is_put_down_for_the_latest_run_of_its_sandbox_and_for_no_other()
     assert_eq!(counted, [Usage::default(), usage, Usage::default()]);
     let changed = store.runs_changed_after(before, 9).await.unwrap();
     assert!(changed.iter().any(|run| run.id == runs[1]), "whoever follows the runs learns of it");
+}
+
+/// The router may have looked just before what it saw was given up.
+#[tokio::test]
+async fn what_was_given_up_meanwhile_is_not_claimed() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    let addressed = keep(&store, &main_chat(), "1").await;
+    keep(&store, &main_chat(), "2").await;
+    store.mark_seen(&main_chat(), addressed, Some(addressed)).await.unwrap();
+    assert!(store.cancel_waiting(&main_chat(), "Stopped.").await.unwrap());
+    let late = ClaimRun { seen: Some((addressed, addressed)), ..wish(10) };
+    assert_eq!(store.claim_run(late).await.unwrap(), None);
 }
