@@ -90,8 +90,9 @@ pub(crate) trait Ledger: Send + Sync {
     /// Whether the group may make a model call now, and what limits it; if not, the sentence to show.
     async fn may_spend(&self, group: &GroupName) -> Result<Allowance, String>;
 
-    /// Puts down what a call cost; asked once for every call that was answered, also when the answer broke off.
-    async fn record(&self, group: &GroupName, usage: Usage);
+    /// Puts down what a call by this client cost; asked once for every call that was answered, also when the answer
+    /// broke off.
+    async fn record(&self, client: &Client, usage: Usage);
 }
 
 /// What limits the spending of a group that may spend.

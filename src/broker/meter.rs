@@ -27,6 +27,8 @@ struct Tally {
     counts: Counts,
     /// Whether the count of output is final.
     complete: bool,
+    /// Whether the answer said that it is over.
+    ended: bool,
     /// Bytes of output seen.
     output_bytes: u64,
 }
@@ -78,12 +80,17 @@ impl Meter {
         }
     }
 
+    /// Whether a stream has said that nothing more comes.
+    pub(super) fn has_ended(&self) -> bool {
+        self.tally.ended
+    }
+
     /// What the call cost, as far as it is known by now.
     ///
     /// An answer that was broken off has not reported its output; it is estimated from what was seen of it, so that
     /// hanging up early is no way to think for free.
     pub(super) fn usage(&self) -> Usage {
-        let Tally { model, counts, complete, output_bytes } = &self.tally;
+        let Tally { model, counts, complete, output_bytes, .. } = &self.tally;
         let reported = counts.output_tokens.unwrap_or(0);
         let seen = if *complete { 0 } else { output_bytes / BYTES_PER_TOKEN };
         let mut usage = Usage {
@@ -118,6 +125,7 @@ impl Tally {
                     self.merge(counts);
                 }
             }
+            b"message_stop" => self.ended = true,
             b"content_block_delta" => {
                 let text = data.len().saturating_sub(DELTA_ENVELOPE_BYTES);
                 self.output_bytes += u64::try_from(text).unwrap_or(u64::MAX);

@@ -26,8 +26,8 @@ use super::provider::AnswerBody;
 use super::reply::{self, Body, BodyError, Reply};
 use super::request::{Endpoint, ModelRequest};
 use super::{
-    Allowance, BODY_PATIENCE, HEADER_PATIENCE, MAX_BODY_BYTES, MAX_HEAD_BYTES, Shared, call, demo,
-    policy, price,
+    Allowance, BODY_PATIENCE, Client, HEADER_PATIENCE, MAX_BODY_BYTES, MAX_HEAD_BYTES, Shared,
+    call, demo, policy, price,
 };
 use crate::model::{GroupName, Usage};
 use crate::text::one_line;
@@ -158,7 +158,7 @@ async fn model_call(room: &Room, endpoint: Endpoint, request: Request<Incoming>)
         Err(failure) => return failure.reply.into(),
     };
     let counts = endpoint == Endpoint::Messages;
-    let mut bill = Bill::new(Arc::clone(shared), group.clone(), &call.model, counts);
+    let mut bill = Bill::new(room, &call.model, counts);
     let mut headers = answer.headers;
     match answer.body {
         AnswerBody::Whole(json) => {
@@ -230,10 +230,11 @@ async fn read_body(room: &Room, body: Incoming) -> Result<(Bytes, OwnedSemaphore
     }
 }
 
-/// What a call cost, put down in the ledger once: at the end of the answer, or when it is abandoned.
+/// What a call cost, put down in the ledger once: before the end of the answer is passed on, so that whoever acts on
+/// it is not ahead of the books; or when it is abandoned.
 struct Bill {
     shared: Arc<Shared>,
-    group: GroupName,
+    client: Client,
     meter: Meter,
     bytes: usize,
     since: Instant,
@@ -241,9 +242,9 @@ struct Bill {
 }
 
 impl Bill {
-    fn new(shared: Arc<Shared>, group: GroupName, model: &str, open: bool) -> Self {
-        let meter = Meter::new(model);
-        Self { shared, group, meter, bytes: 0, since: Instant::now(), open }
+    fn new(room: &Room, model: &str, open: bool) -> Self {
+        let (shared, client) = (Arc::clone(&room.shared), room.client.clone());
+        Self { shared, client, meter: Meter::new(model), bytes: 0, since: Instant::now(), open }
     }
 
     fn watch(&mut self, bytes: &[u8]) {
@@ -253,7 +254,7 @@ impl Bill {
 
     async fn settle(&mut self) {
         if let Some(usage) = self.close() {
-            self.shared.ledger.record(&self.group, usage).await;
+            self.shared.ledger.record(&self.client, usage).await;
         }
     }
 
@@ -262,7 +263,7 @@ impl Bill {
         std::mem::take(&mut self.open).then(|| {
             let usage = self.meter.usage();
             tracing::info!(
-                group.name = %self.group,
+                group.name = %self.client.group,
                 size_bytes = self.bytes,
                 duration_ms = self.since.elapsed().as_millis(),
                 input_tokens = usage.input_tokens,
@@ -277,8 +278,8 @@ impl Bill {
 impl Drop for Bill {
     fn drop(&mut self) {
         if let Some(usage) = self.close() {
-            let (shared, group) = (Arc::clone(&self.shared), self.group.clone());
-            let record = async move { shared.ledger.record(&group, usage).await };
+            let (shared, client) = (Arc::clone(&self.shared), self.client.clone());
+            let record = async move { shared.ledger.record(&client, usage).await };
             self.shared.records.spawn_on(record, &self.shared.runtime);
         }
     }
@@ -289,7 +290,12 @@ fn metered(chunks: BoxStream<'static, Result<Bytes, BodyError>>, bill: Bill) -> 
     let frames = stream::unfold((chunks, bill), async |(mut chunks, mut bill)| {
         let chunk = chunks.next().await;
         match &chunk {
-            Some(Ok(bytes)) => bill.watch(bytes),
+            Some(Ok(bytes)) => {
+                bill.watch(bytes);
+                if bill.meter.has_ended() {
+                    bill.settle().await;
+                }
+            }
             Some(Err(BodyError)) | None => bill.settle().await,
         }
         Some((chunk?.map(Frame::data), (chunks, bill)))

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::tz::TimeZone;
 use tracing::warn;
 
-use crate::broker::{Allowance, Ledger};
+use crate::broker::{Allowance, Client, Ledger};
 use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::model::{GroupName, Usage};
@@ -48,8 +48,9 @@ impl Ledger for StoreLedger {
         Err(format!("the group's budget of {} for today is used up", dollars(budget)))
     }
 
-    async fn record(&self, group: &GroupName, usage: Usage) {
-        if let Err(error) = self.store.add_usage(group, self.today(), usage).await {
+    async fn record(&self, client: &Client, usage: Usage) {
+        let Client { group, sandbox, .. } = client;
+        if let Err(error) = self.store.add_usage(group, sandbox, self.today(), usage).await {
             warn!(%error, group.name = %group, "what a model call cost was not written down");
         }
     }

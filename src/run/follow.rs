@@ -4,15 +4,15 @@
 //! before the outcome that was written after them, so that what the agent says arrives in the order in which it was
 //! said.
 
+use futures_util::FutureExt;
 use protocol::{Done, FollowUp, Input, Progress, Reply, Request, Sign};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::disk::Growth;
-use super::outcome::{self, End};
+use super::outcome::{self, End, Excess};
 use super::{Asker, Live, Running, Runs};
 use crate::ipc::{ClaimedFile, IpcError, Mailbox, RejectReason, Rejected};
-use crate::model::{Activity, RequestId, Seq, Usage};
+use crate::model::{Activity, RequestId, Seq};
 use crate::prompt;
 use crate::sandbox::Exit;
 use crate::trigger::Trigger;
@@ -30,8 +30,6 @@ pub(super) struct Followed {
     pub(super) end: End,
     /// The last message that the run dealt with.
     pub(super) through: Seq,
-    /// What its model calls reported.
-    pub(super) usage: Usage,
     /// The claimed outcome: forgotten only once what came of it is committed.
     pub(super) file: Option<ClaimedFile>,
 }
@@ -43,7 +41,6 @@ struct Course {
     handed_over: Vec<Seq>,
     cancelled_at: Option<Instant>,
     file: Option<ClaimedFile>,
-    growth: Growth,
     requests: usize,
     /// A request waits for the store: the run has not ended before it is decided.
     undecided: bool,
@@ -69,7 +66,7 @@ enum Step {
     Exited,
     Cancel,
     Halt,
-    Grown,
+    Grown(Excess),
     Time,
 }
 
@@ -87,10 +84,6 @@ impl Runs {
                 .collect(),
             cancelled_at: None,
             file: None,
-            growth: Growth::new(
-                self.settings.groups_dir().join(run.live.group.as_str()),
-                self.bounds,
-            ),
             requests: 0,
             undecided: false,
             rejected: false,
@@ -105,13 +98,16 @@ impl Runs {
                 if self.halt.is_cancelled() {
                     break End::Halted;
                 }
+                if let Some(excess) = run.live.growth.exceeded().now_or_never() {
+                    break End::Disk(excess);
+                }
                 if run.cancel.is_cancelled() && course.cancelled_at.is_none() {
                     self.cancel(run, &mut course);
                 }
                 tokio::task::yield_now().await;
                 continue;
             }
-            match self.next(run, &mut course).await {
+            match self.next(run, &course).await {
                 Step::Changed => {}
                 Step::Exited => {
                     // What it wrote before it ended counts.
@@ -120,7 +116,7 @@ impl Runs {
                 }
                 Step::Cancel => self.cancel(run, &mut course),
                 Step::Halt => break End::Halted,
-                Step::Grown => break End::Disk(self.bounds.growth),
+                Step::Grown(excess) => break End::Disk(excess),
                 Step::Time => {
                     if let Some(end) = self.out_of_time(run, &course) {
                         break end;
@@ -128,17 +124,15 @@ impl Runs {
                 }
             }
         };
-        let (through, usage) = match &end {
-            End::Done(done) => {
-                (outcome::through(claimed.begun, &course.handed_over, done), usage(done))
-            }
-            _ => (course.handed_over.last().copied().unwrap_or(claimed.begun), Usage::default()),
+        let through = match &end {
+            End::Done(done) => outcome::through(claimed.begun, &course.handed_over, done),
+            _ => course.handed_over.last().copied().unwrap_or(claimed.begun),
         };
-        Followed { end, through, usage, file: course.file }
+        Followed { end, through, file: course.file }
     }
 
     /// Waits for the next thing to happen.
-    async fn next(&self, run: &mut Running<'_>, course: &mut Course) -> Step {
+    async fn next(&self, run: &mut Running<'_>, course: &Course) -> Step {
         let wake = self.next_limit(run, course);
         let cancelling = course.cancelled_at.is_some();
         tokio::select! {
@@ -146,7 +140,7 @@ impl Runs {
             _ = run.live.exit.wait_for(Option::is_some) => Step::Exited,
             () = run.cancel.cancelled(), if !cancelling => Step::Cancel,
             () = self.halt.cancelled() => Step::Halt,
-            () = course.growth.exceeded() => Step::Grown,
+            excess = run.live.growth.exceeded() => Step::Grown(excess),
             () = tokio::time::sleep_until(wake) => Step::Time,
         }
     }
@@ -384,18 +378,6 @@ fn refusal(id: &RequestId, text: &str) -> Reply {
 
 fn unreadable(error: &IpcError) -> End {
     End::Unreadable(error.to_string())
-}
-
-fn usage(done: &Done) -> Usage {
-    let usage = done.usage;
-    Usage {
-        requests: 0,
-        input_tokens: usage.input_tokens,
-        output_tokens: usage.output_tokens,
-        cache_read_tokens: usage.cache_read_tokens,
-        cache_write_tokens: usage.cache_write_tokens,
-        cost_micros: 0,
-    }
 }
 
 fn activity(sign: &Sign) -> Option<Activity> {

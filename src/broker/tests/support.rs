@@ -54,8 +54,8 @@ impl Ledger for Book {
         self.refusal.lock().unwrap().clone().map_or(Ok(allowance), Err)
     }
 
-    async fn record(&self, group: &GroupName, usage: Usage) {
-        self.recorded.send_modify(|recorded| recorded.push((group.clone(), usage)));
+    async fn record(&self, client: &Client, usage: Usage) {
+        self.recorded.send_modify(|recorded| recorded.push((client.group.clone(), usage)));
     }
 }
 

@@ -9,7 +9,7 @@ use jiff::civil::date;
 use serde_json::Value;
 
 use super::Finding;
-use crate::broker::{Allowance, Broker, Ledger};
+use crate::broker::{Allowance, Broker, Client, Ledger};
 use crate::cli::output;
 use crate::cli::place::Place;
 use crate::clock;
@@ -195,5 +195,5 @@ impl Ledger for NoLedger {
         Ok(Allowance::Unlimited)
     }
 
-    async fn record(&self, _group: &GroupName, _usage: Usage) {}
+    async fn record(&self, _client: &Client, _usage: Usage) {}
 }

@@ -6,7 +6,9 @@ use jiff::civil::date;
 
 use super::{Home, main_chat, main_thread};
 use crate::clock::Clock;
-use crate::model::{ChannelName, Conversation, GroupName, OutboxId, Receipt, Seq, Usage};
+use crate::model::{
+    ChannelName, Conversation, GroupName, OutboxId, Receipt, SandboxId, Seq, Usage,
+};
 use crate::store::{OutboxDraft, OutboxState, RequestKey, Store, StoreError, StoredReply};
 
 fn slack(chat: &str) -> Conversation {
@@ -186,10 +188,11 @@ async fn usage_adds_up_by_group_and_day() {
         cost_micros: 6,
     };
     let (today, other) = (date(2026, 2, 8), "other".parse::<GroupName>().unwrap());
+    let nowhere: SandboxId = "s1".parse().unwrap();
     for group in [&GroupName::main(), &other, &GroupName::main()] {
-        store.add_usage(group, today, usage).await.unwrap();
+        store.add_usage(group, &nowhere, today, usage).await.unwrap();
     }
-    store.add_usage(&other, date(2026, 2, 9), usage).await.unwrap();
+    store.add_usage(&other, &nowhere, date(2026, 2, 9), usage).await.unwrap();
     let mut twice = usage;
     twice += usage;
     assert_eq!(store.usage_on(today).await.unwrap(), [(GroupName::main(), twice), (other, usage)]);
