@@ -10,3 +10,4 @@ mod places;
 mod plain;
 mod rare;
 mod rounds;
+mod storm;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
+use super::storm;
 use crate::support::gateway::Home;
 use crate::support::terminal::Terminal;
 
@@ -43,6 +44,9 @@ struct Count {
     answered: usize,
     /// How far `said` may rise as more are answered.
     limit: usize,
+    /// How many sandboxes are still to be killed in the middle of their work, and how many were.
+    strikes: usize,
+    struck: usize,
 }
 
 /// One person.
@@ -91,6 +95,12 @@ impl Crowd {
         self.talk_up_to(home, self.messages).await;
     }
 
+    /// Lets people talk until what was said is answered.
+    pub(super) async fn fall_silent(&self, home: &Arc<Home>) {
+        let said = self.count.borrow().said;
+        self.talk_up_to(home, said).await;
+    }
+
     async fn talk_up_to(&self, home: &Arc<Home>, limit: usize) {
         self.count.send_modify(|count| {
             count.limit = limit;
@@ -111,11 +121,21 @@ impl Crowd {
         }
     }
 
+    /// Has sandboxes killed at the next so many notes that people hear: their agents are still at work then.
+    pub(super) fn storm(&self, strikes: usize) {
+        self.count.send_modify(|count| count.strikes = strikes);
+    }
+
+    /// How many sandboxes were killed.
+    pub(super) fn struck(&self) -> usize {
+        self.count.borrow().struck
+    }
+
     /// Asserts that everybody has had an answer to everything that they said.
     pub(super) async fn is_content(&self) {
         for person in &self.people {
             let person = person.lock().await;
-            let (name, share) = (person.name(), self.messages / self.people.len());
+            let (name, share) = (person.name(), self.count.borrow().share(person.number));
             assert_eq!(person.answered, share, "{name} was not answered to everything");
             assert_eq!(person.noted, if self.noted { share } else { 0 }, "{name} had other notes");
         }
@@ -123,6 +143,17 @@ impl Crowd {
 }
 
 impl Count {
+    /// Kills the sandboxes of a group, if there is a storm.
+    fn strike(&mut self, home: &Home, group: &str) -> bool {
+        if self.strikes == 0 {
+            return false;
+        }
+        let struck = storm::strike(home.path(), group);
+        self.strikes -= struck.min(self.strikes);
+        self.struck += struck;
+        struck > 0
+    }
+
     fn rise(&mut self) {
         self.said = self.said.max(self.limit.min(self.answered + OPEN));
     }
@@ -179,8 +210,11 @@ impl Person {
                 frame = terminal.next() => frame?,
                 _ = turns.changed() => continue,
             };
-            let answered = self.answered;
+            let (answered, noted) = (self.answered, self.noted);
             let outbox = self.hear(&frame);
+            if self.noted > noted {
+                count.send_if_modified(|count| count.strike(home, self.group));
+            }
             if self.answered > answered {
                 count.send_modify(|count| {
                     count.answered += self.answered - answered;

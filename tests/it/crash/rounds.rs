@@ -50,6 +50,16 @@ impl Matrix {
         self.count(point, status);
     }
 
+    /// Lets people talk undisturbed until all that was said is answered and nothing is left open.
+    pub(super) async fn settle(&self) {
+        self.undisturbed(self.crowd.fall_silent(&self.home)).await;
+    }
+
+    /// Has sandboxes killed in the middle of their work from now on, until it were so many.
+    pub(super) fn storm(&self, strikes: usize) {
+        self.crowd.storm(strikes);
+    }
+
     /// Lets people say the rest, and checks what everybody got; returns the figures in a line.
     pub(super) async fn finish(self) -> String {
         self.undisturbed(self.crowd.talk(&self.home)).await;
@@ -57,12 +67,13 @@ impl Matrix {
         let kills: usize = self.kills.values().sum();
         format!(
             "crash matrix, {}: {} messages over {} conversations in {} chats, each answered once and in order; \
-             {kills} kills at {} points; {:.1} s",
+             {kills} kills at {} points, and of {} sandboxes; {:.1} s",
             self.name,
             self.crowd.messages(),
             self.crowd.conversations(),
             GROUPS.len(),
             self.kills.len(),
+            self.crowd.struck(),
             self.begun.elapsed().as_secs_f64(),
         )
     }
