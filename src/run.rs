@@ -180,6 +180,7 @@ impl Runs {
                 return;
             }
         };
+        fail_point!("run.opened");
         let deadline = self.deadline(claimed);
         let run = Running { claimed, conversation, live, cancel, deadline };
         if let Err(error) = run.live.ipc.put_input(&Input::Prompt(Box::new(self.prompt(&run)))) {

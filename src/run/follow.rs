@@ -292,6 +292,7 @@ impl Runs {
             warn!(%error, run.id = %run.claimed.run, "follow-ups could not be handed over; they wait for the next run");
             return;
         }
+        super::fail_point!("run.handed_over");
         course.handed_over.push(through);
     }
 
@@ -319,6 +320,7 @@ impl Runs {
         };
         super::fail_point!("run.request_decided");
         answer(&run.live, &id, &reply);
+        super::fail_point!("run.request_answered");
         forget(&run.live, file);
     }
 

@@ -99,6 +99,7 @@ impl Runs {
                 warn!(%error, run.id = %claimed.run, "the prompt could not be left again");
             }
         }
+        super::fail_point!("run.taken_up");
         self.see_through(run, place).await;
     }
 

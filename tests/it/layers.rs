@@ -118,7 +118,7 @@ fn shipped_lines(path: &Path, text: &str) -> usize {
 }
 
 /// Every Rust file beneath some folders.
-fn files(folders: &[&str]) -> Vec<(PathBuf, String)> {
+pub(crate) fn files(folders: &[&str]) -> Vec<(PathBuf, String)> {
     let mut files = Vec::new();
     let mut folders: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
     while let Some(folder) = folders.pop() {

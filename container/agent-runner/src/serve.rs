@@ -79,6 +79,8 @@ struct Server {
     inbox: Inbox,
     /// The engines that have been used, warm.
     engines: BTreeMap<String, Box<dyn Engine>>,
+    /// The run whose outcome was written last.
+    done: Option<u64>,
 }
 
 impl Server {
@@ -95,12 +97,16 @@ impl Server {
         let inbox = Inbox::open(&settings.ipc);
         reporter.say_now(Sign::Started);
         let settings = Arc::new(settings);
-        Self { settings, reporter, inbox, engines: BTreeMap::new() }.take_prompts().await
+        let engines = BTreeMap::new();
+        Self { settings, reporter, inbox, engines, done: None }.take_prompts().await
     }
 
     async fn take_prompts(&mut self) -> Result<(), ServeError> {
         loop {
             match self.inbox.next().await? {
+                // A gateway that was restarted does not know whether the one before left the prompt, and leaves it again:
+                // what is done is not begun anew.
+                Input::Prompt(prompt) if self.done == Some(prompt.run) => {}
                 Input::Prompt(prompt) => self.work(&prompt).await?,
                 Input::Close => break,
                 // They belong to a run that is over.
@@ -138,7 +144,9 @@ impl Server {
         };
         done::write(&self.settings.ipc, done)
             .await
-            .map_err(|source| ServeError::Done { run, source })
+            .map_err(|source| ServeError::Done { run, source })?;
+        self.done = Some(run);
+        Ok(())
     }
 
     /// Lets the engine work, and meanwhile hands it what the gateway says.

@@ -70,8 +70,8 @@ impl Home {
         Settings::load(Some(self.path().to_owned())).unwrap()
     }
 
-    /// Starts the gateway and waits until it takes messages; `None` when it died before that.
-    pub(crate) async fn start(&self, failpoints: Option<&str>) -> Option<Gateway> {
+    /// Starts the gateway and waits until it takes messages; how it ended when it died before that.
+    pub(crate) async fn start(&self, failpoints: Option<&str>) -> Result<Gateway, ExitStatus> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
         let mut command = self.command(&["run"]);
         if let Some(failpoints) = failpoints {
@@ -81,17 +81,17 @@ impl Home {
         let connected = async {
             loop {
                 if tokio::net::UnixStream::connect(self.socket()).await.is_ok() {
-                    return true;
+                    return Ok(());
                 }
-                if child.try_wait().unwrap().is_some() {
-                    return false;
+                if let Some(status) = child.try_wait().unwrap() {
+                    return Err(status);
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         let up = tokio::time::timeout(PATIENCE, connected).await;
         up.unwrap_or_else(|_| panic!("the gateway does not come up:\n{}", self.read_log()))
-            .then_some(Gateway { child })
+            .map(|()| Gateway { child })
     }
 
     fn log(&self) -> PathBuf {

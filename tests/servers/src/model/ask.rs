@@ -13,6 +13,10 @@ pub(super) struct Ask {
     pub(super) text: String,
     /// How many times the assistant has spoken since.
     pub(super) steps: usize,
+    /// What people have said since the assistant last came to an end, that text among it.
+    pub(super) unanswered: String,
+    /// The arguments of the tools that it has called since then, as JSON.
+    pub(super) called: String,
     /// What the tools have said since, in order.
     pub(super) tool_results: Vec<String>,
     /// The system prompt.
@@ -41,11 +45,18 @@ impl Ask {
             let content = message.get("content");
             if message.get("role").and_then(Value::as_str) == Some("assistant") {
                 ask.steps += 1;
+                let calls = || blocks(content).filter(|block| kind(block) == "tool_use");
+                ask.called.extend(calls().map(|call| call["input"].to_string()));
+                if calls().next().is_none() {
+                    ask.unanswered.clear();
+                    ask.called.clear();
+                }
                 continue;
             }
             let texts = texts(content);
             if !texts.is_empty() {
                 ask.text = texts.join("\n");
+                ask.unanswered.push_str(&ask.text);
                 ask.steps = 0;
                 ask.tool_results.clear();
             }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ask::Ask;
 use super::fault::{Fault, FaultKind};
@@ -133,6 +133,18 @@ fn echo(text: &str) -> String {
     directives(text, "[[id:").fold(ECHO_PREFIX.to_owned(), |said, id| format!("{said} [[id:{id}]]"))
 }
 
+/// Every `[[id:…]]` that waits for an answer, once and after a space, but those that were named already.
+fn unanswered(ask: &Ask, named: &str) -> String {
+    let mut ids: Vec<&str> = Vec::new();
+    let known: Vec<&str> = directives(named, "[[id:").collect();
+    for id in directives(&ask.unanswered, "[[id:") {
+        if !ids.contains(&id) && !known.contains(&id) {
+            ids.push(id);
+        }
+    }
+    ids.iter().map(|id| format!(" [[id:{id}]]")).collect()
+}
+
 fn tool(ask: &Ask) -> Turn {
     match (directives(&ask.text, "[[bash:").nth(ask.steps), ask.tool_results.last()) {
         (Some(command), _) => Turn::tool("bash", json!({ "command": command })),
@@ -171,16 +183,41 @@ fn glob(pattern: &str, text: &str) -> bool {
     reached.last() == Some(&true)
 }
 
-/// Fills the placeholders of a text, once: what is filled in is not looked at again.
+/// Fills the placeholders of a block.
 fn fill(block: Block, ask: &Ask, number: u64) -> Block {
-    let Block::Text(text) = block else { return block };
+    match block {
+        Block::Text(text) => Block::Text(fill_text(&text, ask, number)),
+        Block::ToolUse { name, input } => {
+            Block::ToolUse { name, input: fill_input(input, ask, number) }
+        }
+    }
+}
+
+/// Fills the placeholders of a tool's arguments, where they are strings.
+fn fill_input(input: Value, ask: &Ask, number: u64) -> Value {
+    match input {
+        Value::String(text) => fill_text(&text, ask, number).into(),
+        Value::Array(items) => {
+            items.into_iter().map(|item| fill_input(item, ask, number)).collect()
+        }
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, fill_input(value, ask, number))).collect()
+        }
+        other => other,
+    }
+}
+
+/// Fills the placeholders of a text, once: what is filled in is not looked at again.
+fn fill_text(text: &str, ask: &Ask, number: u64) -> String {
     let mut filled = String::new();
-    let mut rest = text.as_str();
+    let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         filled.push_str(before);
         let placeholder = after.split_once('}').and_then(|(name, then)| {
             let value = match name {
                 "last_user" => ask.text.clone(),
+                "unanswered" => unanswered(ask, ""),
+                "new" => unanswered(ask, &ask.called),
                 "tool_result" => ask.tool_results.last().cloned().unwrap_or_default(),
                 "system" => ask.system.clone(),
                 "model" => ask.model.clone(),
@@ -196,7 +233,7 @@ fn fill(block: Block, ask: &Ask, number: u64) -> Block {
         rest = then;
     }
     filled.push_str(rest);
-    Block::Text(filled)
+    filled
 }
 
 #[cfg(test)]

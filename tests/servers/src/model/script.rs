@@ -111,14 +111,15 @@ pub struct Turn {
 #[serde(rename_all = "snake_case")]
 pub enum Block {
     /// Text, with parts of the request where it says `{last_user}`, `{tool_result}` (of the last
-    /// tool), `{system}`, `{model}`, `{tools}` (their names), `{messages}` (how many) or
-    /// `{request}` (the n-th).
+    /// tool), `{system}`, `{model}`, `{tools}` (their names), `{messages}` (how many),
+    /// `{request}` (the n-th), `{unanswered}` (every `[[id:…]]` that was said since the assistant
+    /// last came to an end, once) or `{new}` (those of them that no call of a tool has named).
     Text(String),
     /// A call of a tool.
     ToolUse {
         /// The tool.
         name: String,
-        /// Its arguments, an object.
+        /// Its arguments, an object; its strings are filled as text is.
         input: Value,
     },
 }

@@ -96,3 +96,39 @@ fn placeholders_are_filled_once() {
     };
     assert_eq!(text, "{model} {|m|{x}|{");
 }
+
+#[test]
+fn the_arguments_of_a_tool_are_filled_too() {
+    let ask = Ask {
+        unanswered: "[[id:1]] [[id:2]] [[id:2]]".into(),
+        called: r#"{"text":"[[id:1]]"}"#.into(),
+        ..ask("hi")
+    };
+    let input = json!({ "text": "new{new}", "list": ["all{unanswered}", 1], "{new}": null });
+    let turns = [Turn::tool("send_message", input)];
+    let plan = Planner::new(Script::echo().on("", turns)).plan(&ask);
+    let filled =
+        r#"send_message {"list":["all [[id:1]] [[id:2]]",1],"text":"new [[id:2]]","{new}":null}"#;
+    assert_eq!(said(&plan), filled);
+}
+
+#[test]
+fn what_was_said_in_the_middle_of_an_answer_is_unanswered_with_the_rest() {
+    let said = |role: &str, content: Value| json!({ "role": role, "content": content });
+    let input = json!({ "text": "[[id:2]]" });
+    let call = json!([{ "type": "tool_use", "id": "t", "name": "send_message", "input": input }]);
+    let result = json!([
+        { "type": "tool_result", "tool_use_id": "t", "content": "" },
+        { "type": "text", "text": "[[id:3]]" },
+    ]);
+    let messages = [
+        said("user", "[[id:1]]".into()),
+        said("assistant", "echo: [[id:1]]".into()),
+        said("user", "[[id:2]]".into()),
+        said("assistant", call),
+        said("user", result),
+    ];
+    let ask = Ask::read(&json!({ "messages": messages }), "m", true, 0);
+    assert_eq!(unanswered(&ask, ""), " [[id:2]] [[id:3]]");
+    assert_eq!(unanswered(&ask, &ask.called), " [[id:3]]");
+}
