@@ -7,6 +7,7 @@
     reason = "a test's helpers fail the test they serve"
 )]
 
+mod chat;
 mod cli;
 mod crash;
 mod daemon;

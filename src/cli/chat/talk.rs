@@ -48,8 +48,9 @@ pub(super) async fn talk(
     group: &GroupName,
     consent: Consent,
 ) -> Result<(), Failure> {
-    let keyboard = Keyboard::remember();
-    let columns = keyboard::columns(config::terminal().as_deref());
+    let term = config::terminal();
+    let keyboard = Keyboard::take(term.as_deref());
+    let columns = keyboard::columns(term.as_deref());
     let history = place.settings.store_dir().join("chat_history");
     let mut talk = Talk {
         place,
@@ -144,11 +145,17 @@ impl Talk<'_> {
         let Some(command) = setup::remedy(problem) else { return Ok(false) };
         self.screen
             .note("The agent works in a sandbox, and this machine has none that can be used.")?;
-        if consent == Consent::Ask && !setup::ask(&command)? {
-            return Ok(false);
-        }
-        match setup::install(&command).await {
-            Ok(()) => Ok(true),
+        self.keyboard.lend();
+        let installed = async {
+            if consent == Consent::Ask && !setup::ask(&command)? {
+                return Ok(false);
+            }
+            setup::install(&command).await.map(|()| true)
+        };
+        let installed = installed.await;
+        self.keyboard.hold();
+        match installed {
+            Ok(installed) => Ok(installed),
             Err(failure) => {
                 self.screen.note(failure.sentence())?;
                 Ok(false)
@@ -177,7 +184,6 @@ impl Talk<'_> {
 
     /// Lets the person write a message; `None` when they leave.
     async fn listen(&mut self) -> Result<Option<String>, Failure> {
-        self.keyboard.restore();
         self.editor.ask();
         loop {
             let heard = tokio::select! {
@@ -251,7 +257,7 @@ impl Talk<'_> {
 
     /// Sends a message and shows what comes of it; `false` when the program is to end.
     async fn send(&mut self, message: String) -> Result<bool, Failure> {
-        self.keyboard.hide_typing();
+        self.keyboard.hold();
         self.screen.begin()?;
         let id = self.link.say(message).await;
         let mut waiting =
