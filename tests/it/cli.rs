@@ -57,6 +57,7 @@ async fn wrong_usage_ends_in_64() {
         &["group", "add", "x", "--mount", "relative:name"],
         &["group", "set", "main", "--trigger", "@Crab"],
         &["chat", "-m", ""],
+        &["chat", "-m", " \n\t "],
     ] {
         let (code, out, err) = run(&home, args).await;
         assert_eq!((code, out.as_str()), (64, ""), "{args:?}: {err}");

@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn answer(outbox: u64, length: usize) -> GatewayFrame {
-        GatewayFrame::Answer { outbox, text: "x".repeat(length), ends: None }
+        GatewayFrame::Answer { outbox, text: "x".repeat(length), through: None, ends: None }
     }
 
     async fn drain(backlog: &Backlog) -> Vec<GatewayFrame> {

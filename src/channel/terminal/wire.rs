@@ -108,6 +108,9 @@ pub(crate) enum GatewayFrame {
         outbox: u64,
         /// Markdown; may be empty.
         text: String,
+        /// The last message that the run which says it was given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        through: Option<u64>,
         /// Set when this ends a run.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ends: Option<Ends>,
@@ -293,10 +296,11 @@ mod tests {
             GatewayFrame::Text { delta: "Hel".into() },
             GatewayFrame::Waiting { reason: "busy".into() },
             GatewayFrame::Idle,
-            GatewayFrame::Answer { outbox: 3, text: "Hello".into(), ends: None },
+            GatewayFrame::Answer { outbox: 3, text: "Hello".into(), through: Some(5), ends: None },
             GatewayFrame::Answer {
                 outbox: 4,
                 text: String::new(),
+                through: None,
                 ends: Some(Ends { through: 7, answered: true }),
             },
             GatewayFrame::Status { state: serde_json::json!({"runs": 0}) },
@@ -313,7 +317,7 @@ mod tests {
         {"type":"text","delta":"Hel"}
         {"type":"waiting","reason":"busy"}
         {"type":"idle"}
-        {"type":"answer","outbox":3,"text":"Hello"}
+        {"type":"answer","outbox":3,"text":"Hello","through":5}
         {"type":"answer","outbox":4,"text":"","ends":{"through":7,"answered":true}}
         {"type":"status","state":{"runs":0}}
         "#);

@@ -5,6 +5,7 @@
 //! away what waits when somebody presses Ctrl-C.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use rustix::termios::{self, InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
@@ -85,13 +86,12 @@ fn tell(sequence: &str) {
     }
 }
 
-/// The width of standard output, if it is a terminal that knows ANSI sequences.
-pub(super) fn columns(term: Option<&str>) -> Option<usize> {
-    let stdout = io::stdout();
+/// The width of a stream, if it is a terminal that knows ANSI sequences.
+pub(super) fn columns(stream: impl AsFd + IsTerminal, term: Option<&str>) -> Option<usize> {
     let knows = term.is_some_and(|term| !term.is_empty() && term != "dumb");
-    if !stdout.is_terminal() || !knows {
+    if !stream.is_terminal() || !knows {
         return None;
     }
-    let size = termios::tcgetwinsize(&stdout).ok()?;
+    let size = termios::tcgetwinsize(stream).ok()?;
     Some(if size.ws_col == 0 { 80 } else { size.ws_col.into() })
 }
