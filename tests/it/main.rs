@@ -14,5 +14,6 @@ mod daemon;
 mod disk;
 mod inside;
 mod layers;
+mod once;
 mod support;
 mod whole;
