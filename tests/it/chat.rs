@@ -73,6 +73,24 @@ async fn a_slash_is_a_command_unless_there_are_two() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_are_whole_at_the_edge_of_a_terminal_of_any_width() {
+    let home = Home::new();
+    let mut chat = Pty::start(&home, &["chat"]);
+    for (columns, seen) in [
+        (80, "no credentials are configured. Put \r\n`ANTHROPIC_API_KEY=…`"),
+        (40, "I am only a demo, not a real model: no \r\ncredentials"),
+    ] {
+        chat.widen(columns);
+        chat.expect("\x1b[K> ").await;
+        chat.press("hello\r");
+        chat.expect(seen).await;
+    }
+    chat.expect("\x1b[K> ").await;
+    chat.press("\x04");
+    assert!(chat.ended().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_sandbox_the_prompt_comes_back_at_once() {
     let home = Home::new().with("SANDBOX", "docker").with("DOCKER_HOST", "unix:///none.sock");
     let mut chat = Pty::start(&home, &["chat"]);

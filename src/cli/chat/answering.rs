@@ -6,7 +6,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::link::{Answer, Event};
 use super::sandbox::{SandboxState, is_at_work};
-use super::talk::Talk;
+use super::talk::{Talk, interrupts};
 use crate::channel::terminal::wire::GatewayFrame;
 use crate::cli::exit::Failure;
 
@@ -42,6 +42,8 @@ struct Waiting {
 /// When the gateway does not want this chat any more, or the terminal is gone.
 pub(super) async fn send(talk: &mut Talk<'_>, message: String) -> Result<(), Failure> {
     talk.keyboard.hold();
+    talk.measure();
+    let mut interrupt = interrupts()?;
     talk.screen.begin()?;
     if talk.link.is_away() {
         talk.screen.say_hindered(AWAY.to_owned())?;
@@ -80,7 +82,7 @@ pub(super) async fn send(talk: &mut Talk<'_>, message: String) -> Result<(), Fai
                 talk.screen.note(LATER)?;
                 break;
             }
-            _ = talk.interrupt.recv() => {
+            _ = interrupt.recv() => {
                 if waiting.cancelled {
                     talk.screen.note(LATER)?;
                     break;

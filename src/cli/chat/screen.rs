@@ -53,6 +53,14 @@ impl<W: Write> Screen<W> {
         }
     }
 
+    /// Goes by another width from now on.
+    pub(super) fn resize(&mut self, columns: Option<usize>) {
+        if !self.midway && columns != self.columns {
+            self.columns = columns;
+            self.wrap = Wrap::new(columns.unwrap_or(usize::MAX));
+        }
+    }
+
     /// Begins to wait for an answer.
     pub(super) fn begin(&mut self) -> io::Result<()> {
         (self.doing, self.stoppable) = (Some("sent".to_owned()), true);

@@ -32,9 +32,9 @@ pub(super) struct Talk<'a> {
     pub(super) keyboard: Keyboard,
     pub(super) editor: Editor,
     pub(super) screen: Screen<Stdout>,
+    /// What the terminal calls itself, and how wide it was when last looked.
+    term: Option<String>,
     columns: Option<usize>,
-    /// Ctrl-C, while nobody reads the keyboard.
-    pub(super) interrupt: Signal,
     /// The trigger, where messages need one.
     pub(super) needs: Option<String>,
     /// Whether there was no sandbox when last looked.
@@ -67,18 +67,17 @@ pub(super) async fn talk(
         keyboard,
         editor,
         screen: Screen::new(io::stdout(), columns),
+        term,
         columns,
-        // After the editor, which would take the signal for itself.
-        interrupt: signal(SignalKind::interrupt())?,
         needs: None,
         lacks_sandbox: false,
         early: Vec::new(),
         interrupts: 0,
     };
-    let mut leaves = signal(SignalKind::interrupt())?;
+    let mut interrupt = interrupts()?;
     tokio::select! {
         greeted = greeting::greet(&mut talk, consent) => greeted?,
-        _ = leaves.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
     }
     for answer in std::mem::take(&mut talk.early) {
         talk.screen.answer(&answer.text)?;
@@ -90,9 +89,26 @@ pub(super) async fn talk(
     Ok(())
 }
 
+/// Ctrl-C from now on, while nobody reads the keyboard. The editor takes the signal for itself when it starts, so
+/// this must come after it.
+///
+/// # Errors
+/// When the system does not tell.
+pub(super) fn interrupts() -> io::Result<Signal> {
+    signal(SignalKind::interrupt())
+}
+
 impl Talk<'_> {
+    /// Looks how wide the terminal is now.
+    pub(super) fn measure(&mut self) {
+        self.columns = keyboard::columns(io::stdout(), self.term.as_deref());
+        self.screen.resize(self.columns);
+        self.editor.resize(self.columns);
+    }
+
     /// Lets the person write a message; `None` when they leave.
     async fn listen(&mut self) -> Result<Option<String>, Failure> {
+        self.measure();
         self.editor.ask();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

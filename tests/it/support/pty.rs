@@ -50,6 +50,12 @@ impl Pty {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Makes the terminal so many columns wide.
+    pub(crate) fn widen(&self, columns: u16) {
+        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.keys, size).unwrap();
+    }
+
     /// Waits until this is seen after what was waited for before, and returns what came until then.
     pub(crate) async fn expect(&mut self, text: &str) -> String {
         let read = self.read;
