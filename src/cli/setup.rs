@@ -33,7 +33,11 @@ pub(super) fn make_home(place: &Place) -> Result<(), Failure> {
         }
         make_folder(&folder)?;
         let path = folder.join("CLAUDE.md");
-        write_new(&path, memory).map_err(|error| cannot_make(&path, &error))?;
+        match write_new(&path, memory) {
+            // Somebody else has just begun here too.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            written => written.map_err(|error| cannot_make(&path, &error))?,
+        }
     }
     Ok(())
 }
