@@ -1,6 +1,7 @@
 //! `chat -m` as a script meets it, and whoever looks on.
 
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
@@ -76,7 +77,11 @@ async fn one_question_gets_the_answer_of_its_own_run() {
     asked.tell(json!({ "type": "kept", "id": asked.id, "seq": 5, "addressed": true })).await;
     // Of a run for somebody else, who takes it.
     asked.tell(json!({ "type": "answer", "outbox": 1, "text": "so far", "through": 4 })).await;
+    asked.tell(json!({ "type": "taken", "outbox": 1 })).await;
     asked.tell(answer(2, "another's", 4)).await;
+    asked.tell(json!({ "type": "taken", "outbox": 2 })).await;
+    // Longer than an answer for which nobody waits is left to others.
+    assert!(timeout(Duration::from_secs(3), asked.hear_ack()).await.is_err());
     asked
         .tell(json!({ "type": "answer", "outbox": 3, "text": "I will look.", "through": 5 }))
         .await;

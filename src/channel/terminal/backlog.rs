@@ -133,6 +133,7 @@ fn weight(frame: &GatewayFrame) -> usize {
         | GatewayFrame::Queued { .. }
         | GatewayFrame::Working
         | GatewayFrame::Idle
+        | GatewayFrame::Taken { .. }
         | GatewayFrame::Status { .. } => 1024,
     };
     FRAME_BYTES + text

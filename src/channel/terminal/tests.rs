@@ -304,6 +304,7 @@ async fn everybody_in_a_conversation_hears_it_and_nobody_else() {
         assert!(matches!(one.next().await, Some(GatewayFrame::Answer { .. })));
         assert!(matches!(two.next().await, Some(GatewayFrame::Answer { .. })));
         two.say(&ClientFrame::Ack { outbox: 7 }).await;
+        assert_eq!(one.next().await, Some(GatewayFrame::Taken { outbox: 7 }));
     });
     sent.unwrap();
     other.say(&ClientFrame::Status).await;

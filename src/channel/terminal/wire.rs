@@ -115,6 +115,11 @@ pub(crate) enum GatewayFrame {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ends: Option<Ends>,
     },
+    /// Another terminal of the conversation has shown an answer.
+    Taken {
+        /// Which.
+        outbox: u64,
+    },
     /// The gateway's state.
     Status {
         /// As `hermitcrab status --json` shows it.
@@ -303,6 +308,7 @@ mod tests {
                 through: None,
                 ends: Some(Ends { through: 7, answered: true }),
             },
+            GatewayFrame::Taken { outbox: 4 },
             GatewayFrame::Status { state: serde_json::json!({"runs": 0}) },
         ];
         let lines: Vec<_> = frames.iter().map(|f| serde_json::to_string(f).unwrap()).collect();
@@ -319,6 +325,7 @@ mod tests {
         {"type":"idle"}
         {"type":"answer","outbox":3,"text":"Hello","through":5}
         {"type":"answer","outbox":4,"text":"","ends":{"through":7,"answered":true}}
+        {"type":"taken","outbox":4}
         {"type":"status","state":{"runs":0}}
         "#);
         for (frame, line) in frames.iter().zip(lines) {

@@ -145,7 +145,7 @@ impl Waiting {
                 }
             }
             Event::Refused(reason) => return Err(Failure::failed(reason)),
-            Event::Kept { .. } | Event::NotKept { .. } => {}
+            Event::Kept { .. } | Event::NotKept { .. } | Event::Taken(_) => {}
         }
         Ok(false)
     }

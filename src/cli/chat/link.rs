@@ -53,6 +53,8 @@ pub(super) enum Event {
     Activity(GatewayFrame),
     /// An answer; to be confirmed with [`Link::shown`].
     Answer(Answer),
+    /// Another terminal has shown this answer.
+    Taken(u64),
     /// The gateway's state.
     State(Value),
 }
@@ -181,6 +183,11 @@ impl Link {
         self.write(ClientFrame::Ack { outbox }).await;
     }
 
+    /// Gives an answer back that was neither shown nor taken: the gateway hands it on again if it must.
+    pub(super) fn give_back(&mut self, outbox: u64) {
+        self.handed = self.handed.min(outbox.saturating_sub(1));
+    }
+
     /// Waits until the gateway has heard everything that was said, confirmations too; not for long.
     pub(super) async fn settle(&mut self) {
         if self.connection.is_none() {
@@ -224,6 +231,7 @@ impl Link {
                 self.handed = self.handed.max(outbox);
                 Event::Answer(Answer { outbox, text, through, ends })
             }
+            GatewayFrame::Taken { outbox } => Event::Taken(outbox),
             GatewayFrame::Status { state } => Event::State(state),
             activity => Event::Activity(activity),
         }

@@ -123,7 +123,12 @@ impl Asking<'_> {
                 }
             }
             Event::Refused(reason) => return Err(Failure::failed(reason)),
-            Event::Lost => self.progress.hinder("the gateway is away; trying again")?,
+            Event::Lost => {
+                for other in std::mem::take(&mut self.others) {
+                    self.link.give_back(other.outbox);
+                }
+                self.progress.hinder("the gateway is away; trying again")?;
+            }
             Event::NotKept { id, reason } if id == self.id => return Err(Failure::failed(reason)),
             Event::Kept { id, seq, addressed } if id == self.id => {
                 if !addressed {
@@ -154,6 +159,7 @@ impl Asking<'_> {
                     self.mend(&problem).await?;
                 }
             }
+            Event::Taken(outbox) => self.others.retain(|other| other.outbox > outbox),
             Event::Kept { .. } | Event::NotKept { .. } => {}
         }
         Ok(false)
