@@ -2,9 +2,12 @@
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs};
+
+use fnv::FnvHasher;
 
 /// What the outer build sets for itself and for its build scripts, and what would disturb a build for another target.
 const OUTER: [&str; 10] = [
@@ -44,14 +47,22 @@ fn embed() -> Result<(), Box<dyn Error>> {
     for source in SOURCES {
         println!("cargo::rerun-if-changed={source}");
     }
-    let target = format!("{}-unknown-linux-musl", variable("CARGO_CFG_TARGET_ARCH")?.display());
+    let processor = variable("CARGO_CFG_TARGET_ARCH")?;
+    let target = match processor.to_str() {
+        Some("x86_64") => "x86_64-unknown-linux-musl",
+        Some("aarch64") => "aarch64-unknown-linux-musl",
+        _ => return Err("the agent-runner is for x86_64 and aarch64 processors only".into()),
+    };
     let out_dir = PathBuf::from(variable("OUT_DIR")?);
-    has_target(&target)?;
-    let built = build(&target, &shared_folder(&out_dir))?;
+    has_target(target)?;
+    let built = build(target, &shared_folder(&out_dir))?;
     let runner = out_dir.join("agent-runner");
     fs::copy(&built, &runner)?;
     println!("cargo::rustc-env=HERMITCRAB_AGENT_RUNNER={}", runner.display());
-    println!("cargo::rustc-env=HERMITCRAB_AGENT_RUNNER_HASH={:016x}", fnv(&fs::read(&runner)?));
+    // The hash names a build, and protects against nothing.
+    let mut hash = FnvHasher::default();
+    hash.write(&fs::read(&runner)?);
+    println!("cargo::rustc-env=HERMITCRAB_AGENT_RUNNER_HASH={:016x}", hash.finish());
     Ok(())
 }
 
@@ -64,7 +75,7 @@ fn has_target(target: &str) -> Result<(), Box<dyn Error>> {
     }
     Err(format!(
         "the agent-runner is a static program for Linux, and this toolchain cannot build it yet; \
-         add its target with: rustup target add {target}"
+         add its target, here in the project's folder, with: rustup target add {target}"
     )
     .into())
 }
@@ -113,11 +124,4 @@ fn is_outer(name: &OsString) -> bool {
 )]
 fn variable(name: &str) -> Result<OsString, Box<dyn Error>> {
     env::var_os(name).ok_or_else(|| format!("Cargo did not set {name}").into())
-}
-
-/// The FNV-1a hash: it names a build, and protects against nothing.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

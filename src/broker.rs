@@ -87,11 +87,21 @@ pub(crate) struct Client {
 /// Where spending is allowed and recorded.
 #[async_trait]
 pub(crate) trait Ledger: Send + Sync {
-    /// Whether the group may make a model call now; if not, the sentence to show.
-    async fn may_spend(&self, group: &GroupName) -> Result<(), String>;
+    /// Whether the group may make a model call now, and what limits it; if not, the sentence to show.
+    async fn may_spend(&self, group: &GroupName) -> Result<Allowance, String>;
 
-    /// Puts down what a call cost; asked once for every call that was answered, also when the answer broke off.
-    async fn record(&self, group: &GroupName, usage: Usage);
+    /// Puts down what a call by this client cost; asked once for every call that was answered, also when the answer
+    /// broke off.
+    async fn record(&self, client: &Client, usage: Usage);
+}
+
+/// What limits the spending of a group that may spend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Allowance {
+    /// Nothing.
+    Unlimited,
+    /// A budget in money: only what has a price may be asked for.
+    Budget,
 }
 
 /// How the broker stands, for `status` and `doctor`.
@@ -178,6 +188,13 @@ impl std::fmt::Debug for Shared {
         let names: Vec<_> = self.sources.iter().map(|source| source.provider.name()).collect();
         f.debug_struct("Shared").field("model", &self.model).field("sources", &names).finish()
     }
+}
+
+/// Whether calls by these settings have a price in the gateway's books, without which no budget in money can stop
+/// them; the demo's has one, which is nothing.
+pub(crate) fn is_priced(settings: &ModelSettings) -> bool {
+    let is_demo = settings.anthropic.is_none() && settings.bedrock.is_none();
+    is_demo || price::is_known(&settings.model)
 }
 
 impl Broker {

@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::model::Kept;
 pub(crate) use registry::Channels;
 
 use crate::model::{Activity, ChannelName, ChatId, Conversation, Incoming, OutboxId, Receipt, Seq};
@@ -60,17 +61,6 @@ pub trait Intake: Send + Sync {
 
     /// Asks for the end of the run of a conversation, if there is one.
     async fn cancel(&self, conversation: &Conversation);
-}
-
-/// What became of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    /// It is new.
-    Fresh(Seq),
-    /// It was there already: a redelivery.
-    Known(Seq),
-    /// Its chat belongs to no group: only the chat's existence was noted.
-    Unregistered,
 }
 
 /// A message could not be kept.

@@ -2,6 +2,7 @@
 
 mod args;
 mod chat;
+mod denied;
 mod doctor;
 mod exit;
 mod group;

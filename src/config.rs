@@ -259,6 +259,11 @@ pub(crate) fn terminal() -> Option<String> {
     process_variable("TERM")?.into_string().ok()
 }
 
+/// The system's folder for files that nobody keeps.
+pub(crate) fn temporary_folder() -> PathBuf {
+    std::env::temp_dir()
+}
+
 /// A variable of this process.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 fn process_variable(name: &str) -> Option<OsString> {

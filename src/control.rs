@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use crate::model::{ChatId, Conversation, GroupName, RequestId};
-use crate::run::{Origin, Requests};
+use crate::run::{Asker, Requests};
 use crate::store::{OutboxDraft, RequestKey, Store, StoreError, StoredReply};
 
 /// Decides what agents ask, and does it.
@@ -42,40 +42,40 @@ impl Control {
 
     async fn try_decide(
         &self,
-        origin: &Origin,
+        asker: &Asker,
         id: &RequestId,
         request: Request,
     ) -> Result<Reply, StoreError> {
         let Request::SendMessage { text, chat } = request;
-        let target = match self.target(origin, &text, chat.as_deref()).await? {
+        let target = match self.target(asker, &text, chat.as_deref()).await? {
             Ok(target) => target,
             Err(refusal) => {
-                info!(group.name = %origin.group, request.id = %id, "a request was refused");
+                info!(group.name = %asker.group, request.id = %id, "a request was refused");
                 let reply = StoredReply { ok: false, text: refusal.to_string() };
-                return self.answer(origin, id, reply, None).await;
+                return self.answer(asker, id, reply, None).await;
             }
         };
-        let draft = OutboxDraft { conversation: target, run: Some(origin.run), text };
+        let draft = OutboxDraft { conversation: target, run: Some(asker.run), text };
         let reply = StoredReply { ok: true, text: "sent".to_owned() };
-        self.answer(origin, id, reply, Some(draft)).await
+        self.answer(asker, id, reply, Some(draft)).await
     }
 
     async fn target(
         &self,
-        origin: &Origin,
+        asker: &Asker,
         text: &str,
         chat: Option<&str>,
     ) -> Result<Result<Conversation, Refusal>, StoreError> {
         if text.trim().is_empty() {
             return Ok(Err(Refusal::Empty));
         }
-        let Some(chat) = chat else { return Ok(Ok(origin.conversation.clone())) };
+        let Some(chat) = chat else { return Ok(Ok(asker.conversation.clone())) };
         let chat = match chat.parse::<ChatId>() {
             Ok(chat) => chat,
             Err(error) => return Ok(Err(error.into())),
         };
         let owner = self.store.group_of(&chat).await?.map(|group| group.name);
-        if may_write(&origin.group, owner.as_ref()) {
+        if may_write(&asker.group, owner.as_ref()) {
             Ok(Ok(Conversation { chat, thread: None }))
         } else {
             Ok(Err(Refusal::NotYours(chat)))
@@ -84,14 +84,14 @@ impl Control {
 
     async fn answer(
         &self,
-        origin: &Origin,
+        asker: &Asker,
         id: &RequestId,
         reply: StoredReply,
         effect: Option<OutboxDraft>,
     ) -> Result<Reply, StoreError> {
         let key = RequestKey {
-            group: origin.group.clone(),
-            sandbox: origin.sandbox.clone(),
+            conversation: asker.conversation.clone(),
+            from: asker.from,
             id: id.clone(),
         };
         let answered = self.store.answer_request(key, reply, effect).await?;
@@ -104,11 +104,11 @@ impl Control {
 
 #[async_trait]
 impl Requests for Control {
-    async fn decide(&self, origin: &Origin, id: &RequestId, request: Request) -> Option<Reply> {
-        match self.try_decide(origin, id, request).await {
+    async fn decide(&self, asker: &Asker, id: &RequestId, request: Request) -> Option<Reply> {
+        match self.try_decide(asker, id, request).await {
             Ok(reply) => Some(reply),
             Err(error) => {
-                warn!(%error, group.name = %origin.group, "a request waits because it could not be kept");
+                warn!(%error, group.name = %asker.group, "a request waits because it could not be kept");
                 None
             }
         }

@@ -1,10 +1,10 @@
 //! The composition root: builds the gateway from its settings, starts it, and drains it.
 //!
-//! Everything that runs is spawned into one tracker, so that stopping waits for it. Stopping has three steps: what
-//! brings work in ends at once; runs get a grace period; what is left is put back and begins anew with the next start.
+//! Everything that runs is spawned into one tracker, so that stopping waits for it.
 
 mod desk;
 mod ledger;
+mod stop;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::broker::{Broker, BrokerError};
+use crate::broker::{self, Broker, BrokerError};
 use crate::channel::terminal::Terminal;
 use crate::channel::{Channel, Channels};
 use crate::clock::{self, SharedClock};
-use crate::config::Settings;
+use crate::config::{EnvFile, Settings, Unknown};
 use crate::control::Control;
 use crate::model::{Group, GroupName};
 use crate::outbox::{self, Outbox};
@@ -34,16 +34,13 @@ use crate::store::{Store, StoreError};
 
 use desk::Desk;
 use ledger::StoreLedger;
+pub use stop::Patience;
 
-/// How long runs may go on once the gateway is to stop.
-const GRACE: Duration = Duration::from_secs(10);
 /// How long after the start old records are first forgotten, and how often after that.
 const FORGET_FIRST: Duration = Duration::from_secs(600);
 const FORGET_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How old requests, sent messages and ended runs get: 400 days, a year and a month.
 const FORGET_AFTER: Duration = Duration::from_secs(400 * 24 * 60 * 60);
-/// How long the rest may take after that.
-const LAST_GRACE: Duration = Duration::from_secs(15);
 
 /// A gateway that runs.
 pub struct Gateway {
@@ -58,6 +55,7 @@ pub struct Gateway {
     desk: Arc<Desk>,
     broker: Broker,
     store: Store,
+    patience: Patience,
 }
 
 /// A gateway could not be started.
@@ -98,6 +96,8 @@ pub struct Options {
     pub sandbox: Option<Arc<dyn Sandbox>>,
     /// Channels beside the terminal.
     pub channels: Vec<Arc<dyn Channel>>,
+    /// A shorter stop.
+    pub patience: Patience,
 }
 
 /// The wake-up calls between the parts.
@@ -123,9 +123,11 @@ impl Gateway {
     pub async fn start_with(settings: Settings, options: Options) -> Result<Self, GatewayError> {
         let settings = Arc::new(settings);
         prepare(&settings)?;
+        warn_of_slips(&settings);
         let clock = clock::system();
         let store = Store::open(&settings.store_dir().join("messages.db"), clock.clone())?;
         ensure_main(&store).await?;
+        warn_of_idle_budgets(&settings, &store).await?;
         let left = store.unfinished_runs().await?;
         let wakes = Wakes::default();
         let ledger = Arc::new(StoreLedger::new(store.clone(), clock.clone(), &settings));
@@ -156,6 +158,7 @@ impl Gateway {
                 broker: broker.clone(),
                 tasks: tasks.clone(),
                 runner,
+                bounds: options.bounds,
             },
             shelf: shelf.clone(),
             requests: Arc::new(Control::new(store.clone(), wakes.outbox.clone())),
@@ -176,6 +179,7 @@ impl Gateway {
             desk: desk.clone(),
             broker,
             store,
+            patience: options.patience,
         };
         let parts = Parts { settings, clock, channels, desk, terminal, supply, runs, wakes };
         gateway.spawn(parts, left);
@@ -186,6 +190,7 @@ impl Gateway {
     /// Starts the loops.
     fn spawn(&self, parts: Parts, left: Vec<crate::store::RunRow>) {
         let Parts { settings, clock, channels, desk, terminal, supply, runs, wakes } = parts;
+        let store = &self.store;
         let queue = Arc::new(Queue::default());
         let pool = Arc::new(Pool::new(
             settings.runs.slots,
@@ -194,9 +199,16 @@ impl Gateway {
             self.runs.clone(),
             wakes.router.clone(),
         ));
-        desk.employ(queue.clone(), runs.clone());
+        let router = Router::new(
+            settings,
+            store.clone(),
+            clock.clone(),
+            (queue.clone(), pool.clone()),
+            wakes.router.clone(),
+        );
+        let router = Arc::new(router);
+        desk.employ(queue, router.clone(), runs.clone());
 
-        let store = &self.store;
         for channel in channels.iter() {
             let outbox =
                 Outbox::new(channel.clone(), store.clone(), clock.clone(), wakes.outbox.clone());
@@ -208,8 +220,6 @@ impl Gateway {
         self.tasks.spawn(welcome(terminal, store.clone(), wakes.clone(), self.outbox.clone()));
 
         let stop = self.work.clone();
-        let router =
-            Router::new(settings, store.clone(), clock, (queue, pool.clone()), wakes.router);
         self.tasks.spawn(async move { router.run(stop).await });
         let (looking, stop) = (supply, self.work.clone());
         self.tasks.spawn(async move { looking.run(stop).await });
@@ -229,35 +239,6 @@ impl Gateway {
             }
             pool.run(stop).await;
         });
-    }
-
-    /// Stops: takes nothing more, lets runs end for a while, sends what is ready, and closes the store.
-    pub async fn stop(self) {
-        info!("the gateway stops");
-        self.intake.cancel();
-        self.work.cancel();
-        self.runs.close();
-        if tokio::time::timeout(GRACE, self.runs.wait()).await.is_err() {
-            warn!("runs are still under way; they begin anew with the next start");
-        }
-        self.halt.cancel();
-        self.outbox.cancel();
-        let all = [("runs", &self.runs), ("outbox", &self.outboxes), ("tasks", &self.tasks)];
-        for (name, tracker) in all {
-            tracker.close();
-            if tokio::time::timeout(LAST_GRACE, tracker.wait()).await.is_err() {
-                let left = tracker.len();
-                warn!(name, left, "something did not end in time and is left behind");
-            }
-        }
-        // A run that ended just now may have put its sandbox back.
-        self.shelf.clear().await;
-        self.desk.close();
-        if tokio::time::timeout(LAST_GRACE, self.broker.settle()).await.is_err() {
-            warn!("what abandoned model calls cost is not written down");
-        }
-        self.store.close().await;
-        info!("the gateway has stopped");
     }
 }
 
@@ -303,6 +284,35 @@ fn private_dir(path: &Path) -> std::io::Result<()> {
 async fn ensure_main(store: &Store) -> Result<(), StoreError> {
     if store.group(&GroupName::main()).await?.is_none() {
         store.add_group(Group::new(GroupName::main())).await?;
+    }
+    Ok(())
+}
+
+/// Says which names in `.env` mean nothing and look like one that does; what is wrong with the file itself, reading
+/// the settings has said.
+fn warn_of_slips(settings: &Settings) {
+    let Ok(Some(file)) = EnvFile::inspect(&settings.home) else { return };
+    for Unknown { name, line, meant } in file.unknown {
+        if let Some(meant) = meant {
+            warn!("{name} (.env, line {line}) means nothing; was {meant} meant?");
+        }
+    }
+}
+
+/// Says which groups will have no model, because their budget could not stop the one there is.
+async fn warn_of_idle_budgets(settings: &Settings, store: &Store) -> Result<(), StoreError> {
+    if broker::is_priced(&settings.model) {
+        return Ok(());
+    }
+    for group in store.groups().await? {
+        if group.settings.daily_budget_micros.is_some() {
+            let (group, model) = (&group.name, &settings.model.model);
+            warn!(
+                group.name = %group,
+                "the price of {model} is not known here, so the group {group}, which has a daily budget, may not ask \
+                 it; name another in ANTHROPIC_MODEL, or lift the budget: hermitcrab group set {group} --budget -"
+            );
+        }
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ use self::place::Inner;
 use crate::model::{GroupName, RequestId, SandboxId};
 
 pub(crate) use self::check::RejectReason;
-pub(crate) use self::claim::Claimed;
+pub(crate) use self::claim::ClaimedFile;
 pub(crate) use self::watch::IpcWatch;
 
 /// How many steps one call of [`IpcDir::tidy`] takes.
@@ -60,7 +60,7 @@ pub(crate) enum Mailbox {
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
     /// What can be read: progress in the order of its numbers, requests oldest first.
-    pub(crate) files: Vec<Claimed>,
+    pub(crate) files: Vec<ClaimedFile>,
     /// What cannot, and is out of the agent's reach already.
     pub(crate) rejected: Vec<Rejected>,
     /// Whether the next sweep finds more at once.
@@ -192,7 +192,7 @@ impl IpcDir {
     ///
     /// # Errors
     /// When the fault is ours; nothing is lost.
-    pub(crate) fn take_done(&self) -> Result<Option<Result<Claimed, Rejected>>, IpcError> {
+    pub(crate) fn take_done(&self) -> Result<Option<Result<ClaimedFile, Rejected>>, IpcError> {
         self.failing("read", || self.0.take_done())
     }
 
@@ -200,7 +200,7 @@ impl IpcDir {
     ///
     /// # Errors
     /// When it could not be removed; it comes back with the next sweep.
-    pub(crate) fn forget(&self, claimed: Claimed) -> Result<(), IpcError> {
+    pub(crate) fn forget(&self, claimed: ClaimedFile) -> Result<(), IpcError> {
         self.failing("clean", || self.0.forget(claimed))
     }
 
@@ -208,7 +208,7 @@ impl IpcDir {
     ///
     /// # Errors
     /// When it could not be moved; it comes back with the next sweep.
-    pub(crate) fn quarantine(&self, claimed: Claimed) -> Result<(), IpcError> {
+    pub(crate) fn quarantine(&self, claimed: ClaimedFile) -> Result<(), IpcError> {
         self.failing("clean", || self.0.quarantine(claimed))
     }
 

@@ -70,12 +70,12 @@ impl Pool {
     /// Takes up a run of an earlier gateway, as soon as a slot is free.
     pub(crate) async fn take_up(&self, left: Unfinished) {
         let conversation = left.row.conversation.clone();
-        self.queue.begin(&conversation);
+        let cancel = self.queue.begin(&conversation);
         let Ok(slot) = self.slots.clone().acquire_owned().await else { return };
         let runs = self.runs.clone();
         self.start(conversation, slot, async move {
             let place = runs.shelf.place().await;
-            runs.take_up(left, place).await;
+            runs.take_up(left, place, cancel).await;
         });
     }
 
@@ -88,8 +88,11 @@ impl Pool {
         let (queue, ended) = (self.queue.clone(), self.ended.clone());
         let span = info_span!("run", chat.id = %conversation.chat);
         let work = async move {
+            // A run sees to its own panics; this is for those before its claim, and for those in seeing to one.
             if AssertUnwindSafe(run).catch_unwind().await.is_err() {
-                error!("a run panicked; its messages are tried again after the next start");
+                error!(
+                    "a run panicked where nothing could be done about it; the next start takes it up"
+                );
             }
             drop(slot);
             queue.end(&conversation);

@@ -2,17 +2,19 @@
 //!
 //! A conversation is in here at most once, and is handed out only when no run of it is under way. What lies in the
 //! queue is a hint, not a promise: the store knows which conversations are due, and the router fills the queue from it.
+//! A wish to stop is met here, because only here is no moment between waiting and being under way.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::model::{Conversation, GroupName, Seq};
 
 /// A conversation that waits for a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Waiting {
     /// The conversation.
     pub(crate) conversation: Conversation,
@@ -22,6 +24,17 @@ pub(crate) struct Waiting {
     pub(crate) seen: Option<Seen>,
     /// Since when it waits.
     pub(crate) since: Instant,
+    /// Ends its run when cancelled, from the moment in which it is handed out.
+    pub(crate) cancel: CancellationToken,
+}
+
+/// What there is to stop in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    /// A run, which has been asked to end.
+    Run,
+    /// No run, and none begins until [`Queue::end`].
+    Nothing,
 }
 
 /// How far the router looked in a conversation.
@@ -45,7 +58,16 @@ pub(crate) struct Queue {
 struct State {
     waiting: VecDeque<Waiting>,
     queued: HashSet<Conversation>,
-    under_way: HashSet<Conversation>,
+    /// With what ends them.
+    under_way: HashMap<Conversation, CancellationToken>,
+}
+
+impl Waiting {
+    /// A conversation that waits from now on.
+    pub(crate) fn new(conversation: Conversation, group: GroupName, seen: Option<Seen>) -> Self {
+        let (since, cancel) = (Instant::now(), CancellationToken::new());
+        Self { conversation, group, seen, since, cancel }
+    }
 }
 
 impl Queue {
@@ -54,7 +76,7 @@ impl Queue {
     /// Whoever is turned away because of a run comes again: the end of a run wakes the router.
     pub(crate) fn push(&self, waiting: Waiting) -> bool {
         let mut state = self.state();
-        if state.under_way.contains(&waiting.conversation) {
+        if state.under_way.contains_key(&waiting.conversation) {
             return false;
         }
         if !state.queued.insert(waiting.conversation.clone()) {
@@ -82,7 +104,7 @@ impl Queue {
         let mut state = self.state();
         let waiting = state.waiting.pop_front()?;
         state.queued.remove(&waiting.conversation);
-        state.under_way.insert(waiting.conversation.clone());
+        state.under_way.insert(waiting.conversation.clone(), waiting.cancel.clone());
         let more = !state.waiting.is_empty();
         drop(state);
         if more {
@@ -91,12 +113,30 @@ impl Queue {
         Some(waiting)
     }
 
-    /// Marks a conversation whose run is under way without having been taken from here: an adopted one.
-    pub(crate) fn begin(&self, conversation: &Conversation) {
-        self.state().under_way.insert(conversation.clone());
+    /// Marks a conversation whose run is under way without having been taken from here: an adopted one. The token
+    /// ends the run.
+    pub(crate) fn begin(&self, conversation: &Conversation) -> CancellationToken {
+        let cancel = CancellationToken::new();
+        self.state().under_way.insert(conversation.clone(), cancel.clone());
+        cancel
     }
 
-    /// Says that the run of a conversation is over.
+    /// Asks the run of a conversation to end; where there is none, takes the conversation out and holds it back, so
+    /// that no run begins while the one who asks deals with what waits.
+    pub(crate) fn stop(&self, conversation: &Conversation) -> Stopping {
+        let mut state = self.state();
+        if let Some(cancel) = state.under_way.get(conversation) {
+            cancel.cancel();
+            return Stopping::Run;
+        }
+        if state.queued.remove(conversation) {
+            state.waiting.retain(|waiting| waiting.conversation != *conversation);
+        }
+        state.under_way.insert(conversation.clone(), CancellationToken::new());
+        Stopping::Nothing
+    }
+
+    /// Says that the run of a conversation is over, or that it need not be held back any more.
     pub(crate) fn end(&self, conversation: &Conversation) {
         self.state().under_way.remove(conversation);
     }
@@ -104,7 +144,7 @@ impl Queue {
     /// Whether a run of this conversation is under way or waits.
     pub(crate) fn holds(&self, conversation: &Conversation) -> bool {
         let state = self.state();
-        state.under_way.contains(conversation) || state.queued.contains(conversation)
+        state.under_way.contains_key(conversation) || state.queued.contains(conversation)
     }
 
     /// How many wait.
@@ -141,7 +181,7 @@ mod tests {
         let group: GroupName = name.parse().unwrap();
         let conversation =
             Conversation { chat: crate::model::ChatId::terminal(&group), thread: None };
-        Waiting { conversation, group, seen: None, since: Instant::now() }
+        Waiting::new(conversation, group, None)
     }
 
     #[tokio::test]
@@ -165,6 +205,26 @@ mod tests {
         assert!(!queue.push(waiting("a")));
         queue.end(&first.conversation);
         assert!(queue.push(waiting("a")));
+    }
+
+    #[tokio::test]
+    async fn a_wish_to_stop_finds_a_conversation_wherever_it_is() {
+        let queue = Queue::default();
+        let (a, b) = (waiting("a").conversation, waiting("b").conversation);
+        queue.push(waiting("a"));
+        queue.push(waiting("b"));
+        assert_eq!(queue.stop(&b), Stopping::Nothing);
+        assert!(!queue.push(waiting("b")), "it is held back");
+        let first = queue.take().await;
+        assert_eq!((first.conversation, queue.len()), (a.clone(), 0));
+        assert!(!first.cancel.is_cancelled());
+        assert_eq!(queue.stop(&a), Stopping::Run);
+        assert!(first.cancel.is_cancelled());
+        queue.end(&b);
+        assert!(queue.push(waiting("b")));
+        let adopted = queue.begin(&waiting("c").conversation);
+        assert_eq!(queue.stop(&waiting("c").conversation), Stopping::Run);
+        assert!(adopted.is_cancelled());
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 //! costs a moment and never a message.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use crate::clock::SharedClock;
 use crate::config::Settings;
-use crate::model::Seq;
+use crate::model::{Conversation, Seq};
 use crate::pool::Pool;
 use crate::queue::{Queue, Seen, Waiting};
 use crate::store::{Store, StoreError, Unseen};
@@ -80,6 +80,16 @@ impl Router {
         Ok(turn)
     }
 
+    /// Looks at all that is new in a conversation that the queue holds back.
+    pub(crate) async fn look_at(&self, conversation: &Conversation) -> Result<(), StoreError> {
+        while let Some(unseen) = self.store.unseen_of(conversation).await?
+            && !unseen.messages.is_empty()
+        {
+            self.look(unseen).await?;
+        }
+        Ok(())
+    }
+
     async fn look(&self, unseen: Unseen) -> Result<(), StoreError> {
         let Some(through) = unseen.messages.last().map(|kept| kept.seq) else { return Ok(()) };
         let triggered = self.triggered(&unseen);
@@ -90,7 +100,7 @@ impl Router {
             // The claim, which comes at once, writes down in the same transaction what was seen here.
             let seen = Some(Seen { through, triggered });
             let (conversation, group) = (unseen.conversation, unseen.group.name);
-            self.queue.push(Waiting { conversation, group, seen, since: Instant::now() });
+            self.queue.push(Waiting::new(conversation, group, seen));
             return Ok(());
         }
         self.store.mark_seen(&unseen.conversation, through, triggered).await
@@ -116,8 +126,7 @@ impl Router {
                 continue;
             }
             let (conversation, group) = (due.conversation, due.group);
-            let waiting = Waiting { conversation, group, seen: None, since: Instant::now() };
-            if self.queue.push(waiting) {
+            if self.queue.push(Waiting::new(conversation, group, None)) {
                 debug!("a conversation is due");
             }
         }

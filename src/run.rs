@@ -6,6 +6,7 @@
 
 mod disk;
 mod follow;
+mod guard;
 mod live;
 mod outcome;
 mod recover;
@@ -26,7 +27,7 @@ use tracing::{debug, error, info, warn};
 pub(crate) use live::{Live, OpenError, Opener};
 pub(crate) use outcome::{End, Verdict};
 pub(crate) use recover::Unfinished;
-pub(crate) use requests::{Origin, Requests};
+pub(crate) use requests::{Asker, Requests};
 pub(crate) use shelf::{Place, Shelf};
 pub(crate) use supply::{Finder, Found, Supply};
 
@@ -34,7 +35,7 @@ use crate::channel::Channels;
 use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::failpoint::fail_point;
-use crate::model::{Activity, Conversation, RunId, Usage};
+use crate::model::{Activity, Conversation, RunId, SandboxId};
 use crate::prompt;
 use crate::queue::Waiting;
 use crate::sandbox::SandboxError;
@@ -55,9 +56,9 @@ pub struct Bounds {
     pub silence: Duration,
     /// How long an agent-runner may take to end a run that a person has stopped.
     pub cancel: Duration,
-    /// How many bytes a group's folder may grow by while a run is under way.
+    /// How many bytes all that a sandbox may write to may grow by in a run.
     pub growth: u64,
-    /// How often the folder is measured.
+    /// How often that is measured.
     pub measure: Duration,
 }
 
@@ -93,7 +94,7 @@ pub(crate) struct Runs {
 /// The runs under way, for those who want to see or to stop one.
 #[derive(Debug, Default)]
 pub(crate) struct Active {
-    runs: Mutex<HashMap<Conversation, ActiveRun>>,
+    runs: Mutex<HashMap<RunId, ActiveRun>>,
 }
 
 /// A run under way.
@@ -101,10 +102,18 @@ pub(crate) struct Active {
 pub(crate) struct ActiveRun {
     /// The run.
     pub(crate) id: RunId,
+    /// What it is about.
+    pub(crate) conversation: Conversation,
     /// Since when.
     pub(crate) since: Instant,
-    /// Ends it when cancelled.
-    pub(crate) cancel: CancellationToken,
+    /// The sandbox that was last started for it, if one was.
+    sandbox: Option<SandboxId>,
+}
+
+/// The note that a run is under way; taken back when dropped, whatever the run came to.
+struct Noted<'a> {
+    active: &'a Active,
+    run: RunId,
 }
 
 /// A run that has been claimed, with the sandbox it happens in.
@@ -128,7 +137,12 @@ impl Runs {
             seen: waiting.seen.map(|seen| (seen.through, seen.triggered)),
             sandbox: Some(id),
         };
-        let claimed = match self.store.claim_run(claim).await {
+        let (claimed, ()) = tokio::join!(self.store.claim_run(claim), async {
+            if let Some((live, _)) = &warm {
+                follow::turn_away(live);
+            }
+        });
+        let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
                 warn!(%error, "a run could not be claimed; its messages wait");
@@ -142,10 +156,13 @@ impl Runs {
             }
             return;
         };
-        let cancel = self.active.begin(conversation, claimed.run);
-        self.channels.show(conversation, &Activity::Working).await;
-        self.attempt(conversation, &claimed, warm, cancel).await;
-        self.active.end(conversation);
+        let noted = self.active.begin(conversation, claimed.run);
+        let work = async {
+            self.channels.show(conversation, &Activity::Working).await;
+            self.attempt(conversation, &claimed, warm, waiting.cancel.clone()).await;
+        };
+        self.guard(conversation, &claimed, work).await;
+        drop(noted);
         self.channels.show(conversation, &Activity::Idle).await;
     }
 
@@ -165,7 +182,6 @@ impl Runs {
         };
         let deadline = self.deadline(claimed);
         let run = Running { claimed, conversation, live, cancel, deadline };
-        self.turn_away(&run);
         if let Err(error) = run.live.ipc.put_input(&Input::Prompt(Box::new(self.prompt(&run)))) {
             warn!(%error, run.id = %claimed.run, "the prompt could not be left");
             let verdict =
@@ -258,6 +274,7 @@ impl Runs {
             () = self.halt.cancelled() => return Err(Verdict::Release),
         };
         let id = id.or_else(|| claimed.sandbox.clone()).unwrap_or_else(live::fresh_id);
+        self.active.moved(claimed.run, &id);
         match self.opener.start(&found, &claimed.group, &id).await {
             Ok(live) => Ok((live, place)),
             Err(OpenError::Sandbox(error)) if is_absence(&error) => {
@@ -290,6 +307,8 @@ impl Runs {
             run: run.claimed.run.0,
             conversation: session::key(run.conversation),
             session: run.claimed.session.as_ref().map(ToString::to_string),
+            from: run.claimed.from.0,
+            through: run.claimed.begun.0,
             text,
             system,
             engine: self.settings.engine.clone(),
@@ -350,7 +369,6 @@ impl Runs {
                     state,
                     session: session.clone(),
                     through,
-                    usage: followed.map_or_else(Usage::default, |followed| followed.usage),
                     answer: Some(answer.clone()),
                 };
                 self.store.finish_run(end).await?;
@@ -378,32 +396,41 @@ impl Runs {
 }
 
 impl Active {
-    /// Notes a run; the token ends it.
-    fn begin(&self, conversation: &Conversation, id: RunId) -> CancellationToken {
-        let cancel = CancellationToken::new();
-        let run = ActiveRun { id, since: Instant::now(), cancel: cancel.clone() };
-        self.runs().insert(conversation.clone(), run);
-        cancel
+    /// Notes a run.
+    fn begin(&self, conversation: &Conversation, run: RunId) -> Noted<'_> {
+        let (conversation, since) = (conversation.clone(), Instant::now());
+        self.runs().insert(run, ActiveRun { id: run, conversation, since, sandbox: None });
+        Noted { active: self, run }
     }
 
-    fn end(&self, conversation: &Conversation) {
-        self.runs().remove(conversation);
+    /// Notes that a sandbox is started for a run.
+    fn moved(&self, run: RunId, sandbox: &SandboxId) {
+        if let Some(run) = self.runs().get_mut(&run) {
+            run.sandbox = Some(sandbox.clone());
+        }
     }
 
-    /// Asks for the end of the run of a conversation; whether there was one.
-    pub(crate) fn cancel(&self, conversation: &Conversation) -> bool {
-        let runs = self.runs();
-        runs.get(conversation).inspect(|run| run.cancel.cancel()).is_some()
+    /// The sandbox that was last started for a run.
+    fn sandbox(&self, run: RunId) -> Option<SandboxId> {
+        self.runs().get(&run)?.sandbox.clone()
     }
 
-    /// The runs under way.
-    pub(crate) fn list(&self) -> Vec<(Conversation, ActiveRun)> {
-        self.runs().iter().map(|(conversation, run)| (conversation.clone(), run.clone())).collect()
+    /// The runs under way, oldest first.
+    pub(crate) fn list(&self) -> Vec<ActiveRun> {
+        let mut runs: Vec<_> = self.runs().values().cloned().collect();
+        runs.sort_by_key(|run| run.id.0);
+        runs
     }
 
-    fn runs(&self) -> MutexGuard<'_, HashMap<Conversation, ActiveRun>> {
+    fn runs(&self) -> MutexGuard<'_, HashMap<RunId, ActiveRun>> {
         // Every change is one insert or remove: a panic elsewhere leaves nothing half done.
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        self.active.runs().remove(&self.run);
     }
 }
 

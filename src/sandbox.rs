@@ -244,6 +244,15 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
+    /// Why there is no sandbox, and the command that mends it, where one is known.
+    pub(crate) fn remedy(&self) -> Option<(String, &str)> {
+        match self {
+            Self::Unavailable { reason, mend } => Some((reason.clone(), mend)),
+            Self::NoImage { mend, .. } => Some((self.to_string(), mend)),
+            _ => None,
+        }
+    }
+
     /// Something failed underneath while doing this.
     pub(crate) fn failed(
         doing: impl Into<String>,

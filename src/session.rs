@@ -1,5 +1,9 @@
 //! Sessions: the agent's continuing memory of a conversation, and the name under which the engine keeps it.
 
+use std::hash::Hasher;
+
+use fnv::FnvHasher;
+
 use crate::model::Conversation;
 
 /// The longest readable part of a key.
@@ -16,13 +20,9 @@ pub(crate) fn key(conversation: &Conversation) -> String {
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
         .take(READABLE)
         .collect();
-    format!("{readable}-{:016x}", fnv1a(printed.as_bytes()))
-}
-
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    let mut hash = FnvHasher::default();
+    hash.write(printed.as_bytes());
+    format!("{readable}-{:016x}", hash.finish())
 }
 
 #[cfg(test)]

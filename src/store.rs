@@ -27,7 +27,7 @@ mod writer;
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -41,7 +41,6 @@ use crate::clock::SharedClock;
 
 pub(crate) use self::error::StoreError;
 pub(crate) use self::groups::ChatRow;
-pub(crate) use self::intake::Kept;
 pub(crate) use self::outbox::{OutboxDraft, OutboxRow, OutboxState};
 pub(crate) use self::requests::{RequestKey, StoredReply};
 pub(crate) use self::router::Unseen;
@@ -62,7 +61,7 @@ struct Inner {
     readers: Readers,
     writer: Writer,
     clock: SharedClock,
-    _lock: Option<Lock>,
+    lock: Mutex<Option<Lock>>,
 }
 
 impl Store {
@@ -111,6 +110,8 @@ impl Store {
     pub(crate) async fn close(&self) {
         self.inner.readers.stop().await;
         self.inner.writer.stop().await;
+        // Whoever still holds the store can do nothing with it: the next gateway need not wait for them.
+        drop(self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Whether the last commit met a full disk.
@@ -128,7 +129,7 @@ impl Store {
         let readers = (0..READERS).map(|_| connection::reader(path)).collect::<Result<_, _>>();
         let readers = Readers::start(readers.map_err(failed)?)?;
         let writer = Writer::start(connection)?;
-        Ok(Self { inner: Arc::new(Inner { readers, writer, clock, _lock: lock }) })
+        Ok(Self { inner: Arc::new(Inner { readers, writer, clock, lock: Mutex::new(lock) }) })
     }
 
     fn now(&self) -> Timestamp {

@@ -30,6 +30,21 @@ pub(crate) fn cut_front(text: &str, max_bytes: usize) -> &str {
     text.get(from..).unwrap_or(text)
 }
 
+/// Money, from millionths of a dollar: in cents, but what is less than a cent in full.
+pub(crate) fn dollars(micros: u64) -> String {
+    if (1..10_000).contains(&micros) {
+        let digits = format!("{micros:06}");
+        return format!("$0.{}", digits.trim_end_matches('0'));
+    }
+    let cents = micros.saturating_add(5_000) / 10_000;
+    format!("${}.{:02}", cents / 100, cents % 100)
+}
+
+/// A number of things, in words: `1 box`, `2 boxes`.
+pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// One line of at most `max` characters for a listing or a log: whitespace is collapsed, what a terminal would act
 /// upon and what a reader would not see is shown as such, and what is left out is marked.
 pub(crate) fn one_line(text: &str, max: usize) -> String {
@@ -112,6 +127,24 @@ mod tests {
         ] {
             assert_eq!(cut(text, max), front, "{text:?} {max}");
             assert_eq!(cut_front(text, max), back, "{text:?} {max}");
+        }
+    }
+
+    #[test]
+    fn money_is_shown_in_cents_and_what_is_less_in_full() {
+        for (micros, shown) in [
+            (0, "$0.00"),
+            (1, "$0.000001"),
+            (123, "$0.000123"),
+            (5_000, "$0.005"),
+            (9_999, "$0.009999"),
+            (10_000, "$0.01"),
+            (1_234_999, "$1.23"),
+            (1_235_000, "$1.24"),
+            (2_500_000, "$2.50"),
+            (u64::MAX, "$18446744073709.55"),
+        ] {
+            assert_eq!(dollars(micros), shown);
         }
     }
 

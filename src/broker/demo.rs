@@ -25,6 +25,8 @@ mod script;
 
 /// What the demo calls itself.
 pub(super) const NAME: &str = "demo";
+/// The model that its answers name.
+pub(super) const MODEL: &str = "hermitcrab-demo";
 
 /// The pause between two pieces of an answer: short enough not to wait for, long enough to be seen.
 const PAUSE: Duration = Duration::from_millis(15);
@@ -93,7 +95,7 @@ struct Message {
 impl Message {
     fn envelope(&self, content: Vec<Value>, stop: Value, output_tokens: usize) -> Value {
         json!({
-            "id": "msg_demo", "type": "message", "role": "assistant", "model": "hermitcrab-demo",
+            "id": "msg_demo", "type": "message", "role": "assistant", "model": MODEL,
             "content": content, "stop_reason": stop, "stop_sequence": null,
             "usage": {"input_tokens": self.input_tokens, "output_tokens": output_tokens},
         })

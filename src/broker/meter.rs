@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::price;
 use super::sse::SseReader;
+use super::{demo, price};
 use crate::model::Usage;
 
 /// Bytes of a `content_block_delta` event around its text.
@@ -27,6 +27,8 @@ struct Tally {
     counts: Counts,
     /// Whether the count of output is final.
     complete: bool,
+    /// Whether the answer said that it is over.
+    ended: bool,
     /// Bytes of output seen.
     output_bytes: u64,
 }
@@ -78,12 +80,17 @@ impl Meter {
         }
     }
 
+    /// Whether a stream has said that nothing more comes.
+    pub(super) fn has_ended(&self) -> bool {
+        self.tally.ended
+    }
+
     /// What the call cost, as far as it is known by now.
     ///
     /// An answer that was broken off has not reported its output; it is estimated from what was seen of it, so that
     /// hanging up early is no way to think for free.
     pub(super) fn usage(&self) -> Usage {
-        let Tally { model, counts, complete, output_bytes } = &self.tally;
+        let Tally { model, counts, complete, output_bytes, .. } = &self.tally;
         let reported = counts.output_tokens.unwrap_or(0);
         let seen = if *complete { 0 } else { output_bytes / BYTES_PER_TOKEN };
         let mut usage = Usage {
@@ -95,8 +102,10 @@ impl Meter {
             cost_micros: 0,
         };
         let hour_writes = counts.cache_creation.unwrap_or_default().ephemeral_1h_input_tokens;
-        // The answer knows best who gave it: an id of Bedrock's may not tell, and the demo costs nothing.
-        let model = model.as_deref().unwrap_or(&self.model);
+        // The answer knows best who gave it: an id of Bedrock's may not tell, and the demo costs nothing. A name that
+        // tells no price takes nothing from that of the model that was asked.
+        let telling = |model: &&str| *model == demo::MODEL || price::is_known(model);
+        let model = model.as_deref().filter(telling).unwrap_or(&self.model);
         usage.cost_micros = price::cost_micros(model, &usage, hour_writes);
         usage
     }
@@ -116,6 +125,7 @@ impl Tally {
                     self.merge(counts);
                 }
             }
+            b"message_stop" => self.ended = true,
             b"content_block_delta" => {
                 let text = data.len().saturating_sub(DELTA_ENVELOPE_BYTES);
                 self.output_bytes += u64::try_from(text).unwrap_or(u64::MAX);
@@ -195,9 +205,12 @@ mod tests {
     #[test]
     fn the_model_that_answers_tells_the_price() {
         let arn = "arn:aws:bedrock:us-east-1:1:application-inference-profile/x";
-        for (asked, answered, expected) in
-            [(arn, "claude-haiku-4-5-20251001", 1_000), ("claude-haiku-4-5", "hermitcrab-demo", 0)]
-        {
+        for (asked, answered, expected) in [
+            (arn, "claude-haiku-4-5-20251001", 1_000),
+            ("claude-haiku-4-5", "hermitcrab-demo", 0),
+            ("claude-haiku-4-5", "stranger", 1_000),
+            (arn, "stranger", 0),
+        ] {
             let mut meter = Meter::new(asked);
             let answer = serde_json::json!({"model": answered, "usage": {"input_tokens": 1_000}});
             meter.watch_whole(answer.to_string().as_bytes());

@@ -2,8 +2,8 @@
 //!
 //! From <https://platform.claude.com/docs/en/about-claude/pricing> as of November 2026, for calls without batch or
 //! fast mode. Amazon's prices are the same, except that its regional profiles may cost a tenth more, which is not
-//! counted. A model that is not in the table costs 0 here: tokens are counted, money is not, and a budget does not
-//! bind. What is counted is an estimate for the owner, not a bill.
+//! counted. A model that is not in the table costs 0 here: tokens are counted, money is not, and a group with a budget
+//! may not ask it. What is counted is an estimate for the owner, not a bill.
 
 use crate::model::Usage;
 
@@ -54,6 +54,11 @@ const LONG_PROMPTS: &[(&str, Price)] = &[("haiku-5-5", price(500_000, 2_500_000,
 
 const fn price(input: u64, output: u64, cache_read: u64) -> Price {
     Price { input, output, cache_read }
+}
+
+/// Whether calls of a model have a price here.
+pub(super) fn is_known(model: &str) -> bool {
+    find(PRICES, model).is_some()
 }
 
 /// What a call cost, in millionths of a dollar, rounded up; 0 when the model is not known.
@@ -133,10 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_list_costs_nothing() {
+    fn what_is_not_in_the_list_is_said_to_be_unknown_and_costs_nothing() {
+        assert!(is_known("claude-sonnet-4-5"));
         for model in
             ["claude-opus-4-9", "claude-sonnet-6", "gpt-5", "", "my-opus-4-5-thing", "opus-5"]
         {
+            assert!(!is_known(model), "{model}");
             check(model, [1_000_000; 5], 0);
         }
     }

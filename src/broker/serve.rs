@@ -25,8 +25,15 @@ use super::meter::Meter;
 use super::provider::AnswerBody;
 use super::reply::{self, Body, BodyError, Reply};
 use super::request::{Endpoint, ModelRequest};
-use super::{BODY_PATIENCE, HEADER_PATIENCE, MAX_BODY_BYTES, MAX_HEAD_BYTES, Shared, call, policy};
+use super::{
+    Allowance, BODY_PATIENCE, Client, HEADER_PATIENCE, MAX_BODY_BYTES, MAX_HEAD_BYTES, Shared,
+    call, demo, policy, price,
+};
 use crate::model::{GroupName, Usage};
+use crate::text::one_line;
+
+/// The most characters of a model's name that are told.
+const MODEL_TOLD: usize = 80;
 
 /// Serves one connection until it ends. It takes up its place until then, and while a tunnel is left of it.
 pub(super) async fn serve<S>(stream: S, room: Arc<Room>, place: OwnedSemaphorePermit)
@@ -124,9 +131,10 @@ fn greeting() -> Response<Body> {
 
 async fn model_call(room: &Room, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
     let (shared, group) = (&room.shared, &room.client.group);
-    if let Err(refusal) = admit(shared, group).await {
-        return refusal.into();
-    }
+    let allowance = match admit(shared, group).await {
+        Ok(allowance) => allowance,
+        Err(refusal) => return refusal.into(),
+    };
     let (parts, body) = request.into_parts();
     let (body, _memory) = match read_body(room, body).await {
         Ok(body) => body,
@@ -142,12 +150,15 @@ async fn model_call(room: &Room, endpoint: Endpoint, request: Request<Incoming>)
     if let Err(refusal) = policy::check(&call) {
         return refusal.into();
     }
+    if let Err(refusal) = within_budget(shared, group, allowance, &call) {
+        return refusal.into();
+    }
     let answer = match call::ask(&shared.sources, &call).await {
         Ok(answer) => answer,
         Err(failure) => return failure.reply.into(),
     };
     let counts = endpoint == Endpoint::Messages;
-    let mut bill = Bill::new(Arc::clone(shared), group.clone(), &call.model, counts);
+    let mut bill = Bill::new(room, &call.model, counts);
     let mut headers = answer.headers;
     match answer.body {
         AnswerBody::Whole(json) => {
@@ -167,12 +178,32 @@ async fn model_call(room: &Room, endpoint: Endpoint, request: Request<Incoming>)
 }
 
 /// Whether a call may be made: pace and budget.
-async fn admit(shared: &Shared, group: &GroupName) -> Result<(), Reply> {
+async fn admit(shared: &Shared, group: &GroupName) -> Result<Allowance, Reply> {
     shared.rates.admit(group, tokio::time::Instant::now()).map_err(|wait| {
         let message = "this group makes too many model calls; it may go on in a moment";
         Reply::error(StatusCode::TOO_MANY_REQUESTS, reply::REFUSED, message).retry_after(wait)
     })?;
     shared.ledger.may_spend(group).await.map_err(|sentence| Reply::refused(&sentence))
+}
+
+/// Whether a budget, where there is one, could stop calls like this: a model without a price would pass it by.
+fn within_budget(
+    shared: &Shared,
+    group: &GroupName,
+    allowance: Allowance,
+    call: &ModelRequest,
+) -> Result<(), Reply> {
+    let is_free = call.endpoint == Endpoint::CountTokens
+        || shared.sources.iter().all(|source| source.provider.name() == demo::NAME);
+    if allowance == Allowance::Unlimited || is_free || price::is_known(&call.model) {
+        return Ok(());
+    }
+    Err(Reply::refused(&format!(
+        "the group has a daily budget, and the price of {} is not known here, so the budget could not stop it; \
+         name a model with a known price in ANTHROPIC_MODEL, or lift the budget: \
+         hermitcrab group set {group} --budget -",
+        one_line(&call.model, MODEL_TOLD)
+    )))
 }
 
 /// Reads a request's body, and holds the memory for it against the door's share.
@@ -199,10 +230,11 @@ async fn read_body(room: &Room, body: Incoming) -> Result<(Bytes, OwnedSemaphore
     }
 }
 
-/// What a call cost, put down in the ledger once: at the end of the answer, or when it is abandoned.
+/// What a call cost, put down in the ledger once: before the end of the answer is passed on, so that whoever acts on
+/// it is not ahead of the books; or when it is abandoned.
 struct Bill {
     shared: Arc<Shared>,
-    group: GroupName,
+    client: Client,
     meter: Meter,
     bytes: usize,
     since: Instant,
@@ -210,9 +242,9 @@ struct Bill {
 }
 
 impl Bill {
-    fn new(shared: Arc<Shared>, group: GroupName, model: &str, open: bool) -> Self {
-        let meter = Meter::new(model);
-        Self { shared, group, meter, bytes: 0, since: Instant::now(), open }
+    fn new(room: &Room, model: &str, open: bool) -> Self {
+        let (shared, client) = (Arc::clone(&room.shared), room.client.clone());
+        Self { shared, client, meter: Meter::new(model), bytes: 0, since: Instant::now(), open }
     }
 
     fn watch(&mut self, bytes: &[u8]) {
@@ -222,7 +254,7 @@ impl Bill {
 
     async fn settle(&mut self) {
         if let Some(usage) = self.close() {
-            self.shared.ledger.record(&self.group, usage).await;
+            self.shared.ledger.record(&self.client, usage).await;
         }
     }
 
@@ -231,7 +263,7 @@ impl Bill {
         std::mem::take(&mut self.open).then(|| {
             let usage = self.meter.usage();
             tracing::info!(
-                group.name = %self.group,
+                group.name = %self.client.group,
                 size_bytes = self.bytes,
                 duration_ms = self.since.elapsed().as_millis(),
                 input_tokens = usage.input_tokens,
@@ -246,8 +278,8 @@ impl Bill {
 impl Drop for Bill {
     fn drop(&mut self) {
         if let Some(usage) = self.close() {
-            let (shared, group) = (Arc::clone(&self.shared), self.group.clone());
-            let record = async move { shared.ledger.record(&group, usage).await };
+            let (shared, client) = (Arc::clone(&self.shared), self.client.clone());
+            let record = async move { shared.ledger.record(&client, usage).await };
             self.shared.records.spawn_on(record, &self.shared.runtime);
         }
     }
@@ -258,7 +290,12 @@ fn metered(chunks: BoxStream<'static, Result<Bytes, BodyError>>, bill: Bill) -> 
     let frames = stream::unfold((chunks, bill), async |(mut chunks, mut bill)| {
         let chunk = chunks.next().await;
         match &chunk {
-            Some(Ok(bytes)) => bill.watch(bytes),
+            Some(Ok(bytes)) => {
+                bill.watch(bytes);
+                if bill.meter.has_ended() {
+                    bill.settle().await;
+                }
+            }
             Some(Err(BodyError)) | None => bill.settle().await,
         }
         Some((chunk?.map(Frame::data), (chunks, bill)))

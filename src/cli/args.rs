@@ -89,7 +89,7 @@ pub(super) enum GroupCommand {
     /// Add a group with a folder of its own
     Add(GroupChange),
     /// Change a group; what is not named stays as it is
-    Set(GroupChange),
+    Set(GroupSet),
     /// Remove a group; its folder and its messages stay
     Remove {
         /// The group
@@ -104,9 +104,21 @@ pub(super) enum GroupCommand {
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
-  hermitcrab group add family --trigger @Crab
   hermitcrab group set family --allow-web '*.wikipedia.org' --budget 2.50
-  hermitcrab group set family --mount ~/photos:photos --mount /srv/notes:notes:rw")]
+  hermitcrab group set family --mount ~/photos:photos --mount /srv/notes:notes:rw
+  hermitcrab group set family --remove-chat slack:T01/C02")]
+pub(super) struct GroupSet {
+    #[command(flatten)]
+    pub(super) change: GroupChange,
+    /// A chat that is to belong to it no longer; may be repeated
+    #[arg(long, value_name = "CHAT")]
+    pub(super) remove_chat: Vec<ChatId>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  hermitcrab group add family --trigger @Crab
+  hermitcrab group add work --chat slack:T01/C02 --budget 2.50")]
 pub(super) struct GroupChange {
     /// The group: lower-case letters, digits, - and _
     pub(super) name: GroupName,

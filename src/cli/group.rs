@@ -7,14 +7,19 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use serde::Serialize;
 
 use self::change::Wanted;
-use super::args::{Format, GroupChange, GroupCommand};
+use super::args::{Format, GroupChange, GroupCommand, GroupSet};
+use super::denied::{self, Denied};
 use super::exit::Failure;
 use super::output;
 use super::place::Place;
 use super::setup;
 use crate::clock;
-use crate::model::{Group, GroupName};
-use crate::store::{ChatRow, Store};
+use crate::model::{ChatId, Group, GroupName};
+use crate::store::Store;
+use crate::text;
+
+/// The most chats of a group that are listed.
+const MOST_CHATS: usize = 1000;
 
 /// A group as `group list --json` shows it. The names are part of the interface.
 #[derive(Debug, Serialize)]
@@ -27,6 +32,7 @@ struct Entry {
     daily_budget_micros: Option<u64>,
     mounts: Vec<MountEntry>,
     folder: String,
+    denied: Vec<Denied>,
 }
 
 #[derive(Debug, Serialize)]
@@ -51,17 +57,17 @@ pub(super) async fn run(place: &Place, command: GroupCommand) -> Result<(), Fail
 
 async fn list(place: &Place, format: Format) -> Result<(), Failure> {
     let mut entries = Vec::new();
-    if let Some(store) = place.open_store()? {
-        let chats = store.chats().await?;
+    let store = place.open_store()?;
+    if let Some(store) = &store {
         for group in store.groups().await? {
-            entries.push(entry(place, &group, &chats));
+            entries.push(entry(place, store, &group).await?);
         }
     }
     if format.json {
         return Ok(output::json(&entries)?);
     }
-    if entries.is_empty() {
-        return Ok(output::line("No groups yet; `hermitcrab chat` begins with main.")?);
+    if store.is_none() {
+        return Ok(output::line(place.nothing_here())?);
     }
     let or_none =
         |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(" ") };
@@ -79,7 +85,7 @@ async fn list(place: &Place, format: Format) -> Result<(), Failure> {
             if entry.needs_trigger { entry.trigger.clone() } else { "-".to_owned() },
             or_none(&entry.chats),
             or_none(&entry.web_allow),
-            entry.daily_budget_micros.map_or_else(|| "-".to_owned(), output::dollars),
+            entry.daily_budget_micros.map_or_else(|| "-".to_owned(), text::dollars),
             or_none(&mounts),
         ]
     };
@@ -88,37 +94,74 @@ async fn list(place: &Place, format: Format) -> Result<(), Failure> {
 }
 
 async fn add(place: &Place, change: GroupChange) -> Result<(), Failure> {
-    let wanted = Wanted::read(&change)?;
+    let wanted = Wanted::read(&change, &[])?;
     let store = match place.open_store()? {
         Some(store) => store,
         // Nothing is here yet: a first group may be added before the gateway has ever run.
         None => Store::open(&place.database(), clock::system())?,
     };
-    for name in [GroupName::main(), change.name.clone()] {
-        if store.group(&name).await?.is_none() {
-            store.add_group(Group::new(name)).await?;
-        } else if name == change.name {
-            let sentence = format!(
+    let name = &change.name;
+    let added = async {
+        if store.group(name).await?.is_some() {
+            return Err(Failure::failed(format!(
                 "there is a group {name} already; `hermitcrab group set {name}` changes it"
-            );
-            store.close().await;
-            return Err(Failure::failed(sentence));
+            )));
         }
-    }
-    setup::make_folder(&place.settings.groups_dir().join(change.name.as_str()))?;
-    apply(&store, &change.name, &wanted).await?;
-    confirm(place, &store, &change.name, "added", change.format).await
+        are_free(&store, name, wanted.chats()).await?;
+        setup::make_home(place)?;
+        for name in [&GroupName::main(), name] {
+            if store.group(name).await?.is_none() {
+                store.add_group(Group::new(name.clone())).await?;
+            }
+        }
+        setup::make_group(place, name)?;
+        apply(&store, name, &wanted).await?;
+        confirm(place, &store, name, "added", change.format).await
+    };
+    let added = added.await;
+    store.close().await;
+    added
 }
 
-async fn set(place: &Place, change: GroupChange) -> Result<(), Failure> {
-    let wanted = Wanted::read(&change)?;
-    let store = place.open_store()?.ok_or_else(|| unknown(&change.name))?;
-    apply(&store, &change.name, &wanted).await?;
-    confirm(place, &store, &change.name, "changed", change.format).await
+async fn set(place: &Place, options: GroupSet) -> Result<(), Failure> {
+    let GroupSet { change, remove_chat } = options;
+    let (name, wanted) = (&change.name, Wanted::read(&change, &remove_chat)?);
+    if wanted.is_empty() {
+        return Err(Failure::usage(format!(
+            "say what to change in the group {name}: --chat, --remove-chat, --trigger, --no-trigger, --allow-web, \
+             --budget or --mount; `hermitcrab group set --help` has examples"
+        )));
+    }
+    let store = place.open_store()?.ok_or_else(|| unknown(name))?;
+    let changed = async {
+        are_free(&store, name, wanted.chats()).await?;
+        apply(&store, name, &wanted).await?;
+        confirm(place, &store, name, "changed", change.format).await
+    };
+    let changed = changed.await;
+    store.close().await;
+    changed
+}
+
+/// Refuses chats of another group: whoever speaks there is answered out of that group's memory.
+async fn are_free(store: &Store, name: &GroupName, chats: &[ChatId]) -> Result<(), Failure> {
+    for chat in chats {
+        let owner = store.group_of(chat).await?.map(|group| group.name);
+        if let Some(owner) = owner.filter(|owner| owner != name) {
+            return Err(Failure::failed(format!(
+                "{chat} belongs to the group {owner}; take it from there first: \
+                 hermitcrab group set {owner} --remove-chat {chat}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 async fn apply(store: &Store, name: &GroupName, wanted: &Wanted) -> Result<(), Failure> {
     let group = store.group(name).await?.ok_or_else(|| unknown(name))?;
+    for chat in wanted.removed_chats() {
+        store.unregister_chat(chat, name).await?;
+    }
     let changed = wanted.apply_to(group.clone());
     if changed != group {
         store.set_group(changed).await?;
@@ -137,14 +180,16 @@ async fn confirm(
     format: Format,
 ) -> Result<(), Failure> {
     let group = store.group(name).await?.ok_or_else(|| unknown(name))?;
-    let entry = entry(place, &group, &store.chats().await?);
-    store.close().await;
+    let entry = entry(place, store, &group).await?;
     if format.json {
         return Ok(output::json(&entry)?);
     }
     output::line(format_args!(
         "Group {name} {done}; `hermitcrab chat --group {name}` talks to it."
     ))?;
+    for denied in &entry.denied {
+        output::aside(format_args!("{}; {}", denied.finding, denied.mend));
+    }
     Ok(())
 }
 
@@ -187,23 +232,26 @@ fn unknown(name: &GroupName) -> Failure {
     ))
 }
 
-fn entry(place: &Place, group: &Group, chats: &[ChatRow]) -> Entry {
+async fn entry(place: &Place, store: &Store, group: &Group) -> Result<Entry, Failure> {
     let settings = &group.settings;
     let mounts = settings.additional_mounts.iter().map(|mount| MountEntry {
         host: mount.host_path.display().to_string(),
         name: mount.container_path.display().to_string(),
         readonly: mount.readonly,
     });
-    let belongs = |chat: &&ChatRow| chat.group.as_ref() == Some(&group.name);
+    let chats = store.chats_of(&group.name, MOST_CHATS).await?;
+    let mut chats: Vec<String> = chats.iter().map(|chat| chat.id.to_string()).collect();
+    chats.sort_unstable();
     let trigger = || format!("@{}", place.settings.assistant_name);
-    Entry {
+    Ok(Entry {
         name: group.name.to_string(),
         needs_trigger: group.needs_trigger(),
         trigger: group.trigger.clone().unwrap_or_else(trigger),
-        chats: chats.iter().filter(belongs).map(|chat| chat.id.to_string()).collect(),
+        chats,
         web_allow: settings.web_allow.clone(),
         daily_budget_micros: settings.daily_budget_micros,
         mounts: mounts.collect(),
         folder: place.settings.groups_dir().join(group.name.as_str()).display().to_string(),
-    }
+        denied: denied::to(&place.settings, group),
+    })
 }

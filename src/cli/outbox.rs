@@ -50,7 +50,8 @@ impl From<&OutboxRow> for Entry {
 pub(super) async fn run(place: &Place, options: OutboxOptions) -> Result<(), Failure> {
     let rows = match place.open_store()? {
         Some(store) => store.outbox(options.limit.into(), options.all).await?,
-        None => Vec::new(),
+        None if options.format.json => Vec::new(),
+        None => return Ok(output::line(place.nothing_here())?),
     };
     if options.format.json {
         let entries: Vec<Entry> = rows.iter().map(Entry::from).collect();

@@ -3,12 +3,16 @@
 use std::fmt::{Display, Formatter, Result as FmtResult};
 use std::io::{self, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::model::Usage;
+use crate::text::{count, dollars};
+
+/// The spaces between two columns.
+const GAP: u16 = 2;
 
 /// Writes one line.
 ///
@@ -40,17 +44,47 @@ pub(crate) fn json_line(value: &impl Serialize) -> io::Result<()> {
 ///
 /// # Errors
 /// When nobody reads any more.
-pub(crate) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -> io::Result<()> {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header);
-    for row in rows {
-        table.add_row(row);
+pub(crate) fn table<const N: usize>(
+    header: [&'static str; N],
+    rows: Vec<[String; N]>,
+) -> io::Result<()> {
+    let mut columns = Columns::new(header);
+    columns.lines(rows).iter().try_for_each(line)
+}
+
+/// Columns whose rows come one after another; a column becomes wider when it has to, and never narrower.
+pub(crate) struct Columns<const N: usize> {
+    header: Option<[&'static str; N]>,
+    widths: [u16; N],
+}
+
+impl<const N: usize> Columns<N> {
+    /// Columns with this header and no rows yet.
+    pub(crate) fn new(header: [&'static str; N]) -> Self {
+        Self { header: Some(header), widths: [0; N] }
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+
+    /// With columns that are at least so wide.
+    pub(crate) fn at_least(mut self, widths: [u16; N]) -> Self {
+        self.widths = widths;
+        self
     }
-    table.lines().try_for_each(|text| line(text.trim_end()))
+
+    /// The next rows as lines; the header stands above the first ones.
+    pub(crate) fn lines(&mut self, rows: Vec<[String; N]>) -> Vec<String> {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.add_rows(self.header.take().map(|header| header.map(str::to_owned)));
+        table.add_rows(rows);
+        for (width, widest) in self.widths.iter_mut().zip(table.column_max_content_widths()) {
+            *width = widest.max(*width);
+        }
+        for (column, width) in table.column_iter_mut().zip(self.widths) {
+            column.set_padding((0, GAP));
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width + GAP)));
+        }
+        table.lines().map(|text| text.trim_end().to_owned()).collect()
+    }
 }
 
 /// A sentence beside the output, on standard error.
@@ -63,11 +97,6 @@ pub(crate) fn aside(text: impl Display) {
 /// A time for people, in their zone.
 pub(crate) fn time(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-/// Money, from millionths of a dollar.
-pub(crate) fn dollars(micros: u64) -> String {
-    format!("${}.{:04}", micros / 1_000_000, micros % 1_000_000 / 100)
 }
 
 /// What model calls cost, as every listing shows it.
@@ -97,9 +126,9 @@ impl From<Usage> for Spending {
 impl Display for Spending {
     fn fmt(&self, f: &mut Formatter<'_>) -> FmtResult {
         let input = self.input_tokens + self.cache_read_tokens + self.cache_write_tokens;
-        let (requests, output) = (self.requests, self.output_tokens);
-        let cost = dollars(self.cost_micros);
-        write!(f, "{requests} requests, {input} tokens in, {output} out, {cost}")
+        let requests = count(self.requests, "request", "requests");
+        let (input, output) = (count(input, "token", "tokens"), self.output_tokens);
+        write!(f, "{requests}, {input} in, {output} out, {}", dollars(self.cost_micros))
     }
 }
 
@@ -108,9 +137,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn money_is_dollars_with_what_a_short_answer_costs() {
-        for (micros, shown) in [(0, "$0.0000"), (1_500_000, "$1.5000"), (123, "$0.0001")] {
-            assert_eq!(dollars(micros), shown);
-        }
+    fn what_was_spent_is_told_in_words() {
+        let usage = Usage { requests: 1, input_tokens: 1, output_tokens: 9, ..Usage::default() };
+        assert_eq!(Spending::from(usage).to_string(), "1 request, 1 token in, 9 out, $0.00");
+    }
+
+    #[test]
+    fn rows_that_come_later_stand_below_the_earlier_ones() {
+        let mut columns = Columns::new(["ID", "NAME", "X"]).at_least([0, 6, 0]);
+        let row = |row: [&str; 3]| row.map(str::to_owned);
+        let first = columns.lines(vec![row(["1", "José", "a"]), row(["10", "日本", ""])]);
+        assert_eq!(first, ["ID  NAME    X", "1   José    a", "10  日本"]);
+        assert_eq!(columns.lines(vec![row(["2", "b", "c"])]), ["2   b       c"]);
+        assert_eq!(columns.lines(vec![row(["100", "b", "c"])]), ["100  b       c"]);
+        assert_eq!(columns.lines(vec![row(["2", "b", "c"])]), ["2    b       c"]);
+        assert_eq!(columns.lines(Vec::new()), [""; 0]);
     }
 }

@@ -59,6 +59,14 @@ impl Place {
         }
     }
 
+    /// What to say where nothing was ever kept.
+    pub(crate) fn nothing_here(&self) -> String {
+        let home = self.settings.home.display();
+        format!(
+            "there is no gateway's home in {home} yet; `hermitcrab chat` begins one here, --home names another folder"
+        )
+    }
+
     /// Asks the gateway that runs here how it is; `None` when there is none.
     ///
     /// # Errors

@@ -8,13 +8,17 @@ use tokio::signal;
 
 use super::args::RunsOptions;
 use super::exit::{Failure, UNAVAILABLE};
-use super::output::{self, Spending};
+use super::output::{self, Columns, Spending};
 use super::place::Place;
 use crate::store::{RunRow, Store};
 use crate::text;
 
 /// How often the ledger is looked at while following.
 const LOOK: Duration = Duration::from_millis(500);
+const HEADER: [&str; 8] =
+    ["RUN", "BEGUN", "CONVERSATION", "STATE", "TRY", "SECONDS", "TOKENS", "ERROR"];
+/// How wide the columns are from the beginning while following: enough for most of what comes later.
+const WIDTHS: [u16; 8] = [5, 19, 16, 11, 3, 7, 7, 0];
 /// The most changes that are shown at one look; the rest follows with the next.
 const AT_ONCE: usize = 1000;
 
@@ -63,10 +67,9 @@ impl From<&RunRow> for Entry {
 pub(super) async fn run(place: &Place, options: RunsOptions) -> Result<(), Failure> {
     let Some(store) = place.open_store()? else {
         if options.follow {
-            let sentence = "there is no store here yet to follow; `hermitcrab run` makes one";
-            return Err(Failure::new(UNAVAILABLE, sentence));
+            return Err(Failure::new(UNAVAILABLE, place.nothing_here()));
         }
-        return list(place, &[], options);
+        return nothing(place, options);
     };
     let mut runs = store.runs(options.limit.into()).await?;
     if !options.follow {
@@ -80,6 +83,13 @@ pub(super) async fn run(place: &Place, options: RunsOptions) -> Result<(), Failu
     }
 }
 
+fn nothing(place: &Place, options: RunsOptions) -> Result<(), Failure> {
+    if options.format.json {
+        return Ok(output::json(&Vec::<Entry>::new())?);
+    }
+    Ok(output::line(place.nothing_here())?)
+}
+
 fn list(place: &Place, runs: &[RunRow], options: RunsOptions) -> Result<(), Failure> {
     if options.format.json {
         let entries: Vec<Entry> = runs.iter().map(Entry::from).collect();
@@ -89,8 +99,7 @@ fn list(place: &Place, runs: &[RunRow], options: RunsOptions) -> Result<(), Fail
         return Ok(output::line("No runs yet.")?);
     }
     let rows = runs.iter().map(|run| columns(place, run)).collect();
-    let header = ["RUN", "BEGUN", "CONVERSATION", "STATE", "TRY", "SECONDS", "TOKENS", "ERROR"];
-    Ok(output::table(header, rows)?)
+    Ok(output::table(HEADER, rows)?)
 }
 
 async fn follow(
@@ -99,17 +108,17 @@ async fn follow(
     runs: &[RunRow],
     options: RunsOptions,
 ) -> Result<(), Failure> {
+    let mut listing = Columns::new(HEADER).at_least(WIDTHS);
     let mut after = Timestamp::UNIX_EPOCH;
     let mut changes = runs.to_vec();
     loop {
-        for run in &changes {
-            if options.format.json {
-                output::json_line(&Entry::from(run))?;
-            } else {
-                output::line(columns(place, run).join("  ").trim_end())?;
-            }
-            after = after.max(run.updated_at);
+        if options.format.json {
+            changes.iter().map(Entry::from).try_for_each(|entry| output::json_line(&entry))?;
+        } else {
+            let rows = changes.iter().map(|run| columns(place, run)).collect();
+            listing.lines(rows).iter().try_for_each(output::line)?;
         }
+        after = changes.iter().map(|run| run.updated_at).fold(after, Timestamp::max);
         if changes.len() < AT_ONCE {
             tokio::time::sleep(LOOK).await;
         }

@@ -19,6 +19,16 @@ const MAIN_MEMORY: &str = include_str!("../../groups/main/CLAUDE.md");
 /// The memory that all groups share in the beginning.
 const GLOBAL_MEMORY: &str = include_str!("../../groups/global/CLAUDE.md");
 
+/// The memory that any other group begins with.
+const GROUP_MEMORY: &str = "\
+# {name}
+
+This is the memory of the group {name}. It is read at the beginning of every answer; write down here what should be
+remembered, and keep it short.
+
+- What is said here stays here: other groups are other people's conversations.
+";
+
 /// Makes the folders of a home, closed to others, and writes the first memory files where there are none.
 ///
 /// # Errors
@@ -27,26 +37,38 @@ pub(super) fn make_home(place: &Place) -> Result<(), Failure> {
     let groups = place.settings.groups_dir();
     make_folder(&place.settings.store_dir())?;
     for (name, memory) in [(GroupName::MAIN, MAIN_MEMORY), ("global", GLOBAL_MEMORY)] {
-        let folder = groups.join(name);
-        if folder.exists() {
-            continue;
-        }
-        make_folder(&folder)?;
-        let path = folder.join("CLAUDE.md");
-        match write_new(&path, memory) {
-            // Somebody else has just begun here too.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            written => written.map_err(|error| cannot_make(&path, &error))?,
-        }
+        make_with_memory(&groups.join(name), memory)?;
     }
     Ok(())
+}
+
+/// Makes the folder of a group with its first memory; one that is there is left as it is.
+///
+/// # Errors
+/// When the folder or the file cannot be made.
+pub(super) fn make_group(place: &Place, name: &GroupName) -> Result<(), Failure> {
+    let memory = GROUP_MEMORY.replace("{name}", name.as_str());
+    make_with_memory(&place.settings.groups_dir().join(name.as_str()), &memory)
+}
+
+fn make_with_memory(folder: &Path, memory: &str) -> Result<(), Failure> {
+    if folder.exists() {
+        return Ok(());
+    }
+    make_folder(folder)?;
+    let path = folder.join("CLAUDE.md");
+    match write_new(&path, memory) {
+        // Somebody else has just begun here too.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        written => written.map_err(|error| cannot_make(&path, &error)),
+    }
 }
 
 /// Makes a folder that only the owner can enter, and those above it.
 ///
 /// # Errors
 /// When it cannot be made.
-pub(super) fn make_folder(path: &Path) -> Result<(), Failure> {
+fn make_folder(path: &Path) -> Result<(), Failure> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| cannot_make(path, &error))
 }

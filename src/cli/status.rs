@@ -9,6 +9,7 @@ use super::output::{self, Spending};
 use super::place::Place;
 use crate::clock;
 use crate::store::{Counts, Store};
+use crate::text::count;
 
 /// The state as `status --json` shows it. The names are part of the interface.
 #[derive(Debug, Serialize)]
@@ -108,18 +109,26 @@ fn words(status: &Status) -> Vec<(&'static str, String)> {
         None => lines.push(("gateway", "none runs; `hermitcrab run` starts one".to_owned())),
     }
     let Some(store) = &status.store else {
-        lines.push(("store", "none yet".to_owned()));
+        let sentence = "none: this is no gateway's home yet; `hermitcrab chat` begins one, --home names another folder";
+        lines.push(("store", sentence.to_owned()));
         return lines;
     };
     lines.push((
         "store",
-        format!("{} messages, {} chats, {} groups", store.messages, store.chats, store.groups),
+        format!(
+            "{}, {}, {}",
+            count(store.messages, "message", "messages"),
+            count(store.chats, "chat", "chats"),
+            count(store.groups, "group", "groups")
+        ),
     ));
     lines.push((
         "waiting",
         format!(
-            "{} conversations, {} runs under way, {} given up",
-            store.waiting_conversations, store.unfinished_runs, store.given_up_runs
+            "{}, {} under way, {} given up",
+            count(store.waiting_conversations, "conversation", "conversations"),
+            count(store.unfinished_runs, "run", "runs"),
+            store.given_up_runs
         ),
     ));
     let failed = match store.outbox_failed {
@@ -141,10 +150,9 @@ fn live_lines(live: &Value, lines: &mut Vec<(&'static str, String)>) {
     let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
     let number = |name: &str| live.get(name).and_then(Value::as_u64).unwrap_or(0);
     let runs = live.get("runs").and_then(Value::as_array).map_or(0, Vec::len);
-    let warm = number("warm");
+    let warm = count(number("warm"), "sandbox", "sandboxes");
     let queued = number("queued");
-    lines
-        .push(("gateway", format!("runs; {runs} at work, {queued} queued, {warm} sandboxes warm")));
+    lines.push(("gateway", format!("runs; {runs} at work, {queued} queued, {warm} warm")));
     if let Some(sandbox) = live.get("sandbox") {
         let line = sandbox.get("line").map(text).unwrap_or_default();
         let ready = sandbox.get("ready").and_then(Value::as_bool).unwrap_or(false);

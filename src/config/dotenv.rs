@@ -103,10 +103,17 @@ fn parse(text: &str, faults: &mut Vec<Fault>) -> BTreeMap<String, Entry> {
     let line = Rc::new(Cell::new(0));
     let reader = LineByLine { rest: text.as_bytes(), line: Rc::clone(&line) };
     let mut entries = BTreeMap::new();
+    let mut before = 0;
     for item in dotenvy::from_read_iter(reader) {
         let line = line.get();
+        let read = std::mem::replace(&mut before, line);
         let Ok((name, value)) = item else {
-            faults.push(Fault::new(".env", "NAME=value, with every quote closed").at(Some(line)));
+            // A quote that is not closed has taken lines that are not to blame.
+            let mut lines = (1..).zip(text.lines()).skip(read);
+            let first =
+                lines.find(|(_, text)| !matches!(text.trim().chars().next(), None | Some('#')));
+            let (line, text) = first.unwrap_or((line, ""));
+            faults.push(malformed(text).at(Some(line)));
             continue;
         };
         if VARIABLES.contains(&name.as_str()) && entries.contains_key(&name) {
@@ -115,6 +122,22 @@ fn parse(text: &str, faults: &mut Vec<Fault>) -> BTreeMap<String, Entry> {
         entries.insert(name, Entry { value, line });
     }
     entries
+}
+
+/// What is wrong with a line that is none. Of what stands in it only a name of ours is told, or one like it:
+/// anything else may be a piece of a secret.
+fn malformed(line: &str) -> Fault {
+    let unknown = || Fault::new(".env", "NAME=value, with every quote closed");
+    let Some((name, value)) = line.split_once('=') else { return unknown() };
+    let name = name.trim().trim_start_matches("export ").trim_start();
+    if !VARIABLES.contains(&name) && resembling(name).is_none() {
+        return unknown();
+    }
+    let value = value.trim();
+    if !value.starts_with(['"', '\'']) && value.contains(char::is_whitespace) {
+        return Fault::new(name, "a value with spaces to stand in single quotes");
+    }
+    Fault::new(name, "NAME=value, with every quote closed")
 }
 
 /// Hands out one line at each read and counts them, so that it is known how far the parser has come.
@@ -188,16 +211,21 @@ mod tests {
     }
 
     #[test]
-    fn malformed_lines_are_named_by_number_and_never_quoted() {
+    fn malformed_lines_are_named_by_number_and_setting_and_never_quoted() {
         let mut faults = Vec::new();
-        let entries = parse("A=1\nsk-secret with words\nB=2\nC='open\n", &mut faults);
+        let text = "A=1\nsk-secret with words\nASSISTANT_NAME=Hermit the Crab\nsecret=and more\n\
+                    export LOG_LEVL = sk secret\nB=2\nTZ=\"UTC\n# said\nsecret\n";
+        let entries = parse(text, &mut faults);
         assert_eq!(entries.len(), 2);
         let said: Vec<_> = faults.iter().map(ToString::to_string).collect();
         assert_eq!(
             said,
             [
                 ".env, line 2: expected NAME=value, with every quote closed",
+                "ASSISTANT_NAME (.env, line 3): expected a value with spaces to stand in single quotes",
                 ".env, line 4: expected NAME=value, with every quote closed",
+                "LOG_LEVL (.env, line 5): expected a value with spaces to stand in single quotes",
+                "TZ (.env, line 7): expected NAME=value, with every quote closed",
             ]
         );
     }

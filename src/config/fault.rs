@@ -10,7 +10,8 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// All that is wrong at once.
-    pub(super) fn new(faults: Vec<Fault>) -> Self {
+    pub(super) fn new(mut faults: Vec<Fault>) -> Self {
+        faults.sort_by(|one, other| one.place().cmp(&other.place()));
         Self { faults }
     }
 
@@ -19,7 +20,7 @@ impl ConfigError {
         Self::new(vec![fault])
     }
 
-    /// Every fault, in the order in which the settings are read.
+    /// Every fault: those of `.env` by line, then the others by name.
     #[must_use]
     pub fn faults(&self) -> &[Fault] {
         &self.faults
@@ -63,6 +64,11 @@ impl Fault {
     pub(super) fn found(mut self, value: &str) -> Self {
         self.found = Some(value.chars().take(80).collect());
         self
+    }
+
+    /// Where it stands among the others.
+    fn place(&self) -> (usize, &str) {
+        (self.line.unwrap_or(usize::MAX), &self.name)
     }
 
     /// The setting's name.

@@ -13,9 +13,10 @@ use crate::channel::{Channel, Intake, Kept, NotKept};
 use crate::config::Settings;
 use crate::failpoint::fail_point;
 use crate::model::{Conversation, GroupName, Incoming};
-use crate::queue::Queue;
+use crate::queue::{Queue, Stopping};
+use crate::router::Router;
 use crate::run::Runs;
-use crate::store::{self, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::trigger::Trigger;
 
 /// Takes messages in and answers questions about the gateway.
@@ -31,6 +32,7 @@ pub(super) struct Desk {
 #[derive(Clone)]
 struct Staff {
     queue: Arc<Queue>,
+    router: Arc<Router>,
     runs: Arc<Runs>,
 }
 
@@ -45,14 +47,26 @@ impl Desk {
         Arc::new(Self { settings, store, broker, router, staff: Mutex::new(None) })
     }
 
-    /// Tells the desk whom to ask about the queue and the runs.
-    pub(super) fn employ(&self, queue: Arc<Queue>, runs: Arc<Runs>) {
-        *self.staff.lock().unwrap_or_else(PoisonError::into_inner) = Some(Staff { queue, runs });
+    /// Tells the desk whom to ask about messages, the queue and the runs.
+    pub(super) fn employ(&self, queue: Arc<Queue>, router: Arc<Router>, runs: Arc<Runs>) {
+        let staff = Staff { queue, router, runs };
+        *self.staff.lock().unwrap_or_else(PoisonError::into_inner) = Some(staff);
     }
 
     /// Lets them go at the end: they know the channels, which know the desk.
     pub(super) fn close(&self) {
         *self.staff.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Gives up what waits, in the queue or for another attempt, also when the router has not looked at it yet or has
+    /// not written down what it saw; whether anything waited.
+    async fn give_up(
+        &self,
+        conversation: &Conversation,
+        staff: &Staff,
+    ) -> Result<bool, StoreError> {
+        staff.router.look_at(conversation).await?;
+        self.store.cancel_waiting(conversation, "Stopped.").await
     }
 
     fn staff(&self) -> Option<Staff> {
@@ -72,26 +86,24 @@ impl Intake for Desk {
         })?;
         fail_point!("intake.kept");
         self.router.notify_one();
-        Ok(match kept {
-            store::Kept::Fresh(seq) => Kept::Fresh(seq),
-            store::Kept::Known(seq) => Kept::Known(seq),
-            store::Kept::Unregistered => Kept::Unregistered,
-        })
+        Ok(kept)
     }
 
     async fn cancel(&self, conversation: &Conversation) {
         let Some(staff) = self.staff() else { return };
-        if staff.runs.active.cancel(conversation) {
+        if staff.queue.stop(conversation) == Stopping::Run {
             return;
         }
-        // No run is under way: what waits, in the queue or for another attempt, is given up.
-        match self.store.cancel_waiting(conversation, "Stopped.").await {
+        // No run is under way, and none begins meanwhile.
+        match self.give_up(conversation, &staff).await {
             Ok(true) => staff.runs.outbox.notify_waiters(),
             Ok(false) => {}
             Err(error) => {
                 warn!(%error, chat.id = %conversation.chat, "what waits could not be given up");
             }
         }
+        staff.queue.end(conversation);
+        self.router.notify_one();
     }
 }
 
@@ -128,10 +140,10 @@ impl terminal::Desk for Desk {
             .active
             .list()
             .into_iter()
-            .map(|(conversation, run)| {
+            .map(|run| {
                 json!({
                     "id": run.id.0,
-                    "conversation": conversation.to_string(),
+                    "conversation": run.conversation.to_string(),
                     "seconds": run.since.elapsed().as_secs(),
                 })
             })

@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use jiff::tz::TimeZone;
 use tracing::warn;
 
-use crate::broker::Ledger;
+use crate::broker::{Allowance, Client, Ledger};
 use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::model::{GroupName, Usage};
 use crate::store::Store;
+use crate::text::dollars;
 
 /// The ledger in the store.
 pub(super) struct StoreLedger {
@@ -32,38 +33,25 @@ impl StoreLedger {
 
 #[async_trait]
 impl Ledger for StoreLedger {
-    async fn may_spend(&self, group: &GroupName) -> Result<(), String> {
+    async fn may_spend(&self, group: &GroupName) -> Result<Allowance, String> {
         let unknown = "the gateway cannot tell what was spent today".to_owned();
         let Ok(Some(found)) = self.store.group(group).await else { return Err(unknown) };
-        let Some(budget) = found.settings.daily_budget_micros else { return Ok(()) };
+        let Some(budget) = found.settings.daily_budget_micros else {
+            return Ok(Allowance::Unlimited);
+        };
         let Ok(spent) = self.store.usage_on(self.today()).await else { return Err(unknown) };
         let spent =
             spent.iter().find(|(name, _)| name == group).map_or(0, |(_, usage)| usage.cost_micros);
         if spent < budget {
-            return Ok(());
+            return Ok(Allowance::Budget);
         }
         Err(format!("the group's budget of {} for today is used up", dollars(budget)))
     }
 
-    async fn record(&self, group: &GroupName, usage: Usage) {
-        if let Err(error) = self.store.add_usage(group, self.today(), usage).await {
+    async fn record(&self, client: &Client, usage: Usage) {
+        let Client { group, sandbox, .. } = client;
+        if let Err(error) = self.store.add_usage(group, sandbox, self.today(), usage).await {
             warn!(%error, group.name = %group, "what a model call cost was not written down");
-        }
-    }
-}
-
-fn dollars(micros: u64) -> String {
-    format!("${}.{:02}", micros / 1_000_000, micros % 1_000_000 / 10_000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::dollars;
-
-    #[test]
-    fn money_is_shown_in_dollars_and_cents() {
-        for (micros, shown) in [(0, "$0.00"), (5_000_000, "$5.00"), (1_239_999, "$1.23")] {
-            assert_eq!(dollars(micros), shown);
         }
     }
 }

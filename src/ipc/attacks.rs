@@ -22,7 +22,7 @@ use super::RejectReason::{
     self, Content, HardLink, Kind, Leased, Name, Owner, TooLarge, Unfinished, Unreadable,
 };
 use super::tests::{Place, me};
-use super::{Claimed, Mailbox, Rejected};
+use super::{ClaimedFile, Mailbox, Rejected};
 
 /// What must never come out of a sweep.
 const SECRET: &str = "TOP SECRET";
@@ -30,7 +30,7 @@ const SECRET: &str = "TOP SECRET";
 /// Everything that sweeping to the end found.
 #[derive(Default)]
 struct Found {
-    files: Vec<Claimed>,
+    files: Vec<ClaimedFile>,
     rejected: Vec<Rejected>,
     sweeps: usize,
     worst: Duration,

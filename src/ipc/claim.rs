@@ -12,7 +12,7 @@ use crate::model::RequestId;
 
 /// Where a claimed file came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum Source {
     /// One of the directories.
     Mailbox(Mailbox),
     /// `done.json`.
@@ -26,7 +26,7 @@ pub(super) enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClaimName {
     /// Where it came from.
-    pub(super) origin: Origin,
+    pub(super) origin: Source,
     /// When it was claimed, counted.
     pub(super) number: u64,
     /// The request.
@@ -36,8 +36,8 @@ pub(super) struct ClaimName {
 impl fmt::Display for ClaimName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let origin = match self.origin {
-            Origin::Mailbox(mailbox) => mailbox.directory(),
-            Origin::Done => "done",
+            Source::Mailbox(mailbox) => mailbox.directory(),
+            Source::Done => "done",
         };
         write!(f, "{origin}-{:016x}-{}", self.number, self.id)
     }
@@ -55,8 +55,8 @@ impl FromStr for ClaimName {
             let (origin, rest) = name.split_once('-')?;
             let (number, id) = rest.split_once('-')?;
             let origin = match origin {
-                "done" => Origin::Done,
-                directory => Origin::Mailbox(Mailbox::from_directory(directory)?),
+                "done" => Source::Done,
+                directory => Source::Mailbox(Mailbox::from_directory(directory)?),
             };
             let number = u64::from_str_radix(number, 16).ok()?;
             Some(Self { origin, number, id: id.parse().ok()? })
@@ -69,7 +69,7 @@ impl FromStr for ClaimName {
 ///
 /// It stays on disk until [`super::IpcDir::forget`] or [`super::IpcDir::quarantine`]; one that is dropped comes
 /// back with the next sweep, and after a crash with the first one.
-pub(crate) struct Claimed {
+pub(crate) struct ClaimedFile {
     /// The request: the name of the file. For `done.json` it is `done`.
     pub(crate) id: RequestId,
     /// What the file held when it was read.
@@ -77,7 +77,7 @@ pub(crate) struct Claimed {
     pub(super) claim: Claim,
 }
 
-impl Claimed {
+impl ClaimedFile {
     /// What the file says.
     ///
     /// # Errors
@@ -87,10 +87,13 @@ impl Claimed {
     }
 }
 
-impl fmt::Debug for Claimed {
+impl fmt::Debug for ClaimedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The content is private talk and stays out of logs.
-        f.debug_struct("Claimed").field("id", &self.id).field("bytes", &self.bytes.len()).finish()
+        f.debug_struct("ClaimedFile")
+            .field("id", &self.id)
+            .field("bytes", &self.bytes.len())
+            .finish()
     }
 }
 

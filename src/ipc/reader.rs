@@ -10,9 +10,9 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, AtFlags};
 use rustix::io::Errno;
 
-use super::claim::{Claim, ClaimName, Origin};
+use super::claim::{Claim, ClaimName, Source};
 use super::place::Inner;
-use super::{Claimed, Mailbox, RejectReason, Rejected, Sweep, check, confined};
+use super::{ClaimedFile, Mailbox, RejectReason, Rejected, Sweep, check, confined};
 use crate::model::RequestId;
 
 /// The most files that one sweep deals with.
@@ -29,7 +29,7 @@ const QUARANTINE_FILES: usize = 16;
 impl Inner {
     /// Takes what is in a mailbox, up to the bounds.
     pub(super) fn sweep(self: &Arc<Self>, from: Mailbox) -> io::Result<Sweep> {
-        let origin = Origin::Mailbox(from);
+        let origin = Source::Mailbox(from);
         let mut sweep = Sweep::default();
         while let Some(claim) = self.next_unheld(origin) {
             if sweep.is_full() {
@@ -63,13 +63,13 @@ impl Inner {
     }
 
     /// Takes `done.json`.
-    pub(super) fn take_done(self: &Arc<Self>) -> io::Result<Option<Result<Claimed, Rejected>>> {
-        let claim = match self.next_unheld(Origin::Done) {
+    pub(super) fn take_done(self: &Arc<Self>) -> io::Result<Option<Result<ClaimedFile, Rejected>>> {
+        let claim = match self.next_unheld(Source::Done) {
             Some(claim) => claim,
             None => {
                 let id = "done".parse().expect("a short word is a request id");
                 let name = CString::new(layout::DONE).expect("the name holds no zero byte");
-                match self.claim(self.root.as_fd(), &name, Origin::Done, id)? {
+                match self.claim(self.root.as_fd(), &name, Source::Done, id)? {
                     Some(claim) => claim,
                     None => return Ok(None),
                 }
@@ -79,7 +79,7 @@ impl Inner {
     }
 
     /// Removes a claimed file for good.
-    pub(super) fn forget(&self, mut claimed: Claimed) -> io::Result<()> {
+    pub(super) fn forget(&self, mut claimed: ClaimedFile) -> io::Result<()> {
         let name = claimed.claim.name.to_string();
         // Whoever holds it open may have made it so large since that unlinking takes seconds.
         if check::fits(&confined::stat(&self.claims, name.as_str())?) {
@@ -92,7 +92,7 @@ impl Inner {
     }
 
     /// Puts a claimed file aside.
-    pub(super) fn quarantine(&self, mut claimed: Claimed) -> io::Result<()> {
+    pub(super) fn quarantine(&self, mut claimed: ClaimedFile) -> io::Result<()> {
         let name = CString::new(claimed.claim.name.to_string())?;
         self.discard(self.claims.as_fd(), &name)?;
         claimed.claim.settle();
@@ -117,7 +117,7 @@ impl Inner {
     }
 
     /// A claim that nobody holds, the oldest of its origin.
-    fn next_unheld(self: &Arc<Self>, origin: Origin) -> Option<Claim> {
+    fn next_unheld(self: &Arc<Self>, origin: Source) -> Option<Claim> {
         let mut unheld = self.unheld();
         let number = *unheld.iter().find(|(_, name)| name.origin == origin)?.0;
         let name = unheld.remove(&number)?;
@@ -129,7 +129,7 @@ impl Inner {
         self: &Arc<Self>,
         directory: BorrowedFd<'_>,
         name: &CStr,
-        origin: Origin,
+        origin: Source,
         id: RequestId,
     ) -> io::Result<Option<Claim>> {
         let claim = ClaimName { origin, number: self.next_claim(), id };
@@ -142,11 +142,11 @@ impl Inner {
     }
 
     /// Reads what was claimed; `None` when it is gone.
-    fn read_claim(&self, mut claim: Claim) -> io::Result<Option<Result<Claimed, Rejected>>> {
+    fn read_claim(&self, mut claim: Claim) -> io::Result<Option<Result<ClaimedFile, Rejected>>> {
         let name = claim.name.to_string();
         let id = claim.name.id.clone();
         match check::read(&self.claims, &name, self.owner.0) {
-            Ok(Ok(bytes)) => Ok(Some(Ok(Claimed { id, bytes, claim }))),
+            Ok(Ok(bytes)) => Ok(Some(Ok(ClaimedFile { id, bytes, claim }))),
             Ok(Err(reason)) => {
                 self.discard(self.claims.as_fd(), &CString::new(name)?)?;
                 claim.settle();
@@ -190,7 +190,7 @@ impl Sweep {
             || bytes + layout::MAX_FILE_BYTES > SWEEP_BYTES
     }
 
-    fn add(&mut self, found: Option<Result<Claimed, Rejected>>) {
+    fn add(&mut self, found: Option<Result<ClaimedFile, Rejected>>) {
         match found {
             Some(Ok(file)) => self.files.push(file),
             Some(Err(rejected)) => self.rejected.push(rejected),

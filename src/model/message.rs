@@ -57,3 +57,14 @@ pub struct KeptMessage {
     /// The message.
     pub message: Message,
 }
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is new.
+    Fresh(Seq),
+    /// It was there already: a redelivery.
+    Known(Seq),
+    /// Its chat belongs to no group: only the chat's existence was noted.
+    Unregistered,
+}

@@ -1,104 +1,247 @@
-//! How much a group's folder grows while a run is under way.
+//! How much grows what a sandbox may write to.
 //!
-//! A folder on the host's disk has no quota of its own, so it is measured from time to time. The measure is rough on
-//! purpose: it stops an agent that fills the disk, and costs nothing for a run that is over before the first look.
+//! Folders on the host's disk have no quota of their own, so all that a sandbox may write to are measured together
+//! from time to time, from before its start until its end, during its runs and between them. What counts is the growth
+//! since the last run ended: the size is the owner's affair. No message waits for a measure: they are taken beside the
+//! runs, and the size at the end of one run is where the next begins.
+//!
+//! The measure is rough on purpose, and stops an agent that fills the disk. A file that is removed while a program
+//! holds it open is not seen; the end of the sandbox frees it.
 
-use std::path::{Path, PathBuf};
+use std::fs::ReadDir;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::Bounds;
+use super::outcome::Excess;
+use crate::sandbox::{Access, SandboxSpec};
 
-/// The most entries that one measure looks at.
-const MOST_ENTRIES: usize = 200_000;
+/// What an entry counts for, beside the blocks that its content takes up: many empty files are much as well.
+const ENTRY_BYTES: u64 = 4096;
+/// The most entries that are watched over; to walk through more would take seconds.
+const MOST_ENTRIES: u64 = 2_000_000;
+/// How deep folders are looked into; each level keeps a file open.
+const MOST_LEVELS: usize = 128;
+/// A measure takes one part in so many of the time at most.
+const SHARE: u32 = 20;
 
-/// Measures a folder while a run is under way.
-pub(super) struct Growth {
-    folder: PathBuf,
+/// Watches how much grows what a sandbox may write to.
+pub(crate) struct Growth {
+    folders: Arc<[PathBuf]>,
     bounds: Bounds,
+    /// From where growth is counted, once it is known.
+    first: Option<Size>,
+    /// The measure that is being taken; at most one counts.
+    measuring: JoinSet<Measure>,
+    /// When the next one is due, and before when none is taken.
     next: Instant,
-    first: Option<u64>,
+    earliest: Instant,
+}
+
+/// What all entries come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Size {
+    bytes: u64,
+    entries: u64,
+    /// Folders that could not be looked into.
+    hidden: u64,
+}
+
+/// A size, and how long it took to find out.
+struct Measure {
+    size: Size,
+    took: Duration,
 }
 
 impl Growth {
-    /// A measure of this folder; nothing is looked at yet.
-    pub(super) fn new(folder: PathBuf, bounds: Bounds) -> Self {
-        Self { folder, bounds, next: Instant::now() + bounds.measure, first: None }
+    /// Begins to watch what a sandbox that is to start may write to.
+    pub(super) fn begin(spec: &SandboxSpec, bounds: Bounds) -> Self {
+        let writable = spec.mounts.iter().filter(|mount| mount.access == Access::ReadWrite);
+        Self::of(writable.map(|mount| mount.host.clone()).collect(), bounds)
     }
 
-    /// Returns once the folder has grown by more than it may; may be dropped and called again.
-    pub(super) async fn exceeded(&mut self) {
+    fn of(folders: Arc<[PathBuf]>, bounds: Bounds) -> Self {
+        let now = Instant::now();
+        let measuring = JoinSet::new();
+        let mut growth = Self { folders, bounds, first: None, measuring, next: now, earliest: now };
+        growth.measure();
+        growth
+    }
+
+    /// Counts from now on, because a run has ended. A size that is costly to find out may be taken a moment later.
+    pub(super) fn renew(&mut self) {
+        self.first = None;
+        self.measuring = JoinSet::new();
+        if Instant::now() >= self.earliest {
+            self.measure();
+        } else {
+            self.next = self.earliest;
+        }
+    }
+
+    /// Returns once there is too much; may be dropped and called again.
+    pub(super) async fn exceeded(&mut self) -> Excess {
         loop {
-            sleep_until(self.next).await;
-            let folder = self.folder.clone();
-            let begun = Instant::now();
-            let Ok(size) = tokio::task::spawn_blocking(move || measure(&folder)).await else {
-                std::future::pending::<()>().await;
-                return;
-            };
-            // A folder that takes long to measure is measured less often: never more than a twentieth of the time.
-            self.next = Instant::now() + self.bounds.measure.max(begun.elapsed() * 20);
+            let size = self.measured().await;
             let first = *self.first.get_or_insert(size);
-            if size.saturating_sub(first) > self.bounds.growth {
-                return;
+            if size.entries > MOST_ENTRIES {
+                return Excess::Entries(MOST_ENTRIES);
+            }
+            if size.bytes.saturating_sub(first.bytes) > self.bounds.growth {
+                return Excess::Bytes(self.bounds.growth);
+            }
+            if size.hidden > first.hidden {
+                return Excess::Hidden;
             }
         }
+    }
+
+    /// The next size. Nothing is lost when this is dropped: the measure goes on.
+    async fn measured(&mut self) -> Size {
+        loop {
+            if self.measuring.is_empty() {
+                sleep_until(self.next).await;
+                self.measure();
+            }
+            let measure = self.measuring.join_next().await;
+            let now = Instant::now();
+            self.next = now + self.bounds.measure;
+            if let Some(Ok(Measure { size, took })) = measure {
+                self.earliest = now + took * SHARE;
+                self.next = self.next.max(self.earliest);
+                return size;
+            }
+        }
+    }
+
+    fn measure(&mut self) {
+        let folders = self.folders.clone();
+        let enough = self.first.map_or(u64::MAX, |first| first.bytes + self.bounds.growth);
+        self.measuring.spawn_blocking(move || {
+            let begun = std::time::Instant::now();
+            Measure { size: measure(&folders, enough), took: begun.elapsed() }
+        });
     }
 }
 
-/// The bytes of all files below a folder, links not followed; what cannot be read does not count.
-fn measure(folder: &Path) -> u64 {
-    let mut folders = vec![folder.to_owned()];
-    let mut entries = 0;
-    let mut bytes = 0_u64;
-    while let Some(folder) = folders.pop() {
-        let Ok(listing) = std::fs::read_dir(&folder) else { continue };
-        for entry in listing.flatten() {
-            entries += 1;
-            if entries > MOST_ENTRIES {
-                return bytes;
+/// What all entries below some folders come to, links not followed; counted until there are more than `enough` bytes
+/// or [`MOST_ENTRIES`].
+fn measure(folders: &[PathBuf], enough: u64) -> Size {
+    let mut size = Size::default();
+    let mut open: Vec<ReadDir> = Vec::new();
+    for folder in folders {
+        size.enter(folder.clone(), &mut open);
+        while let Some(entries) = open.last_mut() {
+            if size.bytes > enough || size.entries > MOST_ENTRIES {
+                return size;
             }
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
-                Ok(metadata) => {
-                    use std::os::unix::fs::MetadataExt;
-                    bytes = bytes.saturating_add(metadata.blocks().saturating_mul(512));
+            match entries.next() {
+                None => drop(open.pop()),
+                Some(Ok(entry)) => {
+                    // It may be gone again.
+                    let Ok(metadata) = entry.metadata() else { continue };
+                    // A file of several names is counted a part for each.
+                    let bytes = metadata.blocks().saturating_mul(512) / metadata.nlink().max(1);
+                    size.entries += 1;
+                    if metadata.is_dir() {
+                        size.bytes = size.bytes.saturating_add(ENTRY_BYTES);
+                        size.enter(entry.path(), &mut open);
+                    } else {
+                        size.bytes = size.bytes.saturating_add(bytes).saturating_add(ENTRY_BYTES);
+                    }
                 }
-                Err(_) => {}
+                Some(Err(_)) => {
+                    size.hidden += 1;
+                    open.pop();
+                }
             }
         }
     }
-    bytes
+    size
+}
+
+impl Size {
+    /// Goes down into a folder, or notes that it cannot.
+    fn enter(&mut self, folder: PathBuf, open: &mut Vec<ReadDir>) {
+        if open.len() >= MOST_LEVELS {
+            self.hidden += 1;
+            return;
+        }
+        match std::fs::read_dir(folder) {
+            Ok(entries) => open.push(entries),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) => self.hidden += 1,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::path::Path;
 
     use super::*;
 
+    fn write(path: &Path, bytes: usize) {
+        std::fs::write(path, vec![1; bytes]).unwrap();
+    }
+
+    fn size(folder: &Path) -> Size {
+        measure(&[folder.to_owned()], u64::MAX)
+    }
+
     #[test]
-    fn links_are_not_followed() {
+    fn all_folders_count_and_links_are_not_followed() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(&one.path().join("a"), 100_000);
+        std::fs::create_dir(two.path().join("sub")).unwrap();
+        write(&two.path().join("sub/b"), 50_000);
+        let folders = [one.path().to_owned(), two.path().to_owned()];
+        let before = measure(&folders, u64::MAX);
+        assert!((150_000..200_000).contains(&before.bytes), "{before:?}");
+        assert_eq!((before.entries, before.hidden), (3, 0));
+        std::os::unix::fs::symlink("/usr", one.path().join("usr")).unwrap();
+        std::fs::hard_link(one.path().join("a"), one.path().join("again")).unwrap();
+        assert!(measure(&folders, u64::MAX).bytes <= before.bytes + 3 * ENTRY_BYTES);
+        assert!(measure(&folders, 60_000).bytes < before.bytes, "enough is enough");
+    }
+
+    #[test]
+    fn empty_files_are_much_and_what_is_too_deep_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("a"), vec![1; 100_000]).unwrap();
-        std::fs::create_dir(dir.path().join("sub")).unwrap();
-        std::fs::write(dir.path().join("sub/b"), vec![1; 50_000]).unwrap();
-        let before = measure(dir.path());
-        assert!((150_000..400_000).contains(&before), "{before}");
-        std::os::unix::fs::symlink("/usr", dir.path().join("usr")).unwrap();
-        assert!(measure(dir.path()) < before + 10_000);
+        for number in 0..100 {
+            write(&dir.path().join(number.to_string()), 0);
+        }
+        assert_eq!(size(dir.path()).bytes, 100 * ENTRY_BYTES);
+        let mut deep = dir.path().to_owned();
+        for _ in 0..MOST_LEVELS {
+            deep.push("d");
+        }
+        std::fs::create_dir_all(&deep).unwrap();
+        assert_eq!(size(dir.path()).hidden, 1);
     }
 
     #[tokio::test]
-    async fn growth_counts_and_size_does_not() {
+    async fn growth_counts_from_the_start_and_again_from_the_end_of_a_run() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("old"), vec![1; 1_000_000]).unwrap();
+        write(&dir.path().join("old"), 1_000_000);
         let bounds =
             Bounds { growth: 100_000, measure: Duration::from_millis(1), ..Bounds::default() };
-        let mut growth = Growth::new(dir.path().to_owned(), bounds);
-        let quiet = tokio::time::timeout(Duration::from_millis(50), growth.exceeded()).await;
-        assert!(quiet.is_err(), "a large folder that does not grow is no fault");
-        std::fs::write(dir.path().join("new"), vec![1; 200_000]).unwrap();
-        growth.exceeded().await;
+        let mut growth = Growth::of([dir.path().to_owned()].into(), bounds);
+        let calm = tokio::time::timeout(Duration::from_millis(50), growth.exceeded()).await;
+        assert!(calm.is_err(), "a large folder that does not grow is no fault: {calm:?}");
+        write(&dir.path().join("new"), 200_000);
+        assert_eq!(growth.exceeded().await, Excess::Bytes(100_000));
+        growth.renew();
+        let calm = tokio::time::timeout(Duration::from_millis(50), growth.exceeded()).await;
+        assert!(calm.is_err(), "{calm:?}");
+        for number in 0..30 {
+            write(&dir.path().join(number.to_string()), 0);
+        }
+        assert_eq!(growth.exceeded().await, Excess::Bytes(100_000));
     }
 }

@@ -4,15 +4,15 @@
 //! before the outcome that was written after them, so that what the agent says arrives in the order in which it was
 //! said.
 
+use futures_util::FutureExt;
 use protocol::{Done, FollowUp, Input, Progress, Reply, Request, Sign};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::disk::Growth;
-use super::outcome::{self, End};
-use super::{Origin, Running, Runs};
-use crate::ipc::{Claimed as File, IpcError, Mailbox, RejectReason, Rejected};
-use crate::model::{Activity, RequestId, Seq, Usage};
+use super::outcome::{self, End, Excess};
+use super::{Asker, Live, Running, Runs};
+use crate::ipc::{ClaimedFile, IpcError, Mailbox, RejectReason, Rejected};
+use crate::model::{Activity, RequestId, Seq};
 use crate::prompt;
 use crate::sandbox::Exit;
 use crate::trigger::Trigger;
@@ -30,10 +30,8 @@ pub(super) struct Followed {
     pub(super) end: End,
     /// The last message that the run dealt with.
     pub(super) through: Seq,
-    /// What its model calls reported.
-    pub(super) usage: Usage,
     /// The claimed outcome: forgotten only once what came of it is committed.
-    pub(super) file: Option<File>,
+    pub(super) file: Option<ClaimedFile>,
 }
 
 /// What is known of a run while it is followed.
@@ -42,8 +40,7 @@ struct Course {
     output: u64,
     handed_over: Vec<Seq>,
     cancelled_at: Option<Instant>,
-    file: Option<File>,
-    growth: Growth,
+    file: Option<ClaimedFile>,
     requests: usize,
     /// A request waits for the store: the run has not ended before it is decided.
     undecided: bool,
@@ -69,7 +66,7 @@ enum Step {
     Exited,
     Cancel,
     Halt,
-    Grown,
+    Grown(Excess),
     Time,
 }
 
@@ -87,10 +84,6 @@ impl Runs {
                 .collect(),
             cancelled_at: None,
             file: None,
-            growth: Growth::new(
-                self.settings.groups_dir().join(run.live.group.as_str()),
-                self.bounds,
-            ),
             requests: 0,
             undecided: false,
             rejected: false,
@@ -105,13 +98,16 @@ impl Runs {
                 if self.halt.is_cancelled() {
                     break End::Halted;
                 }
+                if let Some(excess) = run.live.growth.exceeded().now_or_never() {
+                    break End::Disk(excess);
+                }
                 if run.cancel.is_cancelled() && course.cancelled_at.is_none() {
                     self.cancel(run, &mut course);
                 }
                 tokio::task::yield_now().await;
                 continue;
             }
-            match self.next(run, &mut course).await {
+            match self.next(run, &course).await {
                 Step::Changed => {}
                 Step::Exited => {
                     // What it wrote before it ended counts.
@@ -120,7 +116,7 @@ impl Runs {
                 }
                 Step::Cancel => self.cancel(run, &mut course),
                 Step::Halt => break End::Halted,
-                Step::Grown => break End::Disk(self.bounds.growth),
+                Step::Grown(excess) => break End::Disk(excess),
                 Step::Time => {
                     if let Some(end) = self.out_of_time(run, &course) {
                         break end;
@@ -128,31 +124,15 @@ impl Runs {
                 }
             }
         };
-        let (through, usage) = match &end {
-            End::Done(done) => {
-                (outcome::through(claimed.begun, &course.handed_over, done), usage(done))
-            }
-            _ => (course.handed_over.last().copied().unwrap_or(claimed.begun), Usage::default()),
+        let through = match &end {
+            End::Done(done) => outcome::through(claimed.begun, &course.handed_over, done),
+            _ => course.handed_over.last().copied().unwrap_or(claimed.begun),
         };
-        Followed { end, through, usage, file: course.file }
-    }
-
-    /// Turns away what was left in a warm sandbox since its last run: it belongs to no conversation any more.
-    pub(super) fn turn_away(&self, run: &Running<'_>) {
-        for from in [Mailbox::Messages, Mailbox::Tasks, Mailbox::Progress] {
-            let Ok(sweep) = run.live.ipc.sweep(from) else { continue };
-            for file in sweep.files {
-                if from != Mailbox::Progress {
-                    let id = file.id.clone();
-                    self.answer(run, &id, &refusal(&id, "it came when no run was under way"));
-                }
-                forget(run, file);
-            }
-        }
+        Followed { end, through, file: course.file }
     }
 
     /// Waits for the next thing to happen.
-    async fn next(&self, run: &mut Running<'_>, course: &mut Course) -> Step {
+    async fn next(&self, run: &mut Running<'_>, course: &Course) -> Step {
         let wake = self.next_limit(run, course);
         let cancelling = course.cancelled_at.is_some();
         tokio::select! {
@@ -160,7 +140,7 @@ impl Runs {
             _ = run.live.exit.wait_for(Option::is_some) => Step::Exited,
             () = run.cancel.cancelled(), if !cancelling => Step::Cancel,
             () = self.halt.cancelled() => Step::Halt,
-            () = course.growth.exceeded() => Step::Grown,
+            excess = run.live.growth.exceeded() => Step::Grown(excess),
             () = tokio::time::sleep_until(wake) => Step::Time,
         }
     }
@@ -209,12 +189,12 @@ impl Runs {
         }
     }
 
-    fn done(&self, run: &Running<'_>, course: &mut Course, file: File) -> Seen {
+    fn done(&self, run: &Running<'_>, course: &mut Course, file: ClaimedFile) -> Seen {
         let seen = match file.parse::<Done>() {
             Ok(done) if done.run == run.claimed.run.0 => Seen::end(End::Done(done)),
             // The outcome of an earlier run of this sandbox: that run was committed without it.
             Ok(_) => {
-                forget(run, file);
+                forget(&run.live, file);
                 return Seen::default();
             }
             Err(error) => Seen::end(End::Unreadable(error.to_string())),
@@ -259,12 +239,12 @@ impl Runs {
         Seen { more, end }
     }
 
-    async fn progress(&self, run: &mut Running<'_>, course: &mut Course, file: File) {
+    async fn progress(&self, run: &mut Running<'_>, course: &mut Course, file: ClaimedFile) {
         let progress = match file.parse::<Progress>() {
             Ok(progress) => progress,
             Err(reason) => return quarantine(run, file, &reason),
         };
-        forget(run, file);
+        forget(&run.live, file);
         if progress.run != run.claimed.run.0 {
             return;
         }
@@ -316,7 +296,7 @@ impl Runs {
     }
 
     /// Deals with a request; it stays claimed until the store has taken it.
-    async fn request(&self, run: &Running<'_>, course: &mut Course, file: File) {
+    async fn request(&self, run: &Running<'_>, course: &mut Course, file: ClaimedFile) {
         course.requests += 1;
         if course.requests > MAX_REQUESTS {
             return;
@@ -325,21 +305,21 @@ impl Runs {
         let request = match file.parse::<Request>() {
             Ok(request) => request,
             Err(reason) => {
-                self.answer(
-                    run,
+                answer(
+                    &run.live,
                     &id,
                     &refusal(&id, &format!("the request cannot be read: {reason}")),
                 );
                 return quarantine(run, file, &reason);
             }
         };
-        let Some(reply) = self.requests.decide(&origin(run), &id, request).await else {
+        let Some(reply) = self.requests.decide(&asker(run), &id, request).await else {
             course.undecided = true;
             return;
         };
         super::fail_point!("run.request_decided");
-        self.answer(run, &id, &reply);
-        forget(run, file);
+        answer(&run.live, &id, &reply);
+        forget(&run.live, file);
     }
 
     fn reject(&self, run: &Running<'_>, course: &mut Course, rejected: &Rejected) {
@@ -352,7 +332,7 @@ impl Runs {
         }
         if let Some(id) = &rejected.id {
             let text = format!("the file was refused: {}", rejected.reason);
-            self.answer(run, id, &refusal(id, &text));
+            answer(&run.live, id, &refusal(id, &text));
         }
     }
 
@@ -361,20 +341,34 @@ impl Runs {
         let ipc = run.live.ipc.clone();
         self.opener.tasks.spawn_blocking(move || while ipc.tidy().unwrap_or(false) {});
     }
+}
 
-    fn answer(&self, run: &Running<'_>, id: &RequestId, reply: &Reply) {
-        if let Err(error) = run.live.ipc.put_reply(id, reply) {
-            warn!(%error, sandbox.id = %run.live.id, "a reply could not be left");
+/// Turns away what was left in a warm sandbox since its last run: it belongs to no conversation any more.
+pub(super) fn turn_away(live: &Live) {
+    for from in [Mailbox::Messages, Mailbox::Tasks, Mailbox::Progress] {
+        let Ok(sweep) = live.ipc.sweep(from) else { continue };
+        for file in sweep.files {
+            if from != Mailbox::Progress {
+                let id = file.id.clone();
+                answer(live, &id, &refusal(&id, "it came when no run was under way"));
+            }
+            forget(live, file);
         }
     }
 }
 
-fn origin(run: &Running<'_>) -> Origin {
-    Origin {
+fn answer(live: &Live, id: &RequestId, reply: &Reply) {
+    if let Err(error) = live.ipc.put_reply(id, reply) {
+        warn!(%error, sandbox.id = %live.id, "a reply could not be left");
+    }
+}
+
+fn asker(run: &Running<'_>) -> Asker {
+    Asker {
         group: run.live.group.clone(),
-        sandbox: run.live.id.clone(),
         run: run.claimed.run,
         conversation: run.conversation.clone(),
+        from: run.claimed.from,
     }
 }
 
@@ -384,18 +378,6 @@ fn refusal(id: &RequestId, text: &str) -> Reply {
 
 fn unreadable(error: &IpcError) -> End {
     End::Unreadable(error.to_string())
-}
-
-fn usage(done: &Done) -> Usage {
-    let usage = done.usage;
-    Usage {
-        requests: 0,
-        input_tokens: usage.input_tokens,
-        output_tokens: usage.output_tokens,
-        cache_read_tokens: usage.cache_read_tokens,
-        cache_write_tokens: usage.cache_write_tokens,
-        cost_micros: 0,
-    }
 }
 
 fn activity(sign: &Sign) -> Option<Activity> {
@@ -414,13 +396,13 @@ fn exit(run: &Running<'_>) -> Exit {
     run.live.exit.borrow().unwrap_or(Exit::Gone)
 }
 
-fn forget(run: &Running<'_>, file: File) {
-    if let Err(error) = run.live.ipc.forget(file) {
-        debug!(%error, sandbox.id = %run.live.id, "a claimed file is left behind");
+fn forget(live: &Live, file: ClaimedFile) {
+    if let Err(error) = live.ipc.forget(file) {
+        debug!(%error, sandbox.id = %live.id, "a claimed file is left behind");
     }
 }
 
-fn quarantine(run: &Running<'_>, file: File, reason: &RejectReason) {
+fn quarantine(run: &Running<'_>, file: ClaimedFile, reason: &RejectReason) {
     warn!(
         sandbox.id = %run.live.id, group.name = %run.live.group, file = %file.id, %reason,
         "a file of the agent was put into quarantine"

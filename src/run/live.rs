@@ -9,11 +9,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::Bounds;
+use super::disk::Growth;
+use super::supply::Found;
 use crate::broker::{Broker, Client, Door};
 use crate::config::Settings;
 use crate::ipc::{IpcDir, IpcError, IpcWatch};
 use crate::model::{Group, GroupName, SandboxId};
-use crate::run::supply::Found;
 use crate::sandbox::{Exit, Sandbox, SandboxError, SandboxSpec, spec};
 use crate::store::RunRow;
 
@@ -37,6 +39,8 @@ pub(crate) struct Live {
     pub(crate) watch: IpcWatch,
     /// How it ended, once it has.
     pub(crate) exit: watch::Receiver<Option<Exit>>,
+    /// How much grows what it may write to.
+    pub(super) growth: Growth,
     client: Client,
     spec: SandboxSpec,
     sandbox: Arc<dyn Sandbox>,
@@ -56,6 +60,15 @@ enum Way {
         /// Ends that.
         _end: DropGuard,
     },
+}
+
+/// What was made for a sandbox before it became one.
+struct Opened {
+    spec: SandboxSpec,
+    client: Client,
+    ipc: IpcDir,
+    watch: IpcWatch,
+    growth: Growth,
 }
 
 /// A sandbox could not be opened.
@@ -82,6 +95,8 @@ pub(crate) struct Opener {
     pub(crate) tasks: TaskTracker,
     /// The agent-runner binary on the host.
     pub(crate) runner: PathBuf,
+    /// How much may grow.
+    pub(crate) bounds: Bounds,
 }
 
 impl Opener {
@@ -118,13 +133,15 @@ impl Opener {
     ) -> Result<Live, OpenError> {
         let watch = ipc.watch()?;
         let door = self.socket_door(found, group, &spec)?;
+        let growth = Growth::begin(&spec, self.bounds);
         found.sandbox.start(&spec).await?;
         let way = match door {
             Some(door) => Way::Socket { _door: door },
             None => self.bridge(found, group, &spec).await?,
         };
         let client = client(group, &spec.id);
-        Ok(self.live(found, (spec, client), (ipc, watch), Some(way)))
+        let opened = Opened { spec, client, ipc, watch, growth };
+        Ok(self.live(found, opened, Some(way)))
     }
 
     /// Takes over a sandbox that an earlier gateway started, or what it left if it lives no more.
@@ -147,7 +164,8 @@ impl Opener {
             None => None,
         };
         let client = client(group, &spec.id);
-        Ok(self.live(found, (spec, client), (ipc, watch), way))
+        let growth = Growth::begin(&spec, self.bounds);
+        Ok(self.live(found, Opened { spec, client, ipc, watch, growth }, way))
     }
 
     /// Removes what is left on disk of a sandbox that works for nobody.
@@ -174,13 +192,8 @@ impl Opener {
         }
     }
 
-    fn live(
-        &self,
-        found: &Found,
-        (spec, client): (SandboxSpec, Client),
-        (ipc, watch): (IpcDir, IpcWatch),
-        way: Option<Way>,
-    ) -> Live {
+    fn live(&self, found: &Found, opened: Opened, way: Option<Way>) -> Live {
+        let Opened { spec, client, ipc, watch, growth } = opened;
         let (ended, exit) = watch::channel(None);
         let (sandbox, id) = (found.sandbox.clone(), spec.id.clone());
         self.tasks.spawn(async move {
@@ -199,6 +212,7 @@ impl Opener {
             ipc,
             watch,
             exit,
+            growth,
             client,
             broker_dir: self.broker_dir(&spec.id),
             spec,
@@ -283,27 +297,27 @@ impl Live {
         {
             debug!(%error, sandbox.id = %self.id, "the agent-runner could not be asked to end");
         }
-        if !self.stopped().await {
+        if !stopped(&*self.sandbox, &self.id, GRACE).await {
             return false;
         }
         remove_ipc(self.ipc, &self.id).await;
         remove_dir(&self.broker_dir, &self.id);
         true
     }
+}
 
-    /// Stops it, and tries for a while if the kind does not answer.
-    async fn stopped(&self) -> bool {
-        for attempt in 1..=STOPS {
-            match self.sandbox.stop(&self.id, GRACE).await {
-                Ok(()) => return true,
-                Err(error) => {
-                    warn!(%error, sandbox.id = %self.id, attempt, "a sandbox could not be stopped");
-                }
+/// Stops a sandbox, and tries for a while if the kind does not answer; whether it is known to have ended.
+pub(super) async fn stopped(sandbox: &dyn Sandbox, id: &SandboxId, grace: Duration) -> bool {
+    for attempt in 1..=STOPS {
+        match sandbox.stop(id, grace).await {
+            Ok(()) => return true,
+            Err(error) => {
+                warn!(%error, sandbox.id = %id, attempt, "a sandbox could not be stopped");
             }
-            tokio::time::sleep(STOP_PAUSE).await;
         }
-        false
+        tokio::time::sleep(STOP_PAUSE).await;
     }
+    false
 }
 
 /// What an agent left may be large: it is removed where nobody waits for the thread.

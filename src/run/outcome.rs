@@ -27,8 +27,8 @@ pub(crate) enum End {
     Silent(Duration),
     /// More output than allowed, in bytes.
     Output(u64),
-    /// The group's folder grew over its limit, in bytes.
-    Disk(u64),
+    /// What the sandbox may write to grew too much.
+    Disk(Excess),
     /// The agent-runner left something unreadable where its outcome belongs.
     Unreadable(String),
     /// A person ended it, and the agent-runner did not obey in time.
@@ -37,8 +37,21 @@ pub(crate) enum End {
     NotStarted,
     /// It asked for more than one run may.
     Requests(usize),
+    /// The run itself panicked: a fault of the gateway.
+    Panicked,
     /// The gateway stops.
     Halted,
+}
+
+/// What is too much on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// It grew by more than so many bytes.
+    Bytes(u64),
+    /// There are more than so many files.
+    Entries(u64),
+    /// There is what cannot be looked into, and was not before.
+    Hidden,
 }
 
 /// What becomes of a run.
@@ -102,13 +115,7 @@ pub(crate) fn judge(end: &End, attempt: u32) -> Verdict {
             &format!("more than {limit} bytes of output"),
             &format!("the agent produced more output than the limit of {}", bytes_in_words(*limit)),
         ),
-        End::Disk(limit) => give_up(
-            &format!("the group's folder grew over {limit} bytes"),
-            &format!(
-                "the agent filled more than {} of disk and was stopped",
-                bytes_in_words(*limit)
-            ),
-        ),
+        End::Disk(excess) => judge_excess(*excess),
         End::Unreadable(reason) => retry(
             format!("unreadable outcome: {reason}"),
             "the agent's answer could not be read".to_owned(),
@@ -126,7 +133,32 @@ pub(crate) fn judge(end: &End, attempt: u32) -> Verdict {
             &format!("more than {limit} requests"),
             &format!("the agent asked for more than {limit} things at once and was stopped"),
         ),
+        End::Panicked => retry(
+            "the run panicked".to_owned(),
+            "something went wrong in the gateway itself".to_owned(),
+            attempt,
+        ),
         End::Halted => Verdict::Release,
+    }
+}
+
+fn judge_excess(excess: Excess) -> Verdict {
+    match excess {
+        Excess::Bytes(limit) => give_up(
+            &format!("what the sandbox may write to grew by more than {limit} bytes"),
+            &format!(
+                "the agent filled more than {} of disk and was stopped",
+                bytes_in_words(limit)
+            ),
+        ),
+        Excess::Entries(most) => give_up(
+            &format!("what the sandbox may write to has more than {most} files"),
+            &format!("there are more than {most} files in what the agent may write to"),
+        ),
+        Excess::Hidden => give_up(
+            "folders in what the sandbox may write to cannot be looked into",
+            "the agent made folders that cannot be looked into, and was stopped",
+        ),
     }
 }
 
@@ -230,6 +262,7 @@ mod tests {
             End::Exited(Exit::Gone),
             End::Silent(Duration::from_secs(60)),
             End::Unreadable("not JSON".into()),
+            End::Panicked,
             failed(FailureKind::Overloaded),
             failed(FailureKind::Other),
         ] {
@@ -249,7 +282,9 @@ mod tests {
             (End::Exited(Exit::OutOfMemory), "out of memory"),
             (End::Deadline(Duration::from_secs(300)), "after 5 minutes"),
             (End::Output(10 << 20), "10 MiB"),
-            (End::Disk(2 << 30), "2 GiB"),
+            (End::Disk(Excess::Bytes(2 << 30)), "2 GiB"),
+            (End::Disk(Excess::Entries(7)), "more than 7 files"),
+            (End::Disk(Excess::Hidden), "cannot be looked into"),
             (failed(FailureKind::Refused), "the daily budget is used up"),
             (failed(FailureKind::Credentials), "hermitcrab doctor"),
         ] {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Found, Place, Running, Runs};
@@ -52,16 +53,30 @@ impl Runs {
     }
 
     /// Takes a run up where it was left.
-    pub(crate) async fn take_up(self: &Arc<Self>, left: Unfinished, place: Place) {
+    pub(crate) async fn take_up(
+        self: &Arc<Self>,
+        left: Unfinished,
+        place: Place,
+        cancel: CancellationToken,
+    ) {
         let id = left.row.id;
         match self.store.claimed(id).await {
-            Ok(Some(claimed)) => self.take_up_claimed(&left, &claimed, place).await,
+            Ok(Some(claimed)) => {
+                let work = self.take_up_claimed(&left, &claimed, place, cancel);
+                self.guard(&left.row.conversation, &claimed, work).await;
+            }
             Ok(None) => self.put_back(id).await,
             Err(error) => warn!(%error, run.id = %id, "an unfinished run cannot be read"),
         }
     }
 
-    async fn take_up_claimed(&self, left: &Unfinished, claimed: &Claimed, place: Place) {
+    async fn take_up_claimed(
+        &self,
+        left: &Unfinished,
+        claimed: &Claimed,
+        place: Place,
+        cancel: CancellationToken,
+    ) {
         let conversation = &left.row.conversation;
         let Some(sandbox) = &left.row.sandbox else { return self.put_back(left.row.id).await };
         let adopted = self.opener.adopt(&left.found, &claimed.group, sandbox, left.lives).await;
@@ -74,7 +89,7 @@ impl Runs {
             }
         };
         info!(run.id = %claimed.run, sandbox.id = %sandbox, lives = left.lives, "a run was taken up");
-        let cancel = self.active.begin(conversation, claimed.run);
+        let _noted = self.active.begin(conversation, claimed.run);
         let deadline = self.deadline(claimed);
         let run = Running { claimed, conversation, live, cancel, deadline };
         if left.row.state == RunState::Claimed {
@@ -85,7 +100,6 @@ impl Runs {
             }
         }
         self.see_through(run, place).await;
-        self.active.end(conversation);
     }
 
     async fn put_back(&self, run: RunId) {

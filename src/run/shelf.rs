@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -77,7 +78,8 @@ impl Shelf {
     }
 
     /// Puts a sandbox on the shelf for the next message of its group.
-    pub(crate) fn put(&self, live: Live, place: Place) {
+    pub(crate) fn put(&self, mut live: Live, place: Place) {
+        live.growth.renew();
         self.warm().push_back(Warm { live, place, since: Instant::now() });
         self.put.notify_waiters();
         self.shelved.notify_one();
@@ -88,7 +90,7 @@ impl Shelf {
         self.warm().len()
     }
 
-    /// Gives up what was idle for too long or has ended, until `stop`; then gives up everything.
+    /// Gives up what was idle for too long, fills the disk, or has ended, until `stop`; then gives up everything.
     pub(crate) async fn run(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             // Without warm sandboxes there is nothing to look at: an idle gateway does not wake up for it.
@@ -114,11 +116,19 @@ impl Shelf {
 
     fn expired(&self) -> Vec<Warm> {
         let mut warm = self.warm();
-        let (gone, kept) = warm.drain(..).partition(|warm| {
-            warm.since.elapsed() >= self.idle_timeout || warm.live.exit.borrow().is_some()
-        });
+        let (mut gone, mut kept) = (Vec::new(), VecDeque::new());
+        for mut candidate in warm.drain(..) {
+            // What an agent has left running in it may fill the disk after the answer.
+            let grown = candidate.live.growth.exceeded().now_or_never().is_some();
+            let ended = candidate.live.exit.borrow().is_some();
+            if grown || ended || candidate.since.elapsed() >= self.idle_timeout {
+                gone.push(candidate);
+            } else {
+                kept.push_back(candidate);
+            }
+        }
         *warm = kept;
-        Vec::from_iter::<VecDeque<Warm>>(gone)
+        gone
     }
 
     fn warm(&self) -> MutexGuard<'_, VecDeque<Warm>> {

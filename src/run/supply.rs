@@ -156,10 +156,8 @@ impl Supply {
 
 /// A sentence for people, with what mends it.
 fn in_words(error: &SandboxError) -> String {
-    match error {
-        SandboxError::Unavailable { reason, mend } | SandboxError::NoImage { reason, mend, .. } => {
-            format!("{reason}; {mend}")
-        }
-        other => other.to_string(),
+    match error.remedy() {
+        Some((reason, mend)) => format!("{reason}; {mend}"),
+        None => error.to_string(),
     }
 }

@@ -54,6 +54,8 @@ const START_PATIENCE: Duration = Duration::from_secs(20);
 const START_LOOK: Duration = Duration::from_millis(1);
 /// How long the status of a sandbox that has ended may take to be written.
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a sandbox may take to end before it is asked once more.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a sandbox that was killed may take to be gone.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 /// The room for what is said on standard error, in bytes; what is beyond is lost.
@@ -89,6 +91,10 @@ impl BubblewrapSandbox {
         let state = State::open(&install.store.join("sandboxes")).map_err(failed)?;
         let host = Host::look(state.folder(), super::spec::user()).map_err(failed)?;
         let (cgroups, weaknesses) = cgroup::find(&install.id);
+        if let Some(cgroups) = &cgroups {
+            // A record is written before its cgroup is made, and removed after it.
+            cgroups.tidy(|id| state.record(id).is_ok_and(|record| record.is_none()));
+        }
         Ok(Self {
             program,
             version,
@@ -193,7 +199,8 @@ impl BubblewrapSandbox {
                 let status = self.state.status(id);
                 let status =
                     status.map_err(|source| SandboxError::failed("look for a sandbox", source))?;
-                if status.exit.is_some() {
+                // Of one that was stopped meanwhile, nothing is left to be read.
+                if status.exit.is_some() || self.is_forgotten(id)? {
                     return Ok(status);
                 }
                 tokio::time::sleep(START_LOOK).await;
@@ -205,6 +212,12 @@ impl BubblewrapSandbox {
             .unwrap_or_else(|_elapsed| Ok(Status::default()))
     }
 
+    fn is_forgotten(&self, id: &SandboxId) -> Result<bool, SandboxError> {
+        let record = self.state.record(id);
+        let record = record.map_err(|source| SandboxError::failed("look for a sandbox", source))?;
+        Ok(record.is_none())
+    }
+
     /// The cgroup of a sandbox.
     fn cgroup(&self, id: &SandboxId) -> Option<Cgroup> {
         self.cgroups.as_ref().map(|cgroups| cgroups.of(id))
@@ -213,11 +226,20 @@ impl BubblewrapSandbox {
     /// Ends the process of a sandbox.
     async fn end_process(&self, process: &Process, grace: Duration) -> Result<(), SandboxError> {
         let failed = |source| SandboxError::failed("stop a sandbox", source);
-        if !grace.is_zero() {
-            process.signal(Signal::TERM).map_err(failed)?;
-            if tokio::time::timeout(grace, process.ended()).await.is_ok() {
-                return Ok(());
+        let asked = async {
+            loop {
+                process.signal(Signal::TERM)?;
+                // The kernel drops what PID 1 of a namespace does not listen to yet, so one that has only just begun
+                // is asked again.
+                if let Ok(ended) = tokio::time::timeout(ASK_AGAIN, process.ended()).await {
+                    return ended;
+                }
             }
+        };
+        if !grace.is_zero()
+            && let Ok(ended) = tokio::time::timeout(grace, asked).await
+        {
+            return ended.map_err(failed);
         }
         process.signal(Signal::KILL).map_err(failed)?;
         match tokio::time::timeout(KILL_PATIENCE, process.ended()).await {
@@ -225,6 +247,14 @@ impl BubblewrapSandbox {
             Err(_elapsed) => {
                 Err(SandboxError::failed("stop a sandbox", "it was killed and lives on"))
             }
+        }
+    }
+}
+
+impl Drop for BubblewrapSandbox {
+    fn drop(&mut self) {
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.leave();
         }
     }
 }

@@ -8,6 +8,7 @@
 mod list;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use protocol::layout;
@@ -103,7 +104,12 @@ impl Policy {
         let list = self.list.as_ref().map_err(|why| refuse(why.clone()))?;
         let inside = inside(&request.container_path).map_err(refuse)?;
         let asked = expand(&request.host_path, self.home.as_deref()).map_err(refuse)?;
-        let real = asked.canonicalize().map_err(|error| refuse(error.to_string()))?;
+        let real = asked.canonicalize().map_err(|error| {
+            refuse(match error.kind() {
+                ErrorKind::NotFound => "it is not there".to_owned(),
+                _ => error.to_string(),
+            })
+        })?;
         let metadata = real.metadata().map_err(|error| refuse(error.to_string()))?;
         if !metadata.is_dir() && !metadata.is_file() {
             return Err(refuse("it is neither a folder nor a file".to_owned()));

@@ -1,9 +1,11 @@
 //! The agent-runner: part of this program, written to the store so that sandboxes can mount it.
 
+use std::hash::Hasher;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use fnv::FnvHasher;
 use tracing::debug;
 
 /// The binary, built by `build.rs` for the processor of this machine.
@@ -48,15 +50,13 @@ fn is_whole(path: &Path) -> bool {
 fn hash(path: &Path) -> io::Result<String> {
     let mut file = std::fs::File::open(path)?;
     let mut buffer = [0; 16 * 1024];
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut hash = FnvHasher::default();
     loop {
         let read = file.read(&mut buffer)?;
         if read == 0 {
-            return Ok(format!("{hash:016x}"));
+            return Ok(format!("{:016x}", hash.finish()));
         }
-        for byte in buffer.iter().take(read) {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        hash.write(buffer.get(..read).unwrap_or_default());
     }
 }
 

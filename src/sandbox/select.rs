@@ -100,17 +100,12 @@ async fn bubblewrap(_: &Settings, _: Install) -> Result<Chosen, SandboxError> {
 
 /// Neither kind can be had: both reasons, and what mends the one that needs no daemon, where there is such a thing.
 fn neither(docker: &SandboxError, bubblewrap: &SandboxError) -> SandboxError {
-    let sentence = |error: &SandboxError| match error {
-        SandboxError::Unavailable { reason, .. } => reason.clone(),
-        SandboxError::Failed { source, .. } => format!("{error}: {source}"),
-        other => other.to_string(),
+    let sentence = |error: &SandboxError| match (error, error.remedy()) {
+        (_, Some((reason, _mend))) => reason,
+        (SandboxError::Failed { source, .. }, None) => format!("{error}: {source}"),
+        (other, None) => other.to_string(),
     };
-    let mend = |error: &SandboxError| match error {
-        SandboxError::Unavailable { mend, .. } | SandboxError::NoImage { mend, .. } => {
-            Some(mend.clone())
-        }
-        _ => None,
-    };
+    let mend = |error: &SandboxError| Some(error.remedy()?.1.to_owned());
     let mends: Vec<_> =
         if cfg!(target_os = "linux") { vec![bubblewrap, docker] } else { vec![docker] };
     SandboxError::Unavailable {
@@ -134,6 +129,8 @@ mod tests {
             reason: "bubblewrap is not installed".to_owned(),
             mend: "apt-get install -y bubblewrap".to_owned(),
         };
+        let (sentence, mend) = docker.remedy().unwrap();
+        assert_eq!((&*sentence, mend), ("the image i is missing: no network", "docker build"));
         let SandboxError::Unavailable { reason, mend } = neither(&docker, &bubblewrap) else {
             panic!("another error");
         };

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::Store;
 use super::error::{Step, Stop, StoreError};
 use super::intake;
-use super::values::{Millis, time_if_any};
+use super::values::{Count, Millis, time_if_any};
 use super::writer::name;
 use crate::model::{ChatId, Group, GroupName, GroupSettings};
 
@@ -131,10 +131,11 @@ impl Store {
         .await
     }
 
-    /// Makes a chat belong to a group, also one that belonged to another; it then starts with no session.
+    /// Makes a chat belong to a group; it then starts with no session.
     ///
     /// # Errors
-    /// [`StoreError::NotThere`] when there is no such group.
+    /// [`StoreError::NotThere`] when there is no such group, and [`StoreError::Conflict`] when the chat belongs to
+    /// another one.
     pub(crate) async fn register_chat(
         &self,
         chat: &ChatId,
@@ -147,55 +148,69 @@ impl Store {
         .await
     }
 
-    /// Makes a chat belong to no group; its messages stay.
+    /// Makes a chat belong to its group no longer; its messages stay.
     ///
     /// # Errors
-    /// [`StoreError::NotThere`] when it belongs to none.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "channels whose chats come and go call it; the terminal's do not"
-        )
-    )]
-    pub(crate) async fn unregister_chat(&self, chat: &ChatId) -> Result<(), StoreError> {
-        let chat = chat.clone();
+    /// [`StoreError::NotThere`] when it does not belong to that group.
+    pub(crate) async fn unregister_chat(
+        &self,
+        chat: &ChatId,
+        group: &GroupName,
+    ) -> Result<(), StoreError> {
+        let (chat, group) = (chat.clone(), group.clone());
         self.write(name!("unregister_chat", "unregister a chat"), move |connection| {
-            let sql = "UPDATE chats SET group_name = NULL
-                       WHERE chat_id = ?1 AND group_name IS NOT NULL";
-            if connection.prepare_cached(sql)?.execute([&chat])? == 0 {
-                return Err(StoreError::NotThere(format!("registered chat {chat}")).into());
+            let sql = "UPDATE chats SET group_name = NULL WHERE chat_id = ?1 AND group_name = ?2";
+            if connection.prepare_cached(sql)?.execute(params![chat, group])? == 0 {
+                let what = format!("chat {chat} in the group {group}");
+                return Err(StoreError::NotThere(what).into());
             }
             forget_sessions(connection, &chat)
         })
         .await
     }
 
-    /// All chats that are known, registered or not, by id.
+    /// The chats that are known, registered or not: at most so many, those with the newest messages first.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) async fn chats(&self) -> Result<Vec<ChatRow>, StoreError> {
-        self.read("list the chats", |connection| {
-            let sql = "SELECT chat_id, name, group_name,
-                           max(coalesce(last_message_time, said_at), coalesce(said_at, last_message_time))
-                               AS last_message_at
-                       FROM (SELECT c.*, (
-                                 SELECT m.timestamp FROM messages m WHERE m.seq = (
-                                     SELECT max(r.last_seq) FROM router_state r WHERE r.chat_id = c.chat_id
-                                 )
-                             ) AS said_at
-                             FROM chats c)
-                       ORDER BY chat_id";
+    pub(crate) async fn newest_chats(&self, limit: usize) -> Result<Vec<ChatRow>, StoreError> {
+        self.read("list the chats", move |connection| {
+            let sql = "SELECT c.*, (
+                           SELECT m.timestamp FROM messages m WHERE m.seq = (
+                               SELECT max(r.last_seq) FROM router_state r WHERE r.chat_id = c.chat_id
+                           )
+                       ) AS said_at
+                       FROM chats c
+                       ORDER BY max(ifnull(last_message_time, 0), ifnull(said_at, 0)) DESC, chat_id
+                       LIMIT ?1";
             let mut statement = connection.prepare_cached(sql)?;
-            let chats = statement.query_map([], |row| {
-                Ok(ChatRow {
-                    id: row.get("chat_id")?,
-                    name: row.get("name")?,
-                    group: row.get("group_name")?,
-                    last_message_at: time_if_any(row, "last_message_at")?,
-                })
-            })?;
+            let chats = statement.query_map([Count::of(limit)], chat)?;
+            Ok(chats.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// The chats of a group: at most so many, those with the newest messages first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn chats_of(
+        &self,
+        group: &GroupName,
+        limit: usize,
+    ) -> Result<Vec<ChatRow>, StoreError> {
+        let group = group.clone();
+        self.read("list the chats of a group", move |connection| {
+            let sql = "SELECT c.*, (
+                           SELECT m.timestamp FROM messages m WHERE m.seq = (
+                               SELECT max(r.last_seq) FROM router_state r WHERE r.chat_id = c.chat_id
+                           )
+                       ) AS said_at
+                       FROM chats c WHERE c.group_name = ?1
+                       ORDER BY max(ifnull(last_message_time, 0), ifnull(said_at, 0)) DESC, chat_id
+                       LIMIT ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            let chats = statement.query_map(params![group, Count::of(limit)], chat)?;
             Ok(chats.collect::<Result<_, _>>()?)
         })
         .await
@@ -240,6 +255,17 @@ pub(super) fn group(row: &Row<'_>) -> rusqlite::Result<Group> {
     })
 }
 
+/// The chat in the columns of `chats`, and `said_at`: when its newest message was said.
+fn chat(row: &Row<'_>) -> rusqlite::Result<ChatRow> {
+    let (noted, said) = (time_if_any(row, "last_message_time")?, time_if_any(row, "said_at")?);
+    Ok(ChatRow {
+        id: row.get("chat_id")?,
+        name: row.get("name")?,
+        group: row.get("group_name")?,
+        last_message_at: noted.max(said),
+    })
+}
+
 fn json(settings: &GroupSettings) -> Step<String> {
     serde_json::to_string(settings)
         .map_err(|error| StoreError::failed("write a group's settings as JSON", error).into())
@@ -251,10 +277,17 @@ fn register(connection: &Connection, chat: &ChatId, group: &GroupName) -> Step<(
         return Err(no_group(group));
     }
     intake::note_chat(connection, chat, None, None)?;
-    let sql = "UPDATE chats SET group_name = ?2 WHERE chat_id = ?1 AND group_name IS NOT ?2";
-    if connection.prepare_cached(sql)?.execute(params![chat, group])? == 0 {
-        return Ok(());
+    let sql = "SELECT group_name FROM chats WHERE chat_id = ?1";
+    match connection.prepare_cached(sql)?.query_row([chat], |row| row.get(0))? {
+        Some::<GroupName>(owner) if owner == *group => return Ok(()),
+        Some(owner) => {
+            let reason = format!("the chat {chat} belongs to the group {owner}");
+            return Err(StoreError::Conflict(reason).into());
+        }
+        None => {}
     }
+    let sql = "UPDATE chats SET group_name = ?2 WHERE chat_id = ?1";
+    connection.prepare_cached(sql)?.execute(params![chat, group])?;
     // The new group has rules and a home of its own.
     let sql = "UPDATE router_state SET seen_seq = cursor WHERE seen_seq > cursor AND chat_id = ?1";
     connection.prepare_cached(sql)?.execute([chat])?;

@@ -8,24 +8,13 @@ use super::Store;
 use super::error::{Step, StoreError};
 use super::values::{Count, Millis, thread, thread_key, time};
 use super::writer::name;
-use crate::model::{ChatId, Conversation, Incoming, KeptMessage, Message, Sender, Seq};
+use crate::model::{ChatId, Conversation, Incoming, Kept, KeptMessage, Message, Sender, Seq};
 
 /// How long the time of an unregistered chat's last message may lag, so that its messages cost no writing.
 const LAG_MS: i64 = 60_000;
 
 /// How many bytes of text are held at a time for the router or a run, however much a chat has.
 pub(super) const ROOM: usize = 4 * 1024 * 1024;
-
-/// What became of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kept {
-    /// It is new.
-    Fresh(Seq),
-    /// It was there already: a redelivery.
-    Known(Seq),
-    /// Its chat belongs to no group: only the chat's existence was noted.
-    Unregistered,
-}
 
 impl Store {
     /// Keeps a message of a registered chat, once; of another chat only that it exists.

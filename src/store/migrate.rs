@@ -11,7 +11,11 @@ use super::connection;
 use super::error::StoreError;
 
 /// What has been done to the schema, in order. Nothing that was released is ever changed, only added to.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_base.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_base.sql"),
+    include_str!("migrations/0002_requests_of_attempts.sql"),
+    include_str!("migrations/0003_runs_of_sandbox.sql"),
+];
 
 /// What marks a database as ours: `CRAB`, in SQLite's application id.
 pub(super) const APPLICATION_ID: i32 = 0x4352_4142;

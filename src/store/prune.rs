@@ -18,8 +18,8 @@ impl Store {
     /// When it is not on disk.
     pub(crate) async fn prune(&self, before: Timestamp) -> Result<bool, StoreError> {
         self.write(name!("prune", "forget old records"), move |connection| {
-            let requests = "DELETE FROM requests WHERE (group_name, sandbox, id) IN (
-                                SELECT group_name, sandbox, id FROM requests
+            let requests = "DELETE FROM requests WHERE (chat_id, thread, from_seq, id) IN (
+                                SELECT chat_id, thread, from_seq, id FROM requests
                                 WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)";
             let outbox = "DELETE FROM outbox WHERE id IN (
                               SELECT id FROM outbox

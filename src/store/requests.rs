@@ -5,17 +5,17 @@ use rusqlite::{OptionalExtension, named_params, params};
 use super::Store;
 use super::error::StoreError;
 use super::outbox::{self, OutboxDraft};
-use super::values::Millis;
+use super::values::{Millis, thread_key};
 use super::writer::name;
-use crate::model::{GroupName, RequestId, SandboxId};
+use crate::model::{Conversation, RequestId, Seq};
 
-/// Which request: its id is the agent's word and counts only within its sandbox.
+/// Which request: its id is the agent's word, and counts only within the attempts at the same messages.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct RequestKey {
-    /// The group whose agent asks.
-    pub(crate) group: GroupName,
-    /// The sandbox that it asks from.
-    pub(crate) sandbox: SandboxId,
+    /// The conversation whose agent asks.
+    pub(crate) conversation: Conversation,
+    /// The first of the messages.
+    pub(crate) from: Seq,
     /// The request.
     pub(crate) id: RequestId,
 }
@@ -52,22 +52,23 @@ impl Store {
     ) -> Result<Answered, StoreError> {
         let now = self.now();
         self.write(name!("answer_request", "answer a request"), move |connection| {
-            let RequestKey { group, sandbox, id } = &request;
+            let RequestKey { conversation: Conversation { chat, thread }, from, id } = &request;
+            let thread = thread_key(thread.as_ref());
             let sql = "SELECT ok, text FROM requests
-                       WHERE group_name = ?1 AND sandbox = ?2 AND id = ?3";
+                       WHERE chat_id = ?1 AND thread = ?2 AND from_seq = ?3 AND id = ?4";
             let known = connection
                 .prepare_cached(sql)?
-                .query_row(params![group, sandbox, id], |row| {
+                .query_row(params![chat, thread, from, id], |row| {
                     Ok(StoredReply { ok: row.get(0)?, text: row.get(1)? })
                 })
                 .optional()?;
             if let Some(reply) = known {
                 return Ok(Answered { reply, fresh: false });
             }
-            let sql = "INSERT INTO requests (group_name, sandbox, id, ok, text, created_at)
-                       VALUES (:group, :sandbox, :id, :ok, :text, :now)";
+            let sql = "INSERT INTO requests (chat_id, thread, from_seq, id, ok, text, created_at)
+                       VALUES (:chat, :thread, :from, :id, :ok, :text, :now)";
             connection.prepare_cached(sql)?.execute(named_params! {
-                ":group": group, ":sandbox": sandbox, ":id": id,
+                ":chat": chat, ":thread": thread, ":from": from, ":id": id,
                 ":ok": reply.ok, ":text": reply.text, ":now": Millis(now),
             })?;
             if let Some(draft) = &effect {

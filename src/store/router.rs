@@ -1,7 +1,7 @@
 //! What the router asks: which conversations have news, and which wait for a run.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::Store;
 use super::error::{Step, StoreError};
@@ -46,6 +46,29 @@ impl Store {
     /// When the store cannot be read.
     pub(crate) async fn unseen(&self, limit: usize) -> Result<Vec<Unseen>, StoreError> {
         self.read("look for new messages", move |connection| unseen(connection, limit)).await
+    }
+
+    /// The same of one conversation; `None` when there is nothing new in it, or its chat is not registered.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn unseen_of(
+        &self,
+        conversation: &Conversation,
+    ) -> Result<Option<Unseen>, StoreError> {
+        let conversation = conversation.clone();
+        self.read("look for new messages of a conversation", move |connection| {
+            let sql = "SELECT r.chat_id, r.thread, r.seen_seq, g.*
+                       FROM router_state r
+                       JOIN chats c ON c.chat_id = r.chat_id
+                       JOIN registered_groups g ON g.name = c.group_name
+                       WHERE r.chat_id = ?1 AND r.thread = ?2 AND r.last_seq > r.seen_seq";
+            let key = params![conversation.chat, thread_key(conversation.thread.as_ref())];
+            let found = connection.prepare_cached(sql)?.query_row(key, New::of);
+            let found = found.optional()?;
+            found.map(|new| new.unseen(connection, &mut { ROOM })).transpose()
+        })
+        .await
     }
 
     /// Notes how far the router has looked, and the newest message that wakes the assistant, if one does.
@@ -103,27 +126,44 @@ fn unseen(connection: &Connection, limit: usize) -> Step<Vec<Unseen>> {
                WHERE r.last_seq > r.seen_seq
                ORDER BY r.seen_seq LIMIT ?1";
     let mut statement = connection.prepare_cached(sql)?;
-    let waiting = statement.query_map([Count::of(limit)], |row| {
-        Ok((conversation(row)?, row.get("seen_seq")?, group(row)?))
-    })?;
-    let sql = "SELECT * FROM messages
-               WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me
-               ORDER BY seq LIMIT ?4";
-    let mut statement = connection.prepare_cached(sql)?;
+    let waiting = statement.query_map([Count::of(limit)], New::of)?;
     let mut unseen = Vec::new();
     let mut room = ROOM;
     for row in waiting {
         if room == 0 {
             break;
         }
-        let (conversation, seen, group): (Conversation, Seq, Group) = row?;
+        unseen.push(row?.unseen(connection, &mut room)?);
+    }
+    Ok(unseen)
+}
+
+/// A conversation with something new, of which the messages are still to be read.
+struct New {
+    conversation: Conversation,
+    group: Group,
+    seen: Seq,
+}
+
+impl New {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let (conversation, group) = (conversation(row)?, group(row)?);
+        Ok(Self { conversation, group, seen: row.get("seen_seq")? })
+    }
+
+    /// Reads the messages, as far as there is room.
+    fn unseen(self, connection: &Connection, room: &mut usize) -> Step<Unseen> {
+        let Self { conversation, group, seen } = self;
+        let sql = "SELECT * FROM messages
+                   WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me
+                   ORDER BY seq LIMIT ?4";
+        let mut statement = connection.prepare_cached(sql)?;
         let thread = thread_key(conversation.thread.as_ref());
         let values = params![conversation.chat, thread, seen, Count::of(LOOK)];
         let messages = statement.query_map(values, |row| message(row, usize::MAX))?;
-        let messages = gather(messages, &mut room)?;
-        unseen.push(Unseen { conversation, group, messages });
+        let messages = gather(messages, room)?;
+        Ok(Unseen { conversation, group, messages })
     }
-    Ok(unseen)
 }
 
 /// Moves the marks of a conversation forward, never back and never past its last message.

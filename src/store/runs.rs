@@ -41,7 +41,7 @@ pub(crate) struct RunRow {
     pub(crate) finished_at: Option<Timestamp>,
     /// Later than that of every change to any run before; what `runs_changed_after` goes by.
     pub(crate) updated_at: Timestamp,
-    /// What its model calls cost.
+    /// What its model calls cost, as the broker counted.
     pub(crate) usage: Usage,
     /// Why it failed.
     pub(crate) error: Option<String>,
@@ -172,7 +172,7 @@ fn unfinished(connection: &Connection, id: RunId) -> Step<Option<RunRow>> {
 }
 
 /// The time for a change now: later than that of every change before, whatever the clock says.
-fn change_time(connection: &Connection, now: Timestamp) -> rusqlite::Result<Millis> {
+pub(super) fn change_time(connection: &Connection, now: Timestamp) -> rusqlite::Result<Millis> {
     let sql = "SELECT max(?1, coalesce((SELECT max(updated_at) FROM runs) + 1, ?1))";
     connection.prepare_cached(sql)?.query_row([Millis(now)], |row| row.get(0))
 }

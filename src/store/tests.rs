@@ -16,10 +16,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use super::{ClaimRun, Claimed, FinishRun, Kept, RunState, Store};
+use super::{ClaimRun, Claimed, FinishRun, RunState, Store};
 use crate::clock::{ManualClock, SharedClock};
 use crate::model::{
-    ChatId, Conversation, Group, GroupName, Incoming, Message, Sender, Seq, ThreadId, Usage,
+    ChatId, Conversation, Group, GroupName, Incoming, Kept, Message, Sender, Seq, ThreadId,
 };
 
 /// A store in a folder of its own, with a clock that stands still.
@@ -84,7 +84,7 @@ pub(super) async fn claim(store: &Store, conversation: &Conversation) -> Claimed
     let claim = ClaimRun {
         conversation: conversation.clone(),
         max_messages: 10,
-        seen: None,
+        seen: Some((Seq(9_000), Seq(9_000))),
         sandbox: None,
     };
     store.claim_run(claim).await.unwrap().expect("there is something to run for")
@@ -97,7 +97,6 @@ pub(super) fn done(claimed: &Claimed, answer: &str) -> FinishRun {
         state: RunState::Done,
         session: None,
         through: claimed.through,
-        usage: Usage::default(),
         answer: Some(answer.to_owned()),
     }
 }

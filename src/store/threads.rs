@@ -10,37 +10,37 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::StoreError;
 
-/// How many jobs may wait before those who bring more have to.
+/// How many items may wait before those who bring more have to.
 const QUEUE: usize = 256;
 
 /// Threads that work off one queue until they are stopped or dropped.
-pub(super) struct Threads<J> {
-    tx: mpsc::Sender<Request<J>>,
+pub(super) struct Threads<T> {
+    tx: mpsc::Sender<Post<T>>,
     handles: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// What comes through the queue.
-enum Request<J> {
-    Job(J),
+enum Post<T> {
+    Item(T),
     /// The sender is kept until the thread ends; that it is gone tells the one who waits.
     Stop(oneshot::Sender<()>),
 }
 
 /// A thread's end of the queue.
-pub(super) struct Inbox<J> {
-    rx: Arc<Mutex<mpsc::Receiver<Request<J>>>>,
+pub(super) struct Inbox<T> {
+    rx: Arc<Mutex<mpsc::Receiver<Post<T>>>>,
     stops: Vec<oneshot::Sender<()>>,
 }
 
-impl<J> Threads<J> {
+impl<T> Threads<T> {
     /// Starts one thread for each piece of `work`.
     ///
     /// # Errors
     /// When the system gives no more threads.
     pub(super) fn start<W>(name: &str, work: Vec<W>) -> io::Result<Self>
     where
-        J: Send + 'static,
-        W: FnOnce(&mut Inbox<J>) + Send + 'static,
+        T: Send + 'static,
+        W: FnOnce(&mut Inbox<T>) + Send + 'static,
     {
         let (tx, rx) = mpsc::channel(QUEUE);
         let rx = Arc::new(Mutex::new(rx));
@@ -55,19 +55,19 @@ impl<J> Threads<J> {
         Ok(Self { tx, handles: Mutex::new(handles) })
     }
 
-    /// Queues a job, waiting while the queue is full.
+    /// Queues an item, waiting while the queue is full.
     ///
     /// # Errors
     /// [`StoreError::Closed`] after the stop.
-    pub(super) async fn submit(&self, job: J) -> Result<(), StoreError> {
-        self.tx.send(Request::Job(job)).await.or(Err(StoreError::Closed))
+    pub(super) async fn submit(&self, item: T) -> Result<(), StoreError> {
+        self.tx.send(Post::Item(item)).await.or(Err(StoreError::Closed))
     }
 
     /// Waits until the threads have finished what is queued and ended.
     pub(super) async fn stop(&self) {
         let (tx, ended) = oneshot::channel();
         // Both are refused when another stop came first, and then there is only its end to wait for.
-        self.tx.send(Request::Stop(tx)).await.ok();
+        self.tx.send(Post::Stop(tx)).await.ok();
         ended.await.ok();
         self.join();
     }
@@ -81,7 +81,7 @@ impl<J> Threads<J> {
     }
 }
 
-impl<J> Drop for Threads<J> {
+impl<T> Drop for Threads<T> {
     fn drop(&mut self) {
         let (nobody, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut self.tx, nobody));
@@ -89,40 +89,40 @@ impl<J> Drop for Threads<J> {
     }
 }
 
-impl<J> Inbox<J> {
-    /// Waits for a job; `None` is the end.
-    pub(super) fn next(&mut self) -> Option<J> {
+impl<T> Inbox<T> {
+    /// Waits for an item; `None` is the end.
+    pub(super) fn next(&mut self) -> Option<T> {
         let rx = Arc::clone(&self.rx);
         let mut rx = locked(&rx);
         loop {
-            let request = rx.blocking_recv()?;
-            if let Some(job) = self.job(request, &mut rx) {
-                return Some(job);
+            let post = rx.blocking_recv()?;
+            if let Some(item) = self.item(post, &mut rx) {
+                return Some(item);
             }
         }
     }
 
-    /// The next job, if one waits already.
-    pub(super) fn try_next(&mut self) -> Option<J> {
+    /// The next item, if one waits already.
+    pub(super) fn try_next(&mut self) -> Option<T> {
         let rx = Arc::clone(&self.rx);
         let mut rx = locked(&rx);
         loop {
-            let request = rx.try_recv().ok()?;
-            if let Some(job) = self.job(request, &mut rx) {
-                return Some(job);
+            let post = rx.try_recv().ok()?;
+            if let Some(item) = self.item(post, &mut rx) {
+                return Some(item);
             }
         }
     }
 
-    /// How many jobs wait.
+    /// How many items wait.
     pub(super) fn len(&self) -> usize {
         locked(&self.rx).len()
     }
 
-    fn job(&mut self, request: Request<J>, rx: &mut mpsc::Receiver<Request<J>>) -> Option<J> {
-        match request {
-            Request::Job(job) => Some(job),
-            Request::Stop(tx) => {
+    fn item(&mut self, post: Post<T>, rx: &mut mpsc::Receiver<Post<T>>) -> Option<T> {
+        match post {
+            Post::Item(item) => Some(item),
+            Post::Stop(tx) => {
                 rx.close();
                 self.stops.push(tx);
                 None

@@ -5,9 +5,10 @@ use rusqlite::named_params;
 
 use super::Store;
 use super::error::StoreError;
+use super::runs::change_time;
 use super::values::{Count, count, usage};
 use super::writer::name;
-use crate::model::{GroupName, Usage};
+use crate::model::{GroupName, SandboxId, Usage};
 
 /// How much there is, for `status`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,17 +32,19 @@ pub(crate) struct Counts {
 }
 
 impl Store {
-    /// Adds what model calls of a group cost on a day.
+    /// Adds what model calls from a sandbox cost: to its group's day, and to its latest run. A call that outlasts its
+    /// run, be it by the run's end or by that of the sandbox, is the run's all the same.
     ///
     /// # Errors
     /// When it is not on disk.
     pub(crate) async fn add_usage(
         &self,
         group: &GroupName,
+        sandbox: &SandboxId,
         day: Date,
         usage: Usage,
     ) -> Result<(), StoreError> {
-        let group = group.clone();
+        let (now, group, sandbox) = (self.now(), group.clone(), sandbox.clone());
         self.write(name!("add_usage", "count usage"), move |connection| {
             let sql = "INSERT INTO usage VALUES (:day, :group, :requests, :input, :output, :read, :write, :cost)
                        ON CONFLICT DO UPDATE SET
@@ -53,6 +56,22 @@ impl Store {
                            cost_micros = cost_micros + excluded.cost_micros";
             connection.prepare_cached(sql)?.execute(named_params! {
                 ":day": day.to_string(), ":group": group,
+                ":requests": Count(usage.requests),
+                ":input": Count(usage.input_tokens), ":output": Count(usage.output_tokens),
+                ":read": Count(usage.cache_read_tokens), ":write": Count(usage.cache_write_tokens),
+                ":cost": Count(usage.cost_micros),
+            })?;
+            let sql = "UPDATE runs SET
+                           requests = requests + :requests,
+                           input_tokens = input_tokens + :input,
+                           output_tokens = output_tokens + :output,
+                           cache_read_tokens = cache_read_tokens + :read,
+                           cache_write_tokens = cache_write_tokens + :write,
+                           cost_micros = cost_micros + :cost, updated_at = :changed
+                       WHERE id = (SELECT max(id) FROM runs WHERE sandbox = :sandbox)";
+            let changed = change_time(connection, now)?;
+            connection.prepare_cached(sql)?.execute(named_params! {
+                ":sandbox": sandbox, ":changed": changed,
                 ":requests": Count(usage.requests),
                 ":input": Count(usage.input_tokens), ":output": Count(usage.output_tokens),
                 ":read": Count(usage.cache_read_tokens), ":write": Count(usage.cache_write_tokens),

@@ -57,7 +57,7 @@ impl Writer {
     /// When the system gives no thread.
     pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
         let full = Arc::new(AtomicBool::new(false));
-        let mut desk = Desk { connection, full: Arc::clone(&full) };
+        let mut desk = WriterThread { connection, full: Arc::clone(&full) };
         let work = move |inbox: &mut Inbox<Box<dyn Operation>>| desk.work(inbox);
         let threads = Threads::start("store-writer", vec![work])
             .map_err(|error| StoreError::failed("start the writer", error))?;
@@ -177,12 +177,12 @@ fn settle(group: &mut Vec<Box<dyn Operation>>, committed: &Result<(), StoreError
 }
 
 /// The thread's side.
-struct Desk {
+struct WriterThread {
     connection: Connection,
     full: Arc<AtomicBool>,
 }
 
-impl Desk {
+impl WriterThread {
     fn work(&mut self, inbox: &mut Inbox<Box<dyn Operation>>) {
         let mut group = Vec::with_capacity(GROUP);
         let mut last = Commit { ended: Instant::now(), took: Duration::ZERO, company: 0 };

@@ -1,7 +1,7 @@
 //! From start to end: the contract, and what only real processes do.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hermitcrab::sandbox::contract::{self, Act, Stage};
 use hermitcrab::sandbox::{Access, Exit, Mount, SandboxError, SandboxKind};
@@ -16,6 +16,45 @@ async fn docker_keeps_the_contract() {
 #[tokio::test]
 async fn bubblewrap_keeps_the_contract() {
     contract::holds(&Place::new(SandboxKind::Bubblewrap)).await.unwrap();
+}
+
+/// One that has only just begun may not hear the first word: nobody waits until its grace is over.
+#[tokio::test]
+async fn what_has_only_just_begun_is_stopped_at_once() {
+    for kind in [SandboxKind::Bubblewrap, SandboxKind::Docker] {
+        let place = Place::new(kind);
+        let sandbox = place.open().await.unwrap();
+        for _ in 0..10 {
+            let spec = place.spec(Act::Work);
+            sandbox.start(&spec).await.unwrap();
+            let begun = Instant::now();
+            sandbox.stop(&spec.id, Duration::from_secs(30)).await.unwrap();
+            assert!(begun.elapsed() < Duration::from_secs(10), "{kind:?} {:?}", begun.elapsed());
+        }
+    }
+}
+
+/// Whoever waits for the end of a sandbox that is stopped learns of it then, and not after a patience of their own.
+#[tokio::test]
+async fn the_end_of_what_is_stopped_is_told_at_once() {
+    let place = Place::new(SandboxKind::Bubblewrap);
+    let sandbox = place.open().await.unwrap();
+    for _ in 0..5 {
+        let spec = place.spec(Act::Work);
+        sandbox.start(&spec).await.unwrap();
+        contract::at_work(&spec).await;
+        let stop = async {
+            sandbox.stop(&spec.id, Duration::ZERO).await.unwrap();
+            Instant::now()
+        };
+        let told = async {
+            sandbox.wait(&spec.id).await.unwrap();
+            Instant::now()
+        };
+        let (stopped, told) = tokio::join!(stop, told);
+        let late = told.saturating_duration_since(stopped);
+        assert!(late < Duration::from_secs(1), "{late:?}");
+    }
 }
 
 #[tokio::test]

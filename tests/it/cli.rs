@@ -56,6 +56,9 @@ async fn wrong_usage_ends_in_64() {
         &["group", "add", "x", "--budget", "much"],
         &["group", "add", "x", "--mount", "relative:name"],
         &["group", "set", "main", "--trigger", "@Crab"],
+        &["group", "set", "main"],
+        &["group", "set", "main", "--remove-chat", "terminal:main"],
+        &["group", "set", "main", "--chat", "slack:T/C", "--remove-chat", "slack:T/C"],
         &["chat", "-m", ""],
         &["chat", "-m", " \n\t "],
     ] {
@@ -76,15 +79,39 @@ async fn wrong_settings_are_told_all_at_once_and_end_in_78() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(err, @r#"
             hermitcrab: 3 settings are wrong:
-              SANDBOX: expected auto, docker or bubblewrap, found "jail"
-              POLL_INTERVAL: expected milliseconds, from 50 to 3600000, found "often"
               ANTHROPIC_API_KEY (.env, line 1): expected one word of visible ASCII, as the provider gave it
+              POLL_INTERVAL: expected milliseconds, from 50 to 3600000, found "often"
+              SANDBOX: expected auto, docker or bubblewrap, found "jail"
             "#);
         }
     }
     let (code, out, _) = run(&home, &["doctor"]).await;
     assert_eq!(code, 78);
     assert_eq!(out.matches('✗').count(), 3, "{out}");
+}
+
+#[tokio::test]
+async fn looking_at_an_empty_folder_says_how_to_begin_and_leaves_nothing_behind() {
+    let home = Home::new();
+    let is_empty = || std::fs::read_dir(home.path()).unwrap().next().is_none();
+    for listing in ["group list", "runs", "outbox", "status", "doctor"] {
+        let args: Vec<&str> = listing.split(' ').collect();
+        let (code, out, err) = run(&home, &args).await;
+        assert_eq!((code, err.as_str()), (0, ""), "{listing}: {out}");
+        for part in ["gateway's home", "`hermitcrab chat` begins one", "--home"] {
+            assert!(out.contains(part), "{listing}: {out}");
+        }
+        assert!(is_empty(), "{listing} leaves something behind");
+    }
+    let doctor = json_of(&home, &["doctor", "--json"]).await;
+    let checks: Vec<&str> = doctor
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding["check"].as_str().unwrap())
+        .collect();
+    assert!(checks.contains(&"sandbox") && checks.contains(&"model"), "{checks:?}");
+    assert!(is_empty(), "doctor leaves something behind");
 }
 
 #[tokio::test]
@@ -98,7 +125,7 @@ async fn an_empty_home_has_empty_listings() {
     assert!(!home.path().join("store").exists(), "looking leaves something behind");
     let (code, _, err) = run(&home, &["runs", "--follow"]).await;
     assert_eq!(code, 69);
-    insta::assert_snapshot!(err, @"hermitcrab: there is no store here yet to follow; `hermitcrab run` makes one");
+    insta::assert_snapshot!(err, @"hermitcrab: there is no gateway's home in HOME yet; `hermitcrab chat` begins one here, --home names another folder");
 }
 
 #[tokio::test]
@@ -134,6 +161,12 @@ async fn groups_are_added_changed_and_removed() {
         "daily_budget_micros": 2_500_000,
         "mounts": [{ "host": "/srv/notes", "name": "notes", "readonly": false }],
         "folder": "HOME/groups/family",
+        "denied": [{
+            "finding": "group family: \"/srv/notes\" is not mounted: \
+                        there is no allow-list HOME/.config/hermitcrab/mount-allowlist.json",
+            "mend": "allow it in HOME/.config/hermitcrab/mount-allowlist.json, as the README shows, or name the \
+                     mounts anew: hermitcrab group set family --mount …",
+        }],
     });
     assert_eq!(added, expected);
     assert!(folder.is_dir());
@@ -156,9 +189,85 @@ async fn groups_are_added_changed_and_removed() {
     let removed = json_of(&home, &["group", "remove", "family", "--yes", "--json"]).await;
     assert_eq!(removed, json!({ "removed": "family" }));
     assert!(folder.is_dir(), "the folder of a removed group stays");
-    let (code, _, err) = run(&home, &["group", "set", "family"]).await;
+    let (code, _, err) = run(&home, &["group", "set", "family", "--no-trigger"]).await;
     assert_eq!(code, 1);
     assert!(err.contains("there is no group family"), "{err}");
+}
+
+#[tokio::test]
+async fn a_chat_is_taken_from_a_group_before_another_has_it() {
+    let home = Home::new();
+    json_of(&home, &["group", "add", "work", "--chat", "slack:T01/C02", "--json"]).await;
+    for args in [["group", "add", "family"], ["group", "set", "main"]] {
+        let (code, _, err) = run(&home, &[&args[..], &["--chat", "slack:T01/C02"]].concat()).await;
+        assert_eq!(code, 1);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(err, @"hermitcrab: slack:T01/C02 belongs to the group work; take it from there first: hermitcrab group set work --remove-chat slack:T01/C02");
+        }
+    }
+    let groups = json_of(&home, &["group", "list", "--json"]).await;
+    assert_eq!(groups.as_array().unwrap().len(), 2, "a group that was refused is there: {groups}");
+    assert!(!home.path().join("groups/family").exists());
+
+    let (code, _, err) =
+        run(&home, &["group", "set", "main", "--remove-chat", "slack:T01/C02"]).await;
+    assert_eq!(code, 1);
+    insta::assert_snapshot!(err, @"hermitcrab: there is no chat slack:T01/C02 in the group main");
+    let work =
+        json_of(&home, &["group", "set", "work", "--remove-chat", "slack:T01/C02", "--json"]).await;
+    assert_eq!(work["chats"], json!(["terminal:work"]));
+    let family =
+        json_of(&home, &["group", "add", "family", "--chat", "slack:T01/C02", "--json"]).await;
+    assert_eq!(family["chats"], json!(["slack:T01/C02", "terminal:family"]));
+}
+
+#[tokio::test]
+async fn a_new_group_has_a_memory_and_one_that_is_there_keeps_its_own() {
+    let home = Home::new();
+    json_of(&home, &["group", "add", "family", "--json"]).await;
+    let memory = |group: &str| home.path().join("groups").join(group).join("CLAUDE.md");
+    let text = std::fs::read_to_string(memory("family")).unwrap();
+    assert!(text.starts_with("# family\n") && !text.contains('{'), "{text}");
+    std::fs::create_dir(home.path().join("groups/work")).unwrap();
+    std::fs::write(memory("work"), "mine").unwrap();
+    json_of(&home, &["group", "add", "work", "--json"]).await;
+    assert_eq!(std::fs::read_to_string(memory("work")).unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn what_a_group_does_not_get_is_said_when_it_asks_and_by_doctor() {
+    let home = Home::new()
+        .with("ANTHROPIC_MODEL", "claude-opus-4-9")
+        .with("ANTHROPIC_API_KEY", "sk-test")
+        .with("ANTHROPIC_BASE_URL", "http://127.0.0.1:9");
+    let list = home.path().join(".config/hermitcrab/mount-allowlist.json");
+    std::fs::create_dir_all(list.parent().unwrap()).unwrap();
+    std::fs::write(&list, r#"{"allowedRoots": [{"path": "/usr/share"}]}"#).unwrap();
+    let mounts =
+        ["--mount", "/usr/share:share", "--mount", "/usr/lib:lib", "--mount", "/nowhere:x"];
+    let args = [&["group", "add", "family", "--budget", "2"][..], &mounts].concat();
+    let (code, _, err) = run(&home, &args).await;
+    assert_eq!(code, 0, "{err}");
+    insta::assert_snapshot!(err, @r#"
+    hermitcrab: group family: "/usr/lib" is not mounted: no allowed root holds it; allow it in HOME/.config/hermitcrab/mount-allowlist.json, as the README shows, or name the mounts anew: hermitcrab group set family --mount …
+    hermitcrab: group family: "/nowhere" is not mounted: it is not there; allow it in HOME/.config/hermitcrab/mount-allowlist.json, as the README shows, or name the mounts anew: hermitcrab group set family --mount …
+    hermitcrab: group family: its model calls are refused, because it has a daily budget and the price of claude-opus-4-9 is not known here; name a model with a known price in ANTHROPIC_MODEL, or lift the budget: hermitcrab group set family --budget -
+    "#);
+    let (_, doctor, _) = run(&home, &["doctor", "--json"]).await;
+    let findings: Vec<Value> = serde_json::from_str(&doctor).unwrap();
+    let told: Vec<&Value> = findings.iter().filter(|found| found["check"] == "groups").collect();
+    assert_eq!(told.len(), 3, "{doctor}");
+    for (finding, line) in told.iter().zip(err.lines()) {
+        assert_eq!(finding["verdict"], "warning");
+        let text = |name: &str| finding[name].as_str().unwrap().to_owned();
+        assert_eq!(line, format!("hermitcrab: {}; {}", text("finding"), text("mend")));
+    }
+
+    let gateway = home.start(None).await.unwrap();
+    let log = home.read_log();
+    assert_eq!(log.matches("the price of claude-opus-4-9 is not known here").count(), 1, "{log}");
+    assert!(log.contains("hermitcrab group set family --budget -"), "{log}");
+    assert!(gateway.terminate().await.success());
 }
 
 #[tokio::test]
@@ -239,7 +348,16 @@ async fn a_question_that_is_not_answered_says_why() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_gateway_is_told_who_has_the_store_and_the_first_stops_cleanly() {
     let home = Home::new();
+    std::fs::write(home.path().join(".env"), "ANTHROPIC_MODLE=hunter2\nMY_OWN=hunter2\n").unwrap();
     let gateway = home.start(None).await.unwrap();
+    let warning = "ANTHROPIC_MODLE (.env, line 1) means nothing; was ANTHROPIC_MODEL meant?";
+    let log = home.read_log();
+    assert_eq!(
+        (log.matches(warning).count(), log.matches("means nothing").count()),
+        (1, 1),
+        "{log}"
+    );
+    assert!(!log.contains("hunter2"), "{log}");
     let pid = gateway.pid();
     let (code, _, err) = run(&home, &["run"]).await;
     assert_eq!(code, 75, "{err}");

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use hermitcrab::channel::Channel;
+use hermitcrab::channel::fake::FakeChannel;
 use hermitcrab::config::Settings;
 use hermitcrab::gateway::{Bounds, Gateway, Options};
 use hermitcrab::sandbox::Exit;
@@ -15,6 +17,9 @@ use tokio::time::timeout;
 use crate::support::gateway::PATIENCE;
 use crate::support::terminal::Terminal;
 
+mod filled;
+mod stopped;
+
 /// A gateway in this process.
 struct Inhouse {
     home: tempfile::TempDir,
@@ -24,15 +29,20 @@ struct Inhouse {
 
 impl Inhouse {
     async fn start(sandbox: FakeSandbox) -> Self {
+        Self::start_with(sandbox, Options::default()).await
+    }
+
+    async fn start_with(sandbox: FakeSandbox, options: Options) -> Self {
         let home = tempfile::Builder::new().prefix("hc").tempdir().unwrap();
         let settings = Settings::load(Some(home.path().to_owned())).unwrap();
         let bounds = Bounds {
             retry: Duration::from_millis(1),
             silence: Duration::from_secs(2),
+            growth: 4 * 1024 * 1024,
+            measure: Duration::from_millis(20),
             ..Bounds::default()
         };
-        let options =
-            Options { bounds, sandbox: Some(Arc::new(sandbox.clone())), ..Options::default() };
+        let options = Options { bounds, sandbox: Some(Arc::new(sandbox.clone())), ..options };
         let gateway = Gateway::start_with(settings, options).await.unwrap();
         Self { home, sandbox, gateway }
     }
@@ -48,9 +58,15 @@ impl Inhouse {
 
     /// Adds a group as its owner does, by the command line beside the gateway.
     async fn add_group(&self, name: &str) {
+        self.json(&["group", "add", name, "--no-trigger", "--json"]).await;
+    }
+
+    /// What the command line beside the gateway says.
+    async fn json(&self, args: &[&str]) -> Value {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_hermitcrab"));
-        command.arg("--home").arg(self.home.path()).args(["group", "add", name, "--no-trigger"]);
-        assert!(command.output().await.unwrap().status.success());
+        let output = command.arg("--home").arg(self.home.path()).args(args).output().await.unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 }
 
@@ -126,21 +142,89 @@ async fn obliging(inside: Inside) -> Exit {
 async fn an_agent_that_dies_is_tried_again_and_then_given_up_loudly() {
     let sandbox = FakeSandbox::new();
     let starts = Arc::new(AtomicU32::new(0));
-    let counted = starts.clone();
-    sandbox.always(move |_inside| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        async { Exit::Code(137) }
-    });
+    let main = "main".parse().unwrap();
+    for _ in 0..6 {
+        let counted = starts.clone();
+        sandbox.expect(&main, move |_inside| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async { Exit::Code(137) }
+        });
+    }
+    sandbox.always(obliging);
     let inhouse = Inhouse::start(sandbox).await;
+    inhouse.add_group("family").await;
     let mut terminal = inhouse.terminal().await;
     terminal.say("m1", "hello").await.unwrap();
-    let answer = answer(&mut terminal).await;
+    let mut family = inhouse.terminal_of("family").await;
+    family.say("f1", "hello").await.unwrap();
+    assert!(answer(&mut family).await.starts_with("answer of run "));
     assert_eq!(
-        answer,
+        answer(&mut terminal).await,
         "I could not answer: the agent stopped unexpectedly (exit status 137), 6 times. \
          Send your message again to retry."
     );
     assert_eq!(starts.load(Ordering::Relaxed), 6);
+    let runs = inhouse.json(&["runs", "--json"]).await;
+    let own = runs.as_array().unwrap().iter().filter(|run| run["group"] == "main");
+    let states: Vec<_> = own.map(|run| &run["state"]).collect();
+    assert_eq!(states, ["given_up", "failed", "failed", "failed", "failed", "failed"]);
+    inhouse.gateway.stop().await;
+}
+
+/// The stand-in's agent is begun by the run itself, so that its panic is one of the run.
+#[tokio::test]
+async fn a_run_that_panics_is_a_failed_attempt_and_its_conversation_goes_on() {
+    let sandbox = FakeSandbox::new();
+    let main = "main".parse().unwrap();
+    for _ in 0..6 {
+        sandbox.expect(&main, |_inside| -> std::future::Ready<Exit> { panic!("a test panics") });
+    }
+    sandbox.always(obliging);
+    let inhouse = Inhouse::start(sandbox).await;
+    let mut terminal = inhouse.terminal().await;
+    terminal.say("m1", "hello").await.unwrap();
+    assert_eq!(
+        answer(&mut terminal).await,
+        "I could not answer: something went wrong in the gateway itself, 6 times. \
+         Send your message again to retry."
+    );
+    terminal.say("m2", "hello").await.unwrap();
+    assert_eq!(answer(&mut terminal).await, "answer of run 7");
+    let runs = inhouse.json(&["runs", "--json"]).await;
+    let states: Vec<_> = runs.as_array().unwrap().iter().map(|run| &run["state"]).collect();
+    assert_eq!(states, ["done", "given_up", "failed", "failed", "failed", "failed", "failed"]);
+    inhouse.gateway.stop().await;
+}
+
+/// However soon it comes: before the router has looked, while the claim is being written, or later.
+#[tokio::test]
+async fn a_wish_to_stop_is_never_lost() {
+    const CONVERSATIONS: usize = 30;
+    let sandbox = FakeSandbox::new();
+    // Agents that end when they are asked to, and never by themselves.
+    sandbox.always(|inside| async move {
+        loop {
+            let run = input(&inside.ipc(), "cancel").await["run"].as_u64().unwrap();
+            let cancelled = done(run, "", None).replace("answer", "cancelled");
+            leave(&inside.ipc(), "done.json", &cancelled.replace(r#""text":"","#, ""));
+        }
+    });
+    let inhouse = Inhouse::start(sandbox).await;
+    let socket = inhouse.home.path().join("store/chat.sock");
+    let stopped = (0..CONVERSATIONS).map(|number| {
+        let (socket, thread) = (socket.clone(), format!("t{number}"));
+        async move {
+            let mut terminal =
+                Terminal::connect(&socket, "main", Some(&thread), None).await.unwrap();
+            terminal.say(&thread, "hello").await.unwrap();
+            tokio::time::sleep(Duration::from_micros(300) * u32::try_from(number).unwrap()).await;
+            terminal.send(json!({ "type": "cancel" })).await.unwrap();
+            answer(&mut terminal).await
+        }
+    });
+    for text in futures_util::future::join_all(stopped).await {
+        assert_eq!(text, "Stopped.");
+    }
     inhouse.gateway.stop().await;
 }
 
@@ -263,26 +347,33 @@ async fn what_is_said_meanwhile_reaches_an_agent_that_is_ready_for_it() {
     inhouse.gateway.stop().await;
 }
 
+/// One wake-up for all outboxes: whichever channel has something to send, its outbox hears of it.
 #[tokio::test]
-async fn a_stopping_gateway_puts_back_what_it_cannot_finish() {
-    let sandbox = FakeSandbox::new();
-    sandbox.always(|_inside| std::future::pending::<Exit>());
-    let inhouse = Inhouse::start(sandbox).await;
-    let mut terminal = inhouse.terminal().await;
-    terminal.say("m1", "hello").await.unwrap();
-    terminal.next_of("working").await.unwrap();
-    let Inhouse { home, sandbox: _, gateway } = inhouse;
-    // The grace period of ten seconds is real time: runs may use it.
-    gateway.stop().await;
-    let settings = Settings::load(Some(home.path().to_owned())).unwrap();
+async fn every_channel_sends_at_once() {
     let sandbox = FakeSandbox::new();
     sandbox.always(obliging);
-    let options = Options { sandbox: Some(Arc::new(sandbox)), ..Options::default() };
-    let gateway = Gateway::start_with(settings, options).await.unwrap();
-    let socket = home.path().join("store/chat.sock");
-    let mut terminal = Terminal::connect(&socket, "main", None, None).await.unwrap();
-    assert_eq!(answer(&mut terminal).await, "answer of run 2");
-    gateway.stop().await;
+    let channels = ["red", "blue"].map(|name| FakeChannel::new(name.parse().unwrap()));
+    let beside = channels.clone().map(|channel| -> Arc<dyn Channel> { channel });
+    let inhouse =
+        Inhouse::start_with(sandbox, Options { channels: beside.into(), ..Options::default() })
+            .await;
+    for name in ["red", "blue"] {
+        let chat = format!("{name}:room");
+        let add = ["group", "add", name, "--no-trigger", "--chat", &chat, "--json"];
+        inhouse.json(&add).await;
+    }
+    // Much less than the half minute after which an outbox looks by itself.
+    let soon = Duration::from_secs(15);
+    for number in 1..=5 {
+        let said = channels.iter().map(|channel| async move {
+            let chat = format!("{}:room", channel.name()).parse().unwrap();
+            channel.announce(&chat);
+            channel.say(&chat, &format!("m{number}"), "hello").await.unwrap();
+            timeout(soon, channel.arrivals(number)).await.expect("an answer soon").len()
+        });
+        assert_eq!(futures_util::future::join_all(said).await, [number, number]);
+    }
+    inhouse.gateway.stop().await;
 }
 
 /// An agent of a group without rights that leaves `claim` in `tasks/` and `messages/`, and answers with what it was

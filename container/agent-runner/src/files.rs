@@ -56,7 +56,12 @@ fn write_then_rename(
 ///
 /// `RandomState` takes its keys from the kernel, and the hash under unknown keys cannot be guessed.
 pub(crate) fn random_name() -> String {
-    format!("{:016x}{:016x}", RandomState::new().hash_one(1), RandomState::new().hash_one(2))
+    format!("{:016x}{:016x}", random_number(), random_number())
+}
+
+/// A number that nobody can guess.
+pub(crate) fn random_number() -> u64 {
+    RandomState::new().hash_one(1)
 }
 
 /// Cuts `text` to at most `limit` bytes at a character's border.

@@ -26,8 +26,8 @@ pub fn session(data: &[u8]) {
         let (good, _) = data.split_at_checked(good).expect("the good part is a part");
         let (again, length) = entries::parse(good).expect("the good part is good");
         assert_eq!(
-            (entries::missing_results(&entries), length),
-            (entries::missing_results(&again), good.len())
+            (entries::open_calls(&entries), length),
+            (entries::open_calls(&again), good.len())
         );
         assert_eq!(entries, again);
     }

@@ -30,6 +30,11 @@ pub struct Prompt {
     pub conversation: String,
     /// The session to resume; `None` starts a fresh one.
     pub session: Option<String>,
+    /// The first `seq` that the run is about: the same in every attempt at the same messages, and in no other run of
+    /// the conversation.
+    pub from: u64,
+    /// The last `seq` in the text; a later attempt may bring more.
+    pub through: u64,
     /// The messages, as text for the model.
     pub text: String,
     /// What the engine is told about itself and its surroundings, before the `CLAUDE.md` files.

@@ -10,7 +10,8 @@
 //! |---|---|---|
 //! | `input/<number>.json` | gateway | [`Input`], taken in the order of the numbers |
 //! | `replies/<request id>.json` | gateway | [`Reply`] to one [`Request`] |
-//! | `current_tasks.json`, `available_groups.json` | gateway | what this group may see |
+//! | `available_groups.json` | gateway | [`AvailableGroups`]: what this group may see |
+//! | `current_tasks.json` | gateway | the tasks that this group may see |
 //! | `messages/<id>.json` | agent | [`Request`]: something to say |
 //! | `tasks/<id>.json` | agent | [`Request`]: something to do |
 //! | `progress/<number>.json` | agent-runner | [`Progress`], a batch of signs of life |
@@ -24,11 +25,13 @@ pub mod input;
 pub mod layout;
 pub mod output;
 pub mod probe;
+pub mod snapshot;
 
 pub use frame::{Frame, FrameKind};
 pub use input::{FollowUp, Input, Prompt};
 pub use output::{Done, Failure, FailureKind, Outcome, Progress, Reply, Request, Sign, Usage};
 pub use probe::Probe;
+pub use snapshot::{AvailableChat, AvailableGroups};
 
 /// The version of this protocol; raised when an old reader would misread a new writer.
 pub const VERSION: u32 = 1;

@@ -9,8 +9,8 @@ use std::fmt::Debug;
 use hermitcrab_protocol as protocol;
 use protocol::frame::MAX_PAYLOAD_BYTES;
 use protocol::{
-    Done, Failure, FailureKind, FollowUp, Frame, FrameKind, Input, Outcome, Progress, Prompt,
-    Reply, Request, Sign, Usage,
+    AvailableChat, AvailableGroups, Done, Failure, FailureKind, FollowUp, Frame, FrameKind, Input,
+    Outcome, Progress, Prompt, Reply, Request, Sign, Usage,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,12 +30,33 @@ fn prompt() -> Prompt {
         run: 7,
         conversation: String::from("slack-T01-C02"),
         session: Some(String::from("5f2a")),
+        from: 40,
+        through: 41,
         text: String::from("Hello, \"Andy\"\n"),
         system: String::from("You are Andy."),
         engine: String::from("native"),
         model: String::from("claude-sonnet-4-5"),
         max_output_bytes: 10_485_760,
     }
+}
+
+#[test]
+fn available_groups() {
+    let registered = AvailableChat {
+        chat: String::from("slack:T01/C02"),
+        name: Some(String::from("general")),
+        group: Some(String::from("family")),
+        last_activity: Some(String::from("2026-11-21T12:00:00Z")),
+        is_registered: true,
+    };
+    let stranger = AvailableChat {
+        chat: String::from("slack:T01/C03"),
+        name: None,
+        group: None,
+        last_activity: None,
+        is_registered: false,
+    };
+    check("available_groups", &[AvailableGroups { groups: vec![registered, stranger] }]);
 }
 
 #[test]

@@ -208,6 +208,35 @@ async fn a_budget_that_is_used_up_stops_before_the_call() {
 }
 
 #[tokio::test]
+async fn a_budget_that_could_not_stop_a_model_stops_it_before_the_call() {
+    let server = Server::start(Script::echo()).await.unwrap();
+    let unknown = ModelSettings { model: "claude-opus-4-9".to_owned(), ..anthropic(&server.url()) };
+    let known = anthropic(&server.url());
+    let named = json!({ "model": "claude-opus-4-9", "max_tokens": 9, "messages": [] });
+    let free = ModelSettings { model: unknown.model.clone(), ..demo() };
+    for (settings, body, budget, status) in [
+        (&unknown, whole("hello"), true, 403),
+        (&known, named, true, 403),
+        (&unknown, whole("hello"), false, 200),
+        (&known, whole("hello"), true, 200),
+        (&free, whole("hello"), true, 200),
+    ] {
+        let house = House::new(settings);
+        house.book.budget.store(budget, std::sync::atomic::Ordering::Relaxed);
+        let asked = server.count();
+        let reply = house.ask(&body).await;
+        assert_eq!(reply.status.as_u16(), status, "{body} {budget}");
+        if status == 403 {
+            assert_eq!((reply.error().as_str(), server.count()), ("hermitcrab_refused", asked));
+            let sentence = reply.json()["error"]["message"].to_string();
+            for part in ["claude-opus-4-9", "ANTHROPIC_MODEL", "group set kin --budget -"] {
+                assert!(sentence.contains(part), "{sentence}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_loop_gone_wild_is_slowed_down() {
     let house = House::new(&demo());
     let mut inside = house.connect().await;

@@ -1,6 +1,7 @@
 //! A sandbox's end of a door, a ledger in memory, and settings that point at test servers.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -19,7 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::broker::sse::SseReader;
 use crate::broker::web::Web;
-use crate::broker::{Broker, Client, Door, Ledger};
+use crate::broker::{Allowance, Broker, Client, Door, Ledger};
 use crate::clock;
 use crate::config::{AnthropicCredential, AnthropicSettings, BedrockSettings, ModelSettings};
 use crate::model::{GroupName, Usage};
@@ -32,6 +33,8 @@ pub(super) const CANARY: &str = "sk-canary-0451";
 pub(super) struct Book {
     /// The sentence with which everything is refused.
     pub refusal: Mutex<Option<String>>,
+    /// Whether the group has a budget.
+    pub budget: AtomicBool,
     recorded: watch::Sender<Vec<(GroupName, Usage)>>,
 }
 
@@ -45,12 +48,14 @@ impl Book {
 
 #[async_trait]
 impl Ledger for Book {
-    async fn may_spend(&self, _group: &GroupName) -> Result<(), String> {
-        self.refusal.lock().unwrap().clone().map_or(Ok(()), Err)
+    async fn may_spend(&self, _group: &GroupName) -> Result<Allowance, String> {
+        let budget = self.budget.load(Ordering::Relaxed);
+        let allowance = if budget { Allowance::Budget } else { Allowance::Unlimited };
+        self.refusal.lock().unwrap().clone().map_or(Ok(allowance), Err)
     }
 
-    async fn record(&self, group: &GroupName, usage: Usage) {
-        self.recorded.send_modify(|recorded| recorded.push((group.clone(), usage)));
+    async fn record(&self, client: &Client, usage: Usage) {
+        self.recorded.send_modify(|recorded| recorded.push((client.group.clone(), usage)));
     }
 }
 

@@ -5,9 +5,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::Finding;
+use crate::cli::denied;
 use crate::cli::place::Place;
 use crate::config::EnvFile;
 use crate::model::Group;
+use crate::text::count;
 
 /// Less free room than this is worth a word.
 const LITTLE_ROOM: u64 = 1024 * 1024 * 1024;
@@ -99,13 +101,16 @@ pub(super) async fn store(place: &Place) -> Vec<Finding> {
     }
     match place.open_store() {
         Ok(None) => {
-            findings.push(Finding::good(CHECK, "there is none yet; the first start makes it"));
+            let mend = "`hermitcrab chat` begins one here; --home names another folder";
+            let finding = "there is none: this is no gateway's home yet";
+            findings.push(Finding { mend: Some(mend.to_owned()), ..Finding::good(CHECK, finding) });
         }
         Ok(Some(store)) => {
             match store.counts().await {
                 Ok(counts) => {
-                    let (messages, groups) = (counts.messages, counts.groups);
-                    let finding = format!("sound; {messages} messages, {groups} groups");
+                    let messages = count(counts.messages, "message", "messages");
+                    let groups = count(counts.groups, "group", "groups");
+                    let finding = format!("sound; {messages}, {groups}");
                     findings.push(Finding::good(CHECK, finding));
                 }
                 Err(error) => findings.push(broken(&error.to_string())),
@@ -143,7 +148,7 @@ pub(super) fn disk(place: &Place) -> Finding {
     }
 }
 
-/// The groups: their folders, and the folders of this machine that they ask for.
+/// The groups: their folders, and what they ask for and do not get.
 pub(super) async fn groups(place: &Place) -> Vec<Finding> {
     const CHECK: &str = "groups";
     let groups = match place.open_store() {
@@ -158,7 +163,11 @@ pub(super) async fn groups(place: &Place) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         groups.iter().flat_map(|group| group_faults(place, group)).collect();
     if findings.is_empty() {
-        findings.push(Finding::good(CHECK, format!("{} with their folders", groups.len())));
+        let there = match groups.len() {
+            1 => "1 with its folder".to_owned(),
+            many => format!("{many} with their folders"),
+        };
+        findings.push(Finding::good(CHECK, there));
     }
     findings
 }
@@ -177,21 +186,7 @@ fn group_faults(place: &Place, group: &Group) -> Vec<Finding> {
             format!("mkdir -m 700 {}", folder.display()),
         ));
     }
-    let mounts = &group.settings.additional_mounts;
-    let list = &place.settings.sandbox.mount_allowlist;
-    if !mounts.is_empty() && !list.exists() {
-        let finding =
-            format!("{name} asks for folders of this machine, and no allow-list permits any");
-        let mend = format!("write {}, as the README shows", list.display());
-        findings.push(Finding::warning(CHECK, finding, mend));
-    }
-    for mount in mounts {
-        if mount.host_path.is_absolute() && !mount.host_path.exists() {
-            let finding =
-                format!("{name} asks for {}, which is not there", mount.host_path.display());
-            let mend = format!("hermitcrab group set {name} --mount …, or - for none");
-            findings.push(Finding::warning(CHECK, finding, mend));
-        }
-    }
+    let denials = denied::to(&place.settings, group).into_iter();
+    findings.extend(denials.map(|denial| Finding::warning(CHECK, denial.finding, denial.mend)));
     findings
 }

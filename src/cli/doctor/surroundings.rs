@@ -1,5 +1,7 @@
 //! What lies around the home: the clock, the gateway that may run, a sandbox, and somebody who thinks.
 
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,11 +9,15 @@ use jiff::civil::date;
 use serde_json::Value;
 
 use super::Finding;
-use crate::broker::{Broker, Ledger};
+use crate::broker::{Allowance, Broker, Client, Ledger};
+use crate::cli::output;
 use crate::cli::place::Place;
 use crate::clock;
+use crate::config::{self, Settings};
 use crate::model::{GroupName, Usage};
 use crate::sandbox::{SandboxError, select};
+
+const SANDBOX: &str = "sandbox";
 
 /// The clock and the time zone.
 pub(super) fn clock(place: &Place) -> Finding {
@@ -53,12 +59,11 @@ pub(super) async fn gateway(place: &Place) -> Vec<Finding> {
 
 /// The sandbox that the running gateway uses.
 fn live_sandbox(live: &Value) -> Finding {
-    const CHECK: &str = "sandbox";
     let of = |name: &str| live.get("sandbox").and_then(|sandbox| sandbox.get(name));
     let line = of("line").and_then(Value::as_str).unwrap_or("unknown");
     match of("problem").and_then(Value::as_str) {
-        Some(problem) => Finding::fault(CHECK, "there is none", problem),
-        None => Finding::good(CHECK, line),
+        Some(problem) => Finding::fault(SANDBOX, "there is none", problem),
+        None => Finding::good(SANDBOX, line),
     }
 }
 
@@ -70,7 +75,7 @@ fn live_weaknesses(live: &Value) -> Vec<Finding> {
 }
 
 fn weakness(weakness: &str) -> Finding {
-    Finding::warning("sandbox", weakness, "use SANDBOX=docker, where that matters")
+    Finding::warning(SANDBOX, weakness, "use SANDBOX=docker, where that matters")
 }
 
 /// What the gateway says of the providers and of its disk.
@@ -101,22 +106,57 @@ fn live_faults(live: &Value) -> Vec<Finding> {
 
 /// The sandbox that a gateway would get here now: found, made ready and tried.
 async fn probed_sandbox(place: &Place) -> Vec<Finding> {
-    const CHECK: &str = "sandbox";
-    match select::choose(&place.settings).await {
+    let trial = match TrialHome::unless_there_is_one(place) {
+        Ok(trial) => trial,
+        Err(error) => {
+            let finding = format!("it cannot be tried: {error}");
+            return vec![Finding::fault(
+                SANDBOX,
+                finding,
+                "make room in the folder for temporary files",
+            )];
+        }
+    };
+    let settings = trial.as_ref().map_or(&place.settings, |trial| &trial.0);
+    match select::choose(settings).await {
         Ok((_, strength)) => {
-            let mut findings = vec![Finding::good(CHECK, strength.description)];
+            let mut findings = vec![Finding::good(SANDBOX, strength.description)];
             findings.extend(strength.weaknesses.iter().map(|said| weakness(said)));
             findings
         }
-        Err(
-            SandboxError::Unavailable { reason, mend } | SandboxError::NoImage { reason, mend, .. },
-        ) => {
-            vec![Finding::fault(CHECK, format!("there is none: {reason}"), mend)]
+        Err(error) => vec![no_sandbox(&error)],
+    }
+}
+
+fn no_sandbox(error: &SandboxError) -> Finding {
+    if let Some((reason, mend)) = error.remedy() {
+        return Finding::fault(SANDBOX, format!("there is none: {reason}"), mend);
+    }
+    let mend = "LOG_LEVEL=debug hermitcrab run shows more";
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    Finding::fault(SANDBOX, format!("{error}{}", cause.unwrap_or_default()), mend)
+}
+
+/// Settings with a home that lasts as long as a trial: a sandbox needs a store, and looking makes none.
+struct TrialHome(Settings);
+
+impl TrialHome {
+    fn unless_there_is_one(place: &Place) -> io::Result<Option<Self>> {
+        if place.settings.store_dir().is_dir() {
+            return Ok(None);
         }
-        Err(error) => {
-            let mend = "LOG_LEVEL=debug hermitcrab run shows more";
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-            vec![Finding::fault(CHECK, format!("{error}{}", cause.unwrap_or_default()), mend)]
+        let home =
+            config::temporary_folder().join(format!("hermitcrab-{:016x}", fastrand::u64(..)));
+        std::fs::DirBuilder::new().mode(0o700).create(&home)?;
+        Ok(Some(Self(Settings { home, ..place.settings.clone() })))
+    }
+}
+
+impl Drop for TrialHome {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0.home) {
+            let home = self.0.home.display();
+            output::aside(format_args!("{home} is left behind: {error}"));
         }
     }
 }
@@ -151,9 +191,9 @@ struct NoLedger;
 
 #[async_trait]
 impl Ledger for NoLedger {
-    async fn may_spend(&self, _group: &GroupName) -> Result<(), String> {
-        Ok(())
+    async fn may_spend(&self, _group: &GroupName) -> Result<Allowance, String> {
+        Ok(Allowance::Unlimited)
     }
 
-    async fn record(&self, _group: &GroupName, _usage: Usage) {}
+    async fn record(&self, _client: &Client, _usage: Usage) {}
 }

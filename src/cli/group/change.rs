@@ -13,6 +13,7 @@ const NONE: &str = "-";
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
     chats: Vec<ChatId>,
+    removed_chats: Vec<ChatId>,
     trigger: Option<Trigger>,
     web_allow: Option<Vec<String>>,
     budget_micros: Option<Option<u64>>,
@@ -30,7 +31,7 @@ impl Wanted {
     ///
     /// # Errors
     /// A sentence for what is wrong.
-    pub(super) fn read(change: &GroupChange) -> Result<Self, Failure> {
+    pub(super) fn read(change: &GroupChange, removed: &[ChatId]) -> Result<Self, Failure> {
         let trigger = match &change.trigger {
             Some(word) => Some(Trigger::Word(trigger(word)?)),
             None => change.no_trigger.then_some(Trigger::NotNeeded),
@@ -38,15 +39,20 @@ impl Wanted {
         if trigger.is_some() && change.name.is_main() {
             return Err(Failure::usage("the main group never needs a trigger"));
         }
-        if let Some(chat) =
-            change.chat.iter().find(|chat| *chat.channel() == ChannelName::terminal())
-        {
+        let mut chats = change.chat.iter().chain(removed);
+        if let Some(chat) = chats.find(|chat| *chat.channel() == ChannelName::terminal()) {
             let sentence =
                 format!("{chat} cannot be moved: each group has its own chat in the terminal");
             return Err(Failure::usage(sentence));
         }
+        if let Some(chat) = removed.iter().find(|chat| change.chat.contains(chat)) {
+            let sentence =
+                format!("{chat} cannot come and go at once; say --chat or --remove-chat");
+            return Err(Failure::usage(sentence));
+        }
         Ok(Self {
             chats: change.chat.clone(),
+            removed_chats: removed.to_vec(),
             trigger,
             web_allow: list(&change.allow_web, host)?,
             budget_micros: change.budget.as_deref().map(budget).transpose()?,
@@ -57,6 +63,16 @@ impl Wanted {
     /// The chats that are to belong to the group.
     pub(super) fn chats(&self) -> &[ChatId] {
         &self.chats
+    }
+
+    /// The chats that are to belong to it no longer.
+    pub(super) fn removed_chats(&self) -> &[ChatId] {
+        &self.removed_chats
+    }
+
+    /// Whether nothing is asked for.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 
     /// The group as it is to be.

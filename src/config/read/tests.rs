@@ -71,15 +71,15 @@ fn all_faults_are_told_at_once_and_no_secret_among_them() {
         ],
     ));
     insta::assert_snapshot!(told.join("\n"), @r#"
-    .env, line 2: expected NAME=value, with every quote closed
-    TZ: expected an IANA time zone that this machine knows, such as Europe/Berlin, found "Middle-earth/Shire"
-    LOG_LEVEL: expected error, warn, info, debug, trace or off, or a list such as info,hermitcrab=debug, found "inof"
     LOG_FORMAT (.env, line 1): expected pretty or json, found "xml"
-    SANDBOX: expected auto, docker or bubblewrap, found "chroot"
-    MAX_CONCURRENT_CONTAINERS: expected a whole number from 1 to 256, found "0"
-    CONTAINER_TIMEOUT: expected milliseconds, from 1000 to 86400000, found "5m"
+    .env, line 2: expected NAME=value, with every quote closed
     ANTHROPIC_API_KEY: expected one word of visible ASCII, as the provider gave it
     ANTHROPIC_BASE_URL: expected a URL such as https://api.anthropic.com
+    CONTAINER_TIMEOUT: expected milliseconds, from 1000 to 86400000, found "5m"
+    LOG_LEVEL: expected error, warn, info, debug, trace or off, or a list such as info,hermitcrab=debug, found "inof"
+    MAX_CONCURRENT_CONTAINERS: expected a whole number from 1 to 256, found "0"
+    SANDBOX: expected auto, docker or bubblewrap, found "chroot"
+    TZ: expected an IANA time zone that this machine knows, such as Europe/Berlin, found "Middle-earth/Shire"
     "#);
     assert!(!told.join("\n").contains("hunter2"));
 }
@@ -88,8 +88,8 @@ fn all_faults_are_told_at_once_and_no_secret_among_them() {
 fn bedrock_without_keys_names_each() {
     let told = faults(read(&[("CLAUDE_CODE_USE_BEDROCK", "1"), ("AWS_REGION", "Frankfurt")]));
     insta::assert_snapshot!(told.join("\n"), @r#"
-    AWS_REGION: expected a region such as eu-central-1, found "Frankfurt"
     AWS_ACCESS_KEY_ID: expected to be set, because CLAUDE_CODE_USE_BEDROCK is
+    AWS_REGION: expected a region such as eu-central-1, found "Frankfurt"
     AWS_SECRET_ACCESS_KEY: expected to be set, because CLAUDE_CODE_USE_BEDROCK is
     "#);
 }

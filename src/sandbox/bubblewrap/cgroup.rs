@@ -89,6 +89,25 @@ impl Cgroups {
         Cgroup { at: self.joined(id.as_str()) }
     }
 
+    /// Removes the cgroups of sandboxes that are `gone`, as far as no process is in them.
+    pub(super) fn tidy(&self, gone: impl Fn(&SandboxId) -> bool) {
+        for folder in self.folders() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let id = entry.file_name().to_str().and_then(|name| name.parse().ok());
+                let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                if is_folder && id.as_ref().is_some_and(&gone) {
+                    remove_empty(&entry.path());
+                }
+            }
+        }
+        self.leave();
+    }
+
+    /// Removes the folders of the install, where no sandbox is left in them.
+    pub(super) fn leave(&self) {
+        self.folders().into_iter().for_each(remove_empty);
+    }
+
     fn folders(&self) -> Vec<&Path> {
         match self {
             Self::Split { memory, pids, cpu } => [Some(memory), Some(pids), cpu.as_ref()]
@@ -108,17 +127,12 @@ impl Cgroups {
         for folder in self.folders() {
             make(folder)?;
         }
-        if let Self::Unified(folder) = self {
-            write(folder, "cgroup.subtree_control", CONTROLLERS)?;
-        }
         let trial = Cgroup { at: self.joined("trial") };
         let made = trial.create(&Limits::default());
         for folder in trial.at.folders() {
             std::fs::remove_dir(folder)?;
-            if let (Self::Split { .. }, Some(parent)) = (self, folder.parent()) {
-                std::fs::remove_dir(parent).ok();
-            }
         }
+        self.leave();
         made
     }
 
@@ -157,6 +171,10 @@ impl Cgroup {
                 }
             }
             Cgroups::Unified(folder) => {
+                if let Some(install) = folder.parent() {
+                    // The folder of the install may have gone with its last sandbox.
+                    write(install, "cgroup.subtree_control", CONTROLLERS)?;
+                }
                 write(folder, "memory.max", &memory)?;
                 write_if_there(folder, "memory.swap.max", "0")?;
                 write(folder, "pids.max", &pids)?;
@@ -205,12 +223,20 @@ impl Cgroup {
                 tries -= 1;
                 tokio::time::sleep(REMOVAL_PAUSE).await;
             }
-            if let (Cgroups::Split { .. }, Some(parent)) = (&self.at, folder.parent()) {
-                // The folder of the install goes with its last sandbox, and stays while there is another.
-                std::fs::remove_dir(parent).ok();
-            }
+            // The folder of the install goes with its last sandbox.
+            folder.parent().into_iter().for_each(remove_empty);
         }
         Ok(())
+    }
+}
+
+/// Removes a cgroup that has neither processes nor cgroups in it; another stays, as the kernel sees to.
+fn remove_empty(folder: &Path) {
+    match std::fs::remove_dir(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            debug!(%error, folder = %folder.display(), "a cgroup stays");
+        }
+        _ => {}
     }
 }
 
@@ -282,6 +308,30 @@ mod tests {
             places(root, own, "x"),
             [unified("x"), unified("user.slice/hermitcrab.service/x")]
         );
+    }
+
+    #[test]
+    fn what_is_left_of_sandboxes_that_are_gone_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name).join("install");
+        let cgroups = Cgroups::Split { memory: at("memory"), pids: at("pids"), cpu: None };
+        for name in ["memory", "pids"] {
+            for id in ["gone", "live"] {
+                std::fs::create_dir_all(at(name).join(id)).unwrap();
+            }
+            // A folder that is not empty stands for a cgroup in which a process is left.
+            std::fs::create_dir_all(at(name).join("busy/process")).unwrap();
+        }
+        cgroups.tidy(|id| id.as_str() != "live");
+        for name in ["memory", "pids"] {
+            let left = ["gone", "live", "busy"].map(|id| at(name).join(id).exists());
+            assert_eq!(left, [false, true, true], "{name}");
+            std::fs::remove_dir_all(at(name).join("busy")).unwrap();
+        }
+        cgroups.leave();
+        assert!(at("memory").exists());
+        cgroups.tidy(|_| true);
+        assert!(!at("memory").exists() && !at("pids").exists());
     }
 
     /// The kernel's side of version 2 is not here: this holds what we write against its documentation.

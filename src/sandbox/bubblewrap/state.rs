@@ -2,7 +2,7 @@
 //! written by bubblewrap: the process first, and its exit code last.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -84,7 +84,7 @@ impl State {
     pub(super) fn create(&self, id: &SandboxId, group: &GroupName) -> io::Result<File> {
         let record = RecordFile { group: group.to_string(), boot: self.boot.clone() };
         let new = |path| OpenOptions::new().append(true).create_new(true).mode(0o600).open(path);
-        serde_json::to_writer(new(self.path(id, "json"))?, &record)?;
+        new(self.path(id, "json"))?.write_all(&serde_json::to_vec(&record)?)?;
         new(self.path(id, "status"))
     }
 

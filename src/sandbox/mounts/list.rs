@@ -1,6 +1,7 @@
 //! The allow-list as its owner writes it, and what it says of a path.
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -68,7 +69,10 @@ fn yes() -> bool {
 /// A sentence that says why there is no list: without one nothing is mounted.
 pub(super) fn load(path: &Path, home: Option<&Path>) -> Result<AllowList, String> {
     let shown = path.display();
-    let metadata = path.metadata().map_err(|error| format!("the allow-list {shown}: {error}"))?;
+    let metadata = path.metadata().map_err(|error| match error.kind() {
+        ErrorKind::NotFound => format!("there is no allow-list {shown}"),
+        _ => format!("the allow-list {shown}: {error}"),
+    })?;
     let own = rustix::process::geteuid().as_raw();
     if metadata.len() > MOST_BYTES {
         return Err(format!("the allow-list {shown} is too large"));

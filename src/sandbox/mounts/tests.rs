@@ -16,21 +16,21 @@ impl Host {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         for folder in [
-            "me/work/site/.environment",
-            "me/work/site/.env",
-            "me/work/.SSH/keys",
-            "me/work/private/deep",
-            "me/notes",
-            "me/.aws",
-            "me/hermitcrab/store/ipc",
-            "me/hermitcrab/groups/other",
+            "ada/projects/site/.environment",
+            "ada/projects/site/.env",
+            "ada/projects/.SSH/keys",
+            "ada/projects/private/deep",
+            "ada/notes",
+            "ada/.aws",
+            "ada/hermitcrab/store/ipc",
+            "ada/hermitcrab/groups/other",
             "elsewhere",
         ] {
             std::fs::create_dir_all(dir.path().join(folder)).unwrap();
         }
-        std::fs::write(dir.path().join("me/notes/file.txt"), "x").unwrap();
-        symlink(dir.path().join("elsewhere"), dir.path().join("me/work/out")).unwrap();
-        symlink(dir.path().join("me/notes"), dir.path().join("me/work/in")).unwrap();
+        std::fs::write(dir.path().join("ada/notes/file.txt"), "x").unwrap();
+        symlink(dir.path().join("elsewhere"), dir.path().join("ada/projects/out")).unwrap();
+        symlink(dir.path().join("ada/notes"), dir.path().join("ada/projects/in")).unwrap();
         Self { dir }
     }
 
@@ -42,7 +42,7 @@ impl Host {
     fn policy(&self, list: &str) -> Policy {
         let path = self.root().join("list.json");
         std::fs::write(&path, list.replace("ROOT", self.root().to_str().unwrap())).unwrap();
-        let home = self.root().join("me");
+        let home = self.root().join("ada");
         let closed = vec![home.join("hermitcrab"), "/proc".into(), "/run".into()];
         Policy::new(list::load(&path, Some(&home)), Some(home), closed)
     }
@@ -50,12 +50,12 @@ impl Host {
     fn usual(&self) -> Policy {
         self.policy(
             r#"{"allowedRoots": [
-                    {"path": "~/work", "allowReadWrite": true, "description": "what I work on"},
-                    {"path": "~/work/private", "allowReadWrite": false},
-                    {"path": "ROOT/me/notes"},
+                    {"path": "~/projects", "allowReadWrite": true, "description": "what I work on"},
+                    {"path": "~/projects/private", "allowReadWrite": false},
+                    {"path": "ROOT/ada/notes"},
                     {"path": "~/hermitcrab", "allowReadWrite": true},
                     {"path": "/nowhere/at/all"}],
-                "blockedPatterns": ["secret-plan", "work/archive"]}"#,
+                "blockedPatterns": ["secret-plan", "projects/archive"]}"#,
         )
     }
 }
@@ -68,32 +68,32 @@ fn request(host: &str, inside: &str, readonly: bool) -> MountRequest {
 fn paths_are_allowed_under_a_root_and_nowhere_else() {
     let host = Host::new();
     let policy = host.usual();
-    std::fs::create_dir_all(host.root().join("me/work/archive/old")).unwrap();
-    std::fs::create_dir_all(host.root().join("me/work/secret-plan-b")).unwrap();
-    let _socket = UnixListener::bind(host.root().join("me/work/some.sock")).unwrap();
+    std::fs::create_dir_all(host.root().join("ada/projects/archive/old")).unwrap();
+    std::fs::create_dir_all(host.root().join("ada/projects/secret-plan-b")).unwrap();
+    let _socket = UnixListener::bind(host.root().join("ada/projects/some.sock")).unwrap();
     for (path, expected) in [
-        ("~/work/site", Ok("me/work/site")),
-        ("~/work", Ok("me/work")),
-        ("~/notes/file.txt", Ok("me/notes/file.txt")),
+        ("~/projects/site", Ok("ada/projects/site")),
+        ("~/projects", Ok("ada/projects")),
+        ("~/notes/file.txt", Ok("ada/notes/file.txt")),
         // A name that begins like a blocked one is another name.
-        ("~/work/site/.environment", Ok("me/work/site/.environment")),
-        ("~/work/secret-plan-b", Ok("me/work/secret-plan-b")),
+        ("~/projects/site/.environment", Ok("ada/projects/site/.environment")),
+        ("~/projects/secret-plan-b", Ok("ada/projects/secret-plan-b")),
         // A link is where it leads.
-        ("~/work/in", Ok("me/notes")),
-        ("~/work/out", Err("no allowed root")),
-        ("~/work/site/.env", Err(".env")),
-        ("~/work/.SSH/keys", Err(".ssh")),
-        ("~/work/archive/old", Err("work/archive")),
+        ("~/projects/in", Ok("ada/notes")),
+        ("~/projects/out", Err("no allowed root")),
+        ("~/projects/site/.env", Err(".env")),
+        ("~/projects/.SSH/keys", Err(".ssh")),
+        ("~/projects/archive/old", Err("projects/archive")),
         ("~/.aws", Err(".aws")),
-        ("~/elsewhere", Err("No such file")),
-        ("~/work/../elsewhere", Err("no \"..\"")),
-        ("work/site", Err("must be absolute")),
+        ("~/elsewhere", Err("it is not there")),
+        ("~/projects/../elsewhere", Err("no \"..\"")),
+        ("projects/site", Err("must be absolute")),
         ("~", Err("is never mounted")),
         ("~/hermitcrab", Err("is never mounted")),
         ("~/hermitcrab/groups/other", Err("is never mounted")),
         ("/", Err("root of the host")),
         ("/proc/self", Err("/proc is never mounted")),
-        ("~/work/some.sock", Err("neither a folder nor a file")),
+        ("~/projects/some.sock", Err("neither a folder nor a file")),
     ] {
         let decided = policy.decide(&GroupName::main(), &request(path, "x", true));
         match (decided, expected) {
@@ -109,17 +109,17 @@ fn paths_are_allowed_under_a_root_and_nowhere_else() {
 #[test]
 fn writing_needs_the_request_the_root_and_the_group() {
     let host = Host::new();
-    let lenient = r#"{"allowedRoots": [{"path": "~/work", "allowReadWrite": true}], "nonMainReadOnly": false}"#;
+    let lenient = r#"{"allowedRoots": [{"path": "~/projects", "allowReadWrite": true}], "nonMainReadOnly": false}"#;
     let (usual, lenient) = (host.usual(), host.policy(lenient));
     let (main, other) = (GroupName::main(), "other".parse::<GroupName>().unwrap());
     for (policy, group, path, readonly, expected) in [
-        (&usual, &main, "~/work/site", false, Access::ReadWrite),
-        (&usual, &main, "~/work/site", true, Access::ReadOnly),
+        (&usual, &main, "~/projects/site", false, Access::ReadWrite),
+        (&usual, &main, "~/projects/site", true, Access::ReadOnly),
         (&usual, &main, "~/notes", false, Access::ReadOnly),
         // The innermost root decides.
-        (&usual, &main, "~/work/private/deep", false, Access::ReadOnly),
-        (&usual, &other, "~/work/site", false, Access::ReadOnly),
-        (&lenient, &other, "~/work/site", false, Access::ReadWrite),
+        (&usual, &main, "~/projects/private/deep", false, Access::ReadOnly),
+        (&usual, &other, "~/projects/site", false, Access::ReadOnly),
+        (&lenient, &other, "~/projects/site", false, Access::ReadWrite),
     ] {
         let mount = policy.decide(group, &request(path, "x", readonly)).unwrap();
         assert_eq!(mount.access, expected, "{group} {path} {readonly}");
@@ -149,15 +149,16 @@ fn without_a_valid_list_nothing_is_mounted() {
         "",
         "{}",
         "[]",
-        r#"{"allowedRoots": "~/work"}"#,
+        r#"{"allowedRoots": "~/projects"}"#,
         r#"{"allowedRoots": [], "nonMainReadonly": false}"#,
-        r#"{"allowedRoots": [{"path": "~/work", "readWrite": true}]}"#,
+        r#"{"allowedRoots": [{"path": "~/projects", "readWrite": true}]}"#,
     ] {
-        let decided = host.policy(list).decide(&GroupName::main(), &request("~/work", "x", true));
+        let decided =
+            host.policy(list).decide(&GroupName::main(), &request("~/projects", "x", true));
         assert!(decided.unwrap_err().to_string().contains("is not valid"), "{list}");
     }
     let missing = list::load(&host.root().join("missing.json"), None);
-    assert!(missing.unwrap_err().contains("No such file"));
+    assert!(missing.unwrap_err().contains("there is no allow-list"));
 }
 
 #[test]
@@ -175,7 +176,7 @@ fn a_list_that_others_can_change_is_not_believed() {
 #[test]
 fn nothing_outside_the_roots_is_ever_mounted() {
     const PARTS: [&str; 18] = [
-        "work",
+        "projects",
         "site",
         "notes",
         "hermitcrab",
@@ -187,14 +188,14 @@ fn nothing_outside_the_roots_is_ever_mounted() {
         ".env",
         "..",
         ".",
-        "me",
+        "ada",
         "elsewhere",
         "",
         "~",
         "file.txt",
         ".SSH",
     ];
-    const STARTS: [&str; 6] = ["~", "ROOT", "ROOT/me", "", "/", "/proc/self/root"];
+    const STARTS: [&str; 6] = ["~", "ROOT", "ROOT/ada", "", "/", "/proc/self/root"];
     let host = Host::new();
     let (root, policy) = (host.root(), host.usual());
     let parts = proptest::collection::vec(proptest::sample::select(&PARTS), 0..6);
@@ -202,7 +203,7 @@ fn nothing_outside_the_roots_is_ever_mounted() {
     proptest!(|(start in start, parts in parts, readonly: bool)| {
         let path = format!("{start}/{}", parts.join("/")).replace("ROOT", root.to_str().unwrap());
         if let Ok(mount) = policy.decide(&GroupName::main(), &request(&path, "x", readonly)) {
-            let allowed = ["me/work", "me/notes"].map(|name| root.join(name));
+            let allowed = ["ada/projects", "ada/notes"].map(|name| root.join(name));
             prop_assert!(allowed.iter().any(|allowed| mount.host.starts_with(allowed)), "{}", path);
             prop_assert!(mount.host.iter().all(|name| name != ".env" && name != ".SSH"), "{}", path);
             prop_assert_eq!(&mount.host.canonicalize().unwrap(), &mount.host);

@@ -72,7 +72,7 @@ struct Candidate {
 impl Store {
     /// Claims a run for a conversation: gathers the messages by others past its cursor, and writes the run's row.
     ///
-    /// `None` when there are none, when another run has not ended, when the conversation pauses after a
+    /// `None` when none of them wakes the assistant, when another run has not ended, when the conversation pauses after a
     /// failure, or when the chat is not registered.
     ///
     /// # Errors
@@ -188,7 +188,7 @@ fn candidate(
                JOIN chats c ON c.chat_id = r.chat_id
                JOIN registered_groups g ON g.name = c.group_name
                LEFT JOIN sessions s ON s.chat_id = r.chat_id AND s.thread = r.thread
-               WHERE r.chat_id = ?1 AND r.thread = ?2 AND r.last_seq > r.cursor
+               WHERE r.chat_id = ?1 AND r.thread = ?2 AND r.triggered_seq > r.cursor
                    AND coalesce(r.not_before <= ?3, TRUE) AND NOT EXISTS (
                    SELECT 1 FROM runs WHERE runs.chat_id = r.chat_id AND runs.thread = r.thread
                        AND runs.state IN ('claimed', 'running')

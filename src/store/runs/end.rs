@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::{RunRow, RunState, change_time, unfinished};
-use crate::model::{Conversation, OutboxId, RunId, Seq, SessionId, Usage};
+use crate::model::{Conversation, OutboxId, RunId, Seq, SessionId};
 use crate::store::Store;
 use crate::store::error::{Step, StoreError};
 use crate::store::outbox::{self, OutboxDraft};
 use crate::store::router::move_cursor;
-use crate::store::values::{Count, Millis, thread_key};
+use crate::store::values::{Millis, thread_key};
 use crate::store::writer::name;
 
 /// How a run ended.
@@ -23,8 +23,6 @@ pub(crate) struct FinishRun {
     pub(crate) session: Option<SessionId>,
     /// The last message that it dealt with; never counted further than what was handed to it.
     pub(crate) through: Seq,
-    /// What its model calls cost.
-    pub(crate) usage: Usage,
     /// What to say in the chat, be it nothing to those who wait for an end.
     pub(crate) answer: Option<String>,
 }
@@ -94,12 +92,7 @@ impl Store {
             let Some(run) = unfinished(connection, run)? else { return Ok(()) };
             let through = through.min(run.through);
             let state = RunState::GivenUp;
-            end(
-                connection,
-                &run,
-                &Ending { state, error: Some(&error), through, ..Ending::of(&run) },
-                now,
-            )?;
+            end(connection, &run, &Ending { state, error: Some(&error), through }, now)?;
             move_cursor(connection, &run.conversation, through)?;
             let draft = OutboxDraft { conversation: run.conversation, run: Some(run.id), text };
             outbox::insert(connection, &draft, Some((through, false)), now)?;
@@ -156,18 +149,17 @@ impl Store {
 struct Ending<'a> {
     state: RunState,
     through: Seq,
-    usage: Usage,
     error: Option<&'a str>,
 }
 
 impl Ending<'_> {
     fn of(run: &RunRow) -> Self {
-        Self { state: run.state, through: run.through, usage: run.usage, error: None }
+        Self { state: run.state, through: run.through, error: None }
     }
 }
 
 fn finish(connection: &Connection, done: FinishRun, now: Timestamp) -> Step<Finished> {
-    let FinishRun { run: id, state, session, through, usage, answer } = done;
+    let FinishRun { run: id, state, session, through, answer } = done;
     if !matches!(state, RunState::Done | RunState::Cancelled) {
         let reason = format!("a run does not finish as {}", state.as_str());
         return Err(StoreError::Conflict(reason).into());
@@ -178,7 +170,7 @@ fn finish(connection: &Connection, done: FinishRun, now: Timestamp) -> Step<Fini
         return Ok(Finished { outbox: outbox.optional()? });
     };
     let through = through.min(run.through);
-    end(connection, &run, &Ending { state, through, usage, error: None }, now)?;
+    end(connection, &run, &Ending { state, through, error: None }, now)?;
     move_cursor(connection, &run.conversation, through)?;
     if let Some(session) = session {
         keep_session(connection, &run, &session, now)?;
@@ -191,17 +183,13 @@ fn finish(connection: &Connection, done: FinishRun, now: Timestamp) -> Step<Fini
 
 fn end(connection: &Connection, run: &RunRow, ending: &Ending<'_>, now: Timestamp) -> Step<()> {
     let sql = "UPDATE runs SET state = :state, through_seq = :through, finished_at = :now, updated_at = :changed,
-                   requests = :requests, input_tokens = :input, output_tokens = :output,
-                   cache_read_tokens = :read, cache_write_tokens = :write, cost_micros = :cost, error = :error
+                   error = :error
                WHERE id = :run";
-    let Ending { state, through, usage, error } = ending;
+    let Ending { state, through, error } = ending;
     let changed = change_time(connection, now)?;
     connection.prepare_cached(sql)?.execute(named_params! {
         ":state": state, ":through": through, ":now": Millis(now), ":changed": changed,
-        ":requests": Count(usage.requests),
-        ":input": Count(usage.input_tokens), ":output": Count(usage.output_tokens),
-        ":read": Count(usage.cache_read_tokens), ":write": Count(usage.cache_write_tokens),
-        ":cost": Count(usage.cost_micros), ":error": error, ":run": run.id,
+        ":error": error, ":run": run.id,
     })?;
     Ok(())
 }

@@ -8,8 +8,9 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::{Home, keep, main_chat, said};
+use crate::model::Kept;
 use crate::model::{Group, GroupName, Seq};
-use crate::store::{Kept, Store, StoreError, migrate};
+use crate::store::{Store, StoreError, migrate};
 
 /// Every file of a folder, with its bytes.
 fn snapshot(folder: &Path) -> BTreeMap<String, Vec<u8>> {

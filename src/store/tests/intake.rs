@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Home, keep, main_chat, main_thread, said};
+use crate::model::Kept;
 use crate::model::{Conversation, Group, Seq};
-use crate::store::Kept;
 
 #[tokio::test]
 async fn order_is_by_arrival_and_a_redelivery_finds_its_place() {
@@ -67,10 +67,10 @@ async fn of_a_chat_without_a_group_only_its_existence_is_kept() {
     let mut incoming = said(&stranger, "1", "private");
     incoming.chat_name = Some("general".to_owned());
     assert_eq!(store.keep(incoming.clone()).await.unwrap(), Kept::Unregistered);
-    let last = async || store.chats().await.unwrap()[0].last_message_at;
+    let last = async || store.newest_chats(9).await.unwrap()[0].last_message_at;
     let first = incoming.message.sent_at;
     assert_eq!(last().await, Some(first));
-    assert_eq!(store.chats().await.unwrap()[0].name.as_deref(), Some("general"));
+    assert_eq!(store.newest_chats(9).await.unwrap()[0].name.as_deref(), Some("general"));
 
     for (later, expected) in [(30, 0), (90, 90), (10, 90)] {
         incoming.message.id = later.to_string().parse().unwrap();
@@ -103,7 +103,7 @@ async fn a_chat_keeps_its_newest_name_and_time() {
     let home = Home::new();
     let store = home.with_main().await;
     let main = main_chat().chat;
-    let row = async || store.chats().await.unwrap().pop().unwrap();
+    let row = async || store.newest_chats(9).await.unwrap().pop().unwrap();
     assert_eq!((row().await.name, row().await.last_message_at), (None, None));
     store.note_chat(&main, Some("Home")).await.unwrap();
     store.note_chat(&main, None).await.unwrap();

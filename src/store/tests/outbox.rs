@@ -6,7 +6,9 @@ use jiff::civil::date;
 
 use super::{Home, main_chat, main_thread};
 use crate::clock::Clock;
-use crate::model::{ChannelName, Conversation, GroupName, OutboxId, Receipt, Usage};
+use crate::model::{
+    ChannelName, Conversation, GroupName, OutboxId, Receipt, SandboxId, Seq, Usage,
+};
 use crate::store::{OutboxDraft, OutboxState, RequestKey, Store, StoreError, StoredReply};
 
 fn slack(chat: &str) -> Conversation {
@@ -14,11 +16,7 @@ fn slack(chat: &str) -> Conversation {
 }
 
 fn request(id: &str) -> RequestKey {
-    RequestKey {
-        group: GroupName::main(),
-        sandbox: "box1".parse().unwrap(),
-        id: id.parse().unwrap(),
-    }
+    RequestKey { conversation: main_chat(), from: Seq(1), id: id.parse().unwrap() }
 }
 
 fn reply(text: &str) -> StoredReply {
@@ -169,8 +167,8 @@ async fn a_request_is_carried_out_once_and_answered_always() {
     assert_eq!((again.reply, again.fresh), (first.reply, false));
     assert_eq!(store.outbox(9, true).await.unwrap().len(), 1);
 
-    let elsewhere = RequestKey { sandbox: "box2".parse().unwrap(), ..request("r1") };
-    assert!(store.answer_request(elsewhere, reply("sent"), Some(draft)).await.unwrap().fresh);
+    let later = RequestKey { from: Seq(2), ..request("r1") };
+    assert!(store.answer_request(later, reply("sent"), Some(draft)).await.unwrap().fresh);
     let refused = StoredReply { ok: false, text: "you may not".to_owned() };
     let answer = store.answer_request(request("r2"), refused.clone(), None).await.unwrap();
     assert_eq!((answer.reply, answer.fresh), (refused, true));
@@ -190,10 +188,11 @@ async fn usage_adds_up_by_group_and_day() {
         cost_micros: 6,
     };
     let (today, other) = (date(2026, 2, 8), "other".parse::<GroupName>().unwrap());
+    let nowhere: SandboxId = "s1".parse().unwrap();
     for group in [&GroupName::main(), &other, &GroupName::main()] {
-        store.add_usage(group, today, usage).await.unwrap();
+        store.add_usage(group, &nowhere, today, usage).await.unwrap();
     }
-    store.add_usage(&other, date(2026, 2, 9), usage).await.unwrap();
+    store.add_usage(&other, &nowhere, date(2026, 2, 9), usage).await.unwrap();
     let mut twice = usage;
     twice += usage;
     assert_eq!(store.usage_on(today).await.unwrap(), [(GroupName::main(), twice), (other, usage)]);

@@ -138,7 +138,7 @@ async fn who_leaves_the_group_waits_for_nothing() {
     let store = home.with_main().await;
     let seq = keep(&store, &main_chat(), "1").await;
     store.mark_seen(&main_chat(), seq, Some(seq)).await.unwrap();
-    store.unregister_chat(&main_chat().chat).await.unwrap();
+    store.unregister_chat(&main_chat().chat, &GroupName::main()).await.unwrap();
     assert_eq!(due(&store).await, []);
     store.register_chat(&main_chat().chat, &GroupName::main()).await.unwrap();
     assert_eq!(due(&store).await, [main_chat()]);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::civil::date;
 
 use super::{Home, claim, done, keep, main_chat, main_thread, said};
 use crate::clock::Clock;
@@ -10,7 +11,8 @@ use crate::model::{Group, GroupName, RunId, SandboxId, Seq, Usage};
 use crate::store::{ClaimRun, Claimed, FinishRun, RunState, Store, StoreError};
 
 fn wish(max_messages: usize) -> ClaimRun {
-    ClaimRun { conversation: main_chat(), max_messages, seen: None, sandbox: None }
+    let seen = Some((Seq(9_000), Seq(9_000)));
+    ClaimRun { conversation: main_chat(), max_messages, seen, sandbox: None }
 }
 
 async fn state(store: &Store, run: RunId) -> RunState {
@@ -129,8 +131,9 @@ async fn an_end_moves_everything_at_once_and_only_once() {
     assert_eq!(state(&store, claimed.run).await, RunState::Running);
     home.clock.advance(Duration::from_secs(1));
     let usage = Usage { requests: 2, input_tokens: 3, cost_micros: 4, ..Usage::default() };
+    store.add_usage(&GroupName::main(), &sandbox, date(2026, 2, 8), usage).await.unwrap();
     let session = Some("s1".parse().unwrap());
-    let end = FinishRun { usage, session, ..done(&claimed, "hello") };
+    let end = FinishRun { session, ..done(&claimed, "hello") };
     let finished = store.finish_run(end.clone()).await.unwrap();
 
     let row = store.run(claimed.run).await.unwrap().unwrap();
@@ -262,4 +265,42 @@ async fn one_who_follows_misses_no_change() {
     assert_eq!(changes, expected.collect::<Vec<_>>());
     let newest = store.runs(1).await.unwrap();
     assert_eq!(newest[0].id, RunId(2));
+}
+
+#[tokio::test]
+async fn a_call_is_put_down_for_the_latest_run_of_its_sandbox_and_for_no_other() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    let (ours, theirs): (SandboxId, SandboxId) = ("s1".parse().unwrap(), "s2".parse().unwrap());
+    let mut runs = Vec::new();
+    for (id, sandbox) in [("1", &ours), ("2", &ours), ("3", &theirs)] {
+        keep(&store, &main_chat(), id).await;
+        let claimed = claim(&store, &main_chat()).await;
+        store.run_started(claimed.run, sandbox).await.unwrap();
+        store.give_up_run(claimed.run, "late", "sorry", claimed.through).await.unwrap();
+        runs.push(claimed.run);
+    }
+    let before = store.run(runs[1]).await.unwrap().unwrap().updated_at;
+    let usage = Usage { requests: 1, output_tokens: 7, cost_micros: 4, ..Usage::default() };
+    store.add_usage(&GroupName::main(), &ours, date(2026, 2, 8), usage).await.unwrap();
+    let mut counted = Vec::new();
+    for run in &runs {
+        counted.push(store.run(*run).await.unwrap().unwrap().usage);
+    }
+    assert_eq!(counted, [Usage::default(), usage, Usage::default()]);
+    let changed = store.runs_changed_after(before, 9).await.unwrap();
+    assert!(changed.iter().any(|run| run.id == runs[1]), "whoever follows the runs learns of it");
+}
+
+/// The router may have looked just before what it saw was given up.
+#[tokio::test]
+async fn what_was_given_up_meanwhile_is_not_claimed() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    let addressed = keep(&store, &main_chat(), "1").await;
+    keep(&store, &main_chat(), "2").await;
+    store.mark_seen(&main_chat(), addressed, Some(addressed)).await.unwrap();
+    assert!(store.cancel_waiting(&main_chat(), "Stopped.").await.unwrap());
+    let late = ClaimRun { seen: Some((addressed, addressed)), ..wish(10) };
+    assert_eq!(store.claim_run(late).await.unwrap(), None);
 }

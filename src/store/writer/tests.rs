@@ -1,4 +1,4 @@
-//! What a group of operations promises, tried on the writing thread's own desk.
+//! What a group of operations promises, tried on the writing thread's own thread.
 
 use rusqlite::params;
 use tokio::sync::oneshot::Receiver;
@@ -6,8 +6,8 @@ use tokio::sync::oneshot::Receiver;
 use super::*;
 use crate::store::error::Stop;
 
-/// A desk over a table `kept` that takes each number once.
-fn desk() -> (tempfile::TempDir, Desk) {
+/// A thread over a table `kept` that takes each number once.
+fn thread() -> (tempfile::TempDir, WriterThread) {
     let folder = tempfile::tempdir().unwrap();
     let connection = Connection::open(folder.path().join("t.db")).unwrap();
     crate::store::connection::make_durable(&connection).unwrap();
@@ -18,7 +18,7 @@ fn desk() -> (tempfile::TempDir, Desk) {
              CREATE TABLE refers (number INTEGER REFERENCES kept (number));",
         )
         .unwrap();
-    (folder, Desk { connection, full: Arc::new(AtomicBool::new(false)) })
+    (folder, WriterThread { connection, full: Arc::new(AtomicBool::new(false)) })
 }
 
 type Answer<T> = Receiver<Result<T, StoreError>>;
@@ -38,19 +38,19 @@ fn keep(number: i64) -> (Box<dyn Operation>, Answer<usize>) {
     })
 }
 
-fn run(desk: &Desk, mut group: Vec<Box<dyn Operation>>) {
-    let committed = desk.commit(&mut group);
+fn run(thread: &WriterThread, mut group: Vec<Box<dyn Operation>>) {
+    let committed = thread.commit(&mut group);
     settle(&mut group, &committed);
 }
 
-fn kept(desk: &Desk) -> Vec<i64> {
-    let mut statement = desk.connection.prepare("SELECT number FROM kept").unwrap();
+fn kept(thread: &WriterThread) -> Vec<i64> {
+    let mut statement = thread.connection.prepare("SELECT number FROM kept").unwrap();
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
 #[test]
 fn one_that_fails_takes_no_other_with_it() {
-    let (_folder, desk) = desk();
+    let (_folder, thread) = thread();
     let (first, mut first_answer) = keep(1);
     let (refused, mut refused_answer) = operation(|connection| {
         connection.execute("INSERT INTO kept VALUES (2, '')", [])?;
@@ -58,18 +58,18 @@ fn one_that_fails_takes_no_other_with_it() {
     });
     let (twice, mut twice_answer) = keep(1);
     let (last, mut last_answer) = keep(3);
-    run(&desk, vec![first, refused, twice, last]);
+    run(&thread, vec![first, refused, twice, last]);
     assert_eq!(first_answer.try_recv().unwrap().unwrap(), 1);
     assert!(matches!(refused_answer.try_recv().unwrap(), Err(StoreError::Conflict(_))));
     let twice = twice_answer.try_recv().unwrap().unwrap_err();
     assert_eq!(twice.to_string(), "could not try");
     assert_eq!(last_answer.try_recv().unwrap().unwrap(), 1);
-    assert_eq!(kept(&desk), [1, 3]);
+    assert_eq!(kept(&thread), [1, 3]);
 }
 
 #[test]
 fn nobody_hears_before_the_commit() {
-    let (folder, desk) = desk();
+    let (folder, thread) = thread();
     let path = folder.path().join("t.db");
     let (first, mut first_answer) = keep(1);
     let (look, mut look_answer) = operation(move |_connection| {
@@ -78,7 +78,7 @@ fn nobody_hears_before_the_commit() {
         let visible: i64 = beside.query_row("SELECT count(*) FROM kept", [], |row| row.get(0))?;
         Ok((heard, visible, first_answer))
     });
-    run(&desk, vec![first, look]);
+    run(&thread, vec![first, look]);
     let (heard, visible, mut first_answer) = look_answer.try_recv().unwrap().unwrap();
     assert_eq!((heard, visible), (false, 0));
     assert_eq!(first_answer.try_recv().unwrap().unwrap(), 1);
@@ -86,38 +86,39 @@ fn nobody_hears_before_the_commit() {
 
 #[test]
 fn when_the_commit_fails_all_hear_it_and_the_next_one_works() {
-    let (_folder, desk) = desk();
+    let (_folder, thread) = thread();
     let (first, mut first_answer) = keep(1);
     let (dangling, mut dangling_answer) = operation(|connection| {
         connection.execute_batch("PRAGMA defer_foreign_keys = ON")?;
         Ok(connection.execute("INSERT INTO refers VALUES (77)", [])?)
     });
-    run(&desk, vec![first, dangling]);
+    run(&thread, vec![first, dangling]);
     for answer in [&mut first_answer, &mut dangling_answer] {
         let error = answer.try_recv().unwrap().unwrap_err();
         assert_eq!(error.to_string(), "could not commit to the store");
     }
-    assert_eq!(kept(&desk), [0; 0]);
+    assert_eq!(kept(&thread), [0; 0]);
     let (next, mut answer) = keep(2);
-    run(&desk, vec![next]);
+    run(&thread, vec![next]);
     assert_eq!(answer.try_recv().unwrap().unwrap(), 1);
-    assert_eq!(kept(&desk), [2]);
+    assert_eq!(kept(&thread), [2]);
 }
 
 #[test]
 fn a_full_disk_is_said_to_all_until_there_is_room() {
-    let (_folder, desk) = desk();
-    let pages: i64 = desk.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    let (_folder, thread) = thread();
+    let pages: i64 =
+        thread.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
     let limit = |pages: i64| {
         let sql = format!("PRAGMA max_page_count = {pages}");
-        desk.connection.query_row(&sql, params![], |_row| Ok(())).unwrap();
+        thread.connection.query_row(&sql, params![], |_row| Ok(())).unwrap();
     };
     limit(pages + 4);
-    let is_full = || desk.full.load(Ordering::Relaxed);
+    let is_full = || thread.full.load(Ordering::Relaxed);
     let mut confirmed = Vec::new();
     for number in (1..).step_by(2) {
         let ((one, mut one_answer), (two, mut two_answer)) = (keep(number), keep(number + 1));
-        run(&desk, vec![one, two]);
+        run(&thread, vec![one, two]);
         match (one_answer.try_recv().unwrap(), two_answer.try_recv().unwrap()) {
             (Ok(_), Ok(_)) => confirmed.extend([number, number + 1]),
             (Err(StoreError::DiskFull), Err(StoreError::DiskFull)) => break,
@@ -126,23 +127,23 @@ fn a_full_disk_is_said_to_all_until_there_is_room() {
         assert!(!is_full());
     }
     assert!(is_full() && !confirmed.is_empty());
-    assert_eq!(kept(&desk), confirmed);
+    assert_eq!(kept(&thread), confirmed);
 
     let (nothing, mut answer) = operation(|_connection| Ok(()));
-    run(&desk, vec![nothing]);
+    run(&thread, vec![nothing]);
     assert!(answer.try_recv().unwrap().is_ok() && is_full());
 
     limit(1_000_000);
     let (again, mut answer) = keep(confirmed.last().unwrap() + 1);
-    run(&desk, vec![again]);
+    run(&thread, vec![again]);
     assert!(answer.try_recv().unwrap().is_ok() && !is_full());
 }
 
 #[tokio::test]
 async fn what_was_queued_is_done_even_if_nobody_waits() {
-    let (folder, desk) = desk();
+    let (folder, thread) = thread();
     let path = folder.path().join("t.db");
-    drop(desk);
+    drop(thread);
     let writer = Writer::start(Connection::open(&path).unwrap()).unwrap();
     let add = |number: i64| {
         writer.write(name!("test", "try"), move |connection| {

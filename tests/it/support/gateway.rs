@@ -1,9 +1,11 @@
 //! The real binary in a home of its own.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use hermitcrab::config::Settings;
 use tokio::process::{Child, Command};
 
 /// How long anything that should happen may take before a test fails.
@@ -57,6 +59,15 @@ impl Home {
         command.env("HOME", self.path()).envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).kill_on_drop(true);
         command
+    }
+
+    /// The settings of a gateway of this home in the test's own process.
+    pub(crate) fn settings(&self) -> Settings {
+        let lines = self.env.iter().map(|(name, value)| format!("{name}={value}\n"));
+        let path = self.path().join(".env");
+        std::fs::write(&path, lines.collect::<String>()).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        Settings::load(Some(self.path().to_owned())).unwrap()
     }
 
     /// Starts the gateway and waits until it takes messages; `None` when it died before that.
@@ -118,6 +129,5 @@ impl Gateway {
 }
 
 fn open_to_all(dir: &Path) {
-    use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).unwrap();
 }

@@ -1,8 +1,8 @@
 //! The engine `native`: asks a model, does what it asks of its tools, and asks again until it has answered.
 //!
-//! Everything that is said is in the session's file before it is acted upon. So a prompt that is left a second time
-//! under the same run is continued, and stands in the file once. A new attempt of the gateway is a new run: its prompt
-//! is added, and what a tool did before may be done again.
+//! Everything that is said is in the session's file before it is acted upon. So another attempt at the same messages
+//! goes on where the one before stopped: the prompt stands in the file once, a call that has a result is not carried
+//! out again, and one that has none only if doing it twice does no harm.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use budget::Budget;
 use call::{Audience, Caller};
 use entries::{Entry, Origin};
 use fault::CallFault;
-use reply::Reply;
+use reply::{Reply, ToolCall};
 use request::Setup;
 use session::{Session, SessionError};
 use tools::Tools;
@@ -36,6 +36,9 @@ mod tools;
 
 /// The most model calls of one run; a model that goes round in circles is stopped here.
 const MAX_CALLS: usize = 200;
+/// What stands before the messages of another attempt that brings more than the one before.
+const AGAIN: &str = "[Your work was interrupted and goes on. These are all the messages that it is about, new ones \
+                     among them. What you have done already is done.]";
 
 /// The engine; all that lasts is in its session files.
 #[derive(Debug)]
@@ -144,7 +147,8 @@ impl<'run> Run<'run> {
 
     /// Works until the model has answered and nobody has added anything.
     async fn work(&mut self) -> Result<String, Failure> {
-        let attempt = self.session.begin(self.prompt).map_err(unwritten)?;
+        self.begin().await?;
+        let attempt = entries::of_attempt(self.session.entries(), self.prompt.from);
         let mut answered = attempt.last().is_some_and(Entry::ends_a_turn);
         let words = attempt.iter().filter(|entry| entry.ends_a_turn());
         let mut answers: Vec<_> = words.map(|entry| reply::text(&entry.message.content)).collect();
@@ -169,16 +173,50 @@ impl<'run> Run<'run> {
                 self.append(Entry::model(self.prompt.run, reply.blocks))?;
             }
             if !calls.is_empty() {
-                let mut results = Vec::new();
-                for call in &calls {
-                    results.push(self.tools.run(call).await?);
+                for (request, call) in entries::open_calls(self.session.entries()) {
+                    self.carry_out(&request, &call).await?;
                 }
-                self.append(Entry::user(self.prompt.run, Origin::Tools, results))?;
                 self.take_follow_ups()?;
             }
         }
         let message = format!("the agent did not come to an end in {MAX_CALLS} model calls");
         Err(fault::failure(FailureKind::Other, message))
+    }
+
+    /// Begins with the prompt, or goes on where an earlier attempt at the same messages stopped.
+    async fn begin(&mut self) -> Result<(), Failure> {
+        let Prompt { run, from, through, text, .. } = self.prompt;
+        let attempt = entries::of_attempt(self.session.entries(), *from);
+        let known = attempt.iter().filter_map(Entry::through).max();
+        for (request, call) in entries::open_calls(self.session.entries()) {
+            if known.is_some() && tools::may_be_repeated(&call.name) {
+                self.carry_out(&request, &call).await?;
+            } else {
+                let result = entries::tool_result(&call.id, Err(entries::INTERRUPTED));
+                self.append(Entry::user(*run, Origin::Tools, vec![result]))?;
+            }
+        }
+        match known {
+            None => {
+                let origin = Origin::Prompt { from: *from, through: *through };
+                self.append(Entry::text(*run, origin, text))
+            }
+            Some(known) if known < *through => {
+                let origin = Origin::FollowUp { through: *through };
+                self.append(Entry::text(*run, origin, &format!("{AGAIN}\n\n{text}")))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Carries out a call, and keeps its result.
+    async fn carry_out(&mut self, request: &str, call: &ToolCall) -> Result<(), Failure> {
+        if tools::asks_the_gateway(&call.name) {
+            // The gateway keeps what it was asked for good; the call must then be kept as well.
+            self.session.synchronize().map_err(unwritten)?;
+        }
+        let result = self.tools.run(request, call).await?;
+        self.append(Entry::user(self.prompt.run, Origin::Tools, vec![result]))
     }
 
     /// Asks the model, and makes room first where it is needed.
@@ -215,7 +253,8 @@ impl<'run> Run<'run> {
         }
         let run = self.prompt.run;
         let transcript = compact::transcript(&fold, compact::bytes(context / 2));
-        let question = [Entry::text(run, Origin::Prompt, &transcript)];
+        let origin = Origin::Prompt { from: self.prompt.from, through: self.prompt.through };
+        let question = [Entry::text(run, origin, &transcript)];
         let setup = Setup { model: &self.prompt.model, system: compact::SYSTEM, tools: &[] };
         let request = request::body(&setup, &question);
         let called = self.caller.call(&request, Audience::Nobody).await;
@@ -240,7 +279,7 @@ impl<'run> Run<'run> {
 
     fn append(&mut self, entry: Entry) -> Result<(), Failure> {
         // What the model wrote was counted with the call.
-        if entry.origin != Origin::Model {
+        if !entry.is_models() {
             self.context += compact::tokens(entry.bytes());
         }
         self.session.append(entry).map_err(unwritten)

@@ -164,6 +164,8 @@ pub(crate) fn prompt(run: u64, text: &str) -> Prompt {
         run,
         conversation: String::from("terminal-me"),
         session: None,
+        from: run,
+        through: run,
         text: text.to_owned(),
         system: String::from("You are a test."),
         engine: String::from("native"),

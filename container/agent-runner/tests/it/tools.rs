@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use protocol::{Input, Outcome, Reply, Request};
+use protocol::{Input, Outcome, Prompt, Reply, Request};
 use serde_json::json;
 use test_servers::model::{Script, Server, Turn};
 use tokio::net::{TcpStream, UnixListener};
@@ -30,10 +30,7 @@ async fn a_message_is_handed_over_and_its_answer_goes_to_the_model() {
         let (id, request) = take_request(&runner);
         let Request::SendMessage { text: said, chat } = request;
         assert_eq!((said.as_str(), chat.as_deref()), expected);
-        let reply = Reply { id: id.clone(), ok, text: text.to_owned() };
-        let replies = runner.path("ipc/replies");
-        fs::write(replies.join(".new"), serde_json::to_vec(&reply).unwrap()).unwrap();
-        fs::rename(replies.join(".new"), replies.join(format!("{id}.json"))).unwrap();
+        reply(&runner, &Reply { id, ok, text: text.to_owned() });
     }
     let text = String::from("you may not write there");
     assert_eq!(runner.done(1).outcome, Outcome::Answer { text });
@@ -41,6 +38,48 @@ async fn a_message_is_handed_over_and_its_answer_goes_to_the_model() {
     assert_eq!(last[2]["content"][0]["content"][0]["text"], "sent");
     assert_eq!(last[4]["content"][0]["is_error"], true);
     assert_eq!(fs::read_dir(runner.path("ipc/replies")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn another_attempt_goes_on_where_the_one_before_was_killed() {
+    let calls = Turn::tool("bash", json!({"command": "echo once >> log"}))
+        .and_tool("send_message", json!({"text": "On my way."}))
+        .and_tool("bash", json!({"command": "echo never >> log"}));
+    let script = Script::default()
+        .on("and one more", [Turn::text("{tool_result}")])
+        .on("go", [calls, Turn::text("Asked again.")]);
+    let server = Server::start(script).await.unwrap();
+    let address = server.url().trim_start_matches("http://").to_owned();
+    let first = Prompt { from: 7, through: 8, ..prompt(1, "go") };
+    let mut runner = Runner::start(&address, &[]);
+    runner.put(&Input::Prompt(Box::new(first.clone())));
+    let (asked, _) = take_request(&runner);
+    let places = runner.kill();
+
+    // The next attempt has an ipc directory of its own.
+    fs::remove_dir_all(places.path().join("ipc/input")).unwrap();
+    fs::create_dir(places.path().join("ipc/input")).unwrap();
+    let mut runner = Runner::start_in(places, &address, &[]);
+    let text = String::from("and one more");
+    runner.put(&Input::Prompt(Box::new(Prompt { run: 2, through: 9, text, ..first })));
+    let (again, request) = take_request(&runner);
+    assert_eq!(again, asked, "the gateway does it once");
+    assert_eq!(request, Request::SendMessage { text: String::from("On my way."), chat: None });
+    reply(&runner, &Reply { id: again, ok: true, text: String::from("sent") });
+    let done = runner.done(2);
+    assert_eq!(done.session.as_deref(), Some("from-7"));
+    let text = String::from("interrupted: it is not known how far this call got");
+    assert_eq!(done.outcome, Outcome::Answer { text });
+    assert_eq!(fs::read_to_string(runner.path("group/log")).unwrap(), "once\n");
+
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2, "the model is not asked again for what it has said");
+    let messages = requests[1].body["messages"].as_array().unwrap();
+    assert_eq!(messages.len(), 3);
+    let content = messages[2]["content"].as_array().unwrap();
+    assert_eq!(content.len(), 4, "three results, then the messages of this attempt");
+    let said = content[3]["text"].as_str().unwrap();
+    assert!(said.starts_with("[Your work was interrupted") && said.ends_with("and one more"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -81,6 +120,13 @@ async fn the_brokers_socket_serves_the_engine_and_is_offered_on_loopback() {
     runner.put(&Input::Prompt(Box::new(prompt(1, "go"))));
     let text = String::from("HTTP/1.0 404 Not Found\n2\n");
     assert_eq!(runner.done(1).outcome, Outcome::Answer { text });
+}
+
+/// Leaves an answer, as the gateway does.
+fn reply(runner: &Runner, reply: &Reply) {
+    let replies = runner.path("ipc/replies");
+    fs::write(replies.join(".new"), serde_json::to_vec(reply).unwrap()).unwrap();
+    fs::rename(replies.join(".new"), replies.join(format!("{}.json", reply.id))).unwrap();
 }
 
 /// Takes the one request that lies in `messages/`, with its id.

@@ -17,6 +17,8 @@ use rustix::fs::{Gid, Uid};
 use crate::home::{Home, told};
 use crate::measure::{millis, now};
 
+mod limits;
+
 /// How long an agent-runner may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(5);
@@ -49,15 +51,20 @@ impl Bare {
         Ok(Self { id, theirs: theirs.path(), ours })
     }
 
-    /// Makes it with bubblewrap's own arguments; returns the milliseconds to the main function.
+    /// Makes it with bubblewrap's own arguments, in a cgroup with the same limits; returns the milliseconds to the main
+    /// function.
     pub(super) async fn bubblewrap(&self) -> anyhow::Result<f64> {
         let mut arguments = self.arguments()?;
+        let limits = limits::of(&self.id)?;
         // The gateway holds the agent-runner back until it is in its cgroup; the bare tool has nobody to do so.
         if let Some(gate) = arguments.iter().position(|argument| argument == "--gate") {
             arguments.drain(gate..gate + 2);
         }
         let (program, arguments) = arguments.split_first().context("no program")?;
         let begun = now();
+        for limit in &limits {
+            limit.make()?;
+        }
         let mut child = tokio::process::Command::new(program)
             .args(arguments)
             .env_clear()
@@ -67,9 +74,16 @@ impl Bare {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
+        let pid = child.id().context("bubblewrap has ended")?;
+        for limit in &limits {
+            limit.enter(pid)?;
+        }
         let main = self.main().await?;
         fs::write(self.ours.join("input/2.json"), serde_json::to_vec(&Input::Close)?)?;
         tokio::time::timeout(PATIENCE, child.wait()).await??;
+        for limit in &limits {
+            limit.remove().await?;
+        }
         Ok(millis(begun, main))
     }
 
@@ -148,6 +162,8 @@ fn prompt() -> Prompt {
         run: 1,
         conversation: "bare".to_owned(),
         session: None,
+        from: 1,
+        through: 1,
         text: "[[clock]]".to_owned(),
         system: String::new(),
         engine: "instant".to_owned(),

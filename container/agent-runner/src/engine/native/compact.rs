@@ -41,20 +41,20 @@ pub(crate) fn bytes(tokens: u64) -> usize {
 pub(crate) fn divide(entries: &[Entry], limit: usize) -> (Vec<Entry>, Vec<Entry>) {
     let sizes: Vec<usize> = entries.iter().map(Entry::bytes).collect();
     let fits = |from: usize| sizes.iter().skip(from).sum::<usize>() <= limit;
-    let starts = |origin: Origin, from: usize| {
-        let matching = move |(_, entry): &(usize, &Entry)| entry.origin == origin;
+    let starts = |is_start: fn(&Entry) -> bool, from: usize| {
+        let matching = move |(_, entry): &(usize, &Entry)| is_start(entry);
         entries.iter().enumerate().skip(from).filter(matching).map(|(index, _)| index)
     };
-    let last_prompt = starts(Origin::Prompt, 0).next_back().unwrap_or(0);
-    if let Some(from) = starts(Origin::Prompt, 1).find(|from| fits(*from)) {
+    let last_prompt = starts(Entry::is_prompt, 0).next_back().unwrap_or(0);
+    if let Some(from) = starts(Entry::is_prompt, 1).find(|from| fits(*from)) {
         let (fold, keep) = entries.split_at(from);
         return (fold.to_vec(), keep.to_vec());
     }
-    let steps_from = starts(Origin::Model, last_prompt).find(|from| fits(*from));
+    let steps_from = starts(Entry::is_models, last_prompt).find(|from| fits(*from));
     let steps_from = steps_from.unwrap_or(entries.len());
     let (mut fold, mut keep) = (Vec::new(), Vec::new());
     for (index, entry) in entries.iter().enumerate() {
-        let said = matches!(entry.origin, Origin::Prompt | Origin::FollowUp { .. });
+        let said = matches!(entry.origin, Origin::Prompt { .. } | Origin::FollowUp { .. });
         let stays = index >= steps_from || (index >= last_prompt && said);
         if stays { &mut keep } else { &mut fold }.push(entry.clone());
     }
@@ -79,8 +79,8 @@ pub(crate) fn transcript(entries: &[Entry], limit: usize) -> String {
 
 fn describe(entry: &Entry) -> String {
     let speaker = match entry.origin {
-        Origin::Prompt | Origin::FollowUp { .. } => "People",
-        Origin::Model => "Assistant",
+        Origin::Prompt { .. } | Origin::FollowUp { .. } => "People",
+        Origin::Model { .. } => "Assistant",
         Origin::Tools => "Tools",
         Origin::Summary => "Notes so far",
     };
@@ -122,7 +122,7 @@ mod tests {
         letters
             .chars()
             .map(|letter| match letter {
-                'p' => Entry::text(1, Origin::Prompt, &words()),
+                'p' => Entry::text(1, Origin::Prompt { from: 1, through: 1 }, &words()),
                 'f' => Entry::text(1, Origin::FollowUp { through: 1 }, &words()),
                 's' => Entry::text(1, Origin::Summary, &words()),
                 'c' => Entry::model(
@@ -139,12 +139,12 @@ mod tests {
         entries
             .iter()
             .map(|entry| match entry.origin {
-                Origin::Prompt => 'p',
+                Origin::Prompt { .. } => 'p',
                 Origin::FollowUp { .. } => 'f',
                 Origin::Summary => 's',
                 Origin::Tools => 'r',
-                Origin::Model if entry.ends_a_turn() => 'w',
-                Origin::Model => 'c',
+                Origin::Model { .. } if entry.ends_a_turn() => 'w',
+                Origin::Model { .. } => 'c',
             })
             .collect()
     }

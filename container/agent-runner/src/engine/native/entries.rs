@@ -1,17 +1,17 @@
 //! What a session's file says: one entry a line, in JSON.
 //!
-//! Reading repairs what a crash leaves: a torn last line is left out, and a tool call without its result gets
-//! one that says so, because the service takes no conversation with a call left open.
+//! Reading leaves out a last line that a crash has torn. A tool call without its result is found by [`open_calls`]:
+//! the service takes no conversation with a call left open.
 
-use protocol::Prompt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::reply;
+use super::reply::{self, ToolCall};
+use crate::files;
 
 /// What the model is told of a tool call that a crash or a cancelled run left open.
-const INTERRUPTED: &str = "interrupted: it is not known how far this call got";
+pub(crate) const INTERRUPTED: &str = "interrupted: it is not known how far this call got";
 
 /// Why a session's file cannot be used.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -37,14 +37,22 @@ pub(crate) struct Entry {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Origin {
     /// What the run began with.
-    Prompt,
+    Prompt {
+        /// As in [`protocol::Prompt`].
+        from: u64,
+        /// As in [`protocol::Prompt`].
+        through: u64,
+    },
     /// What arrived while the agent worked, up to this `seq`.
     FollowUp {
         /// As in [`protocol::FollowUp`].
         through: u64,
     },
     /// The model.
-    Model,
+    Model {
+        /// A random number, from which the calls in it take the names of their requests.
+        mark: u64,
+    },
     /// The tools.
     Tools,
     /// The summary of what stood here before.
@@ -85,7 +93,8 @@ impl Entry {
 
     /// Content that came from the model.
     pub(crate) fn model(run: u64, content: Vec<Value>) -> Self {
-        Self { run, origin: Origin::Model, message: Message { role: Role::Assistant, content } }
+        let origin = Origin::Model { mark: files::random_number() };
+        Self { run, origin, message: Message { role: Role::Assistant, content } }
     }
 
     /// Roughly how many bytes it takes of the model's context.
@@ -93,17 +102,34 @@ impl Entry {
         serde_json::to_vec(&self.message).map_or(0, |json| json.len())
     }
 
-    /// The highest `seq` of a follow-up.
+    /// The highest `seq` of what people said in it.
     pub(crate) fn through(&self) -> Option<u64> {
         match self.origin {
-            Origin::FollowUp { through } => Some(through),
-            _ => None,
+            Origin::Prompt { through, .. } | Origin::FollowUp { through } => Some(through),
+            Origin::Model { .. } | Origin::Tools | Origin::Summary => None,
         }
+    }
+
+    /// Whether a run began with it.
+    pub(crate) fn is_prompt(&self) -> bool {
+        matches!(self.origin, Origin::Prompt { .. })
+    }
+
+    /// Whether the model wrote it.
+    pub(crate) fn is_models(&self) -> bool {
+        matches!(self.origin, Origin::Model { .. })
+    }
+
+    /// The calls in it, each with the name of the request that it makes of the gateway, if it makes one.
+    pub(crate) fn calls(&self) -> Vec<(String, ToolCall)> {
+        let Origin::Model { mark } = self.origin else { return Vec::new() };
+        let calls = reply::tool_calls(&self.message.content).into_iter().enumerate();
+        calls.map(|(place, call)| (format!("{mark:016x}-{place}"), call)).collect()
     }
 
     /// Whether these are the words with which the model ended its turn.
     pub(crate) fn ends_a_turn(&self) -> bool {
-        self.origin == Origin::Model && reply::tool_calls(&self.message.content).is_empty()
+        self.is_models() && reply::tool_calls(&self.message.content).is_empty()
     }
 }
 
@@ -127,24 +153,23 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<(Vec<Entry>, usize), EntriesError> {
     Ok((entries, good))
 }
 
-/// The results that are missing after the last entry, if it left calls open.
-pub(crate) fn missing_results(entries: &[Entry]) -> Option<Entry> {
-    let last = entries.last().filter(|entry| entry.origin == Origin::Model)?;
-    let results: Vec<_> = reply::tool_calls(&last.message.content)
-        .iter()
-        .map(|call| tool_result(&call.id, Err(INTERRUPTED)))
-        .collect();
-    (!results.is_empty()).then(|| Entry::user(last.run, Origin::Tools, results))
+/// The calls that have no result yet, each with the name of its request. Only the model's last words can have some.
+pub(crate) fn open_calls(entries: &[Entry]) -> Vec<(String, ToolCall)> {
+    let Some(last) = entries.iter().rposition(Entry::is_models) else { return Vec::new() };
+    let (before, results) = entries.split_at(last + 1);
+    let results = results.iter().flat_map(|entry| &entry.message.content);
+    let answered: Vec<_> = results.filter_map(|block| block["tool_use_id"].as_str()).collect();
+    let mut calls = before.last().map(Entry::calls).unwrap_or_default();
+    calls.retain(|(_, call)| !answered.contains(&call.id.as_str()));
+    calls
 }
 
-/// The entries that an earlier attempt at the same run left, its prompt first; empty when there are none.
-///
-/// The text must be the same too: an attempt may bring messages that the one before did not have.
-pub(crate) fn of_attempt<'a>(entries: &'a [Entry], prompt: &Prompt) -> &'a [Entry] {
-    let last_prompt = entries.iter().rposition(|entry| entry.origin == Origin::Prompt);
+/// The entries that earlier attempts at the same messages left, the prompt first; empty when there are none.
+pub(crate) fn of_attempt(entries: &[Entry], from: u64) -> &[Entry] {
+    let last_prompt = entries.iter().rposition(Entry::is_prompt);
     let attempt = last_prompt.and_then(|index| entries.get(index..)).unwrap_or_default();
-    let same = Entry::text(prompt.run, Origin::Prompt, &prompt.text);
-    attempt.first().filter(|first| **first == same).map_or(&[], |_| attempt)
+    let same = |first: &&Entry| matches!(first.origin, Origin::Prompt { from: begun, .. } if begun == from);
+    attempt.first().filter(same).map_or(&[], |_| attempt)
 }
 
 /// What a tool gave, or why it gave nothing, as the service takes it.
@@ -174,28 +199,19 @@ mod tests {
         json!({"type": "tool_use", "id": id, "name": "bash", "input": {}})
     }
 
+    fn prompt(from: u64) -> Origin {
+        Origin::Prompt { from, through: from + 1 }
+    }
+
     fn session() -> Vec<Entry> {
         vec![
-            Entry::text(1, Origin::Prompt, "héllo"),
+            Entry::text(1, prompt(4), "héllo"),
             Entry::model(1, vec![call("t1"), call("t2")]),
             Entry::user(1, Origin::Tools, vec![tool_result("t1", Ok(""))]),
+            Entry::user(1, Origin::Tools, vec![tool_result("t2", Ok(""))]),
             Entry::text(1, Origin::FollowUp { through: 9 }, "more"),
             Entry::model(1, vec![json!({"type": "text", "text": "done"})]),
         ]
-    }
-
-    fn prompt(run: u64, text: &str) -> Prompt {
-        Prompt {
-            version: protocol::VERSION,
-            run,
-            conversation: String::from("c"),
-            session: None,
-            text: text.to_owned(),
-            system: String::new(),
-            engine: String::from("native"),
-            model: String::from("m"),
-            max_output_bytes: 1,
-        }
     }
 
     #[test]
@@ -217,26 +233,36 @@ mod tests {
     }
 
     #[test]
-    fn open_calls_get_results() {
+    fn open_calls_are_those_without_a_result() {
         let entries = session();
-        assert_eq!(missing_results(&[]), None);
-        assert_eq!(missing_results(&entries), None);
-        assert_eq!(missing_results(&entries[..1]), None);
-        let repair = missing_results(&entries[..2]).unwrap();
-        let ids: Vec<_> =
-            repair.message.content.iter().map(|block| block["tool_use_id"].clone()).collect();
-        assert_eq!(ids, ["t1", "t2"]);
-        assert_eq!((repair.run, repair.message.role), (1, Role::User));
+        let open = |length: usize| -> Vec<String> {
+            open_calls(&entries[..length]).into_iter().map(|(_, call)| call.id).collect()
+        };
+        for (length, expected) in [
+            (0, vec![]),
+            (1, vec![]),
+            (2, vec!["t1", "t2"]),
+            (3, vec!["t2"]),
+            (4, vec![]),
+            (6, vec![]),
+        ] {
+            assert_eq!(open(length), expected, "{length}");
+        }
+        let again = parse(&lines(&entries[..3])).unwrap().0;
+        assert_eq!(
+            open_calls(&again)[0].0,
+            open_calls(&entries[..2])[1].0,
+            "its request keeps its name"
+        );
     }
 
     #[test]
-    fn an_attempt_is_known_by_run_and_text() {
+    fn an_attempt_is_known_by_the_first_message() {
         let entries = session();
-        assert_eq!(of_attempt(&entries, &prompt(1, "héllo")), entries);
-        assert!(of_attempt(&entries, &prompt(1, "héllo and more")).is_empty());
-        assert!(of_attempt(&entries, &prompt(2, "héllo")).is_empty());
-        let later = [entries, vec![Entry::text(2, Origin::Prompt, "x")]].concat();
-        assert!(of_attempt(&later, &prompt(1, "héllo")).is_empty(), "a later run stands there");
+        assert_eq!(of_attempt(&entries, 4), entries);
+        assert!(of_attempt(&entries, 5).is_empty());
+        let later = [entries, vec![Entry::text(2, prompt(10), "x")]].concat();
+        assert!(of_attempt(&later, 4).is_empty(), "a later run stands there");
     }
 
     proptest! {
@@ -244,7 +270,7 @@ mod tests {
         fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             if let Ok((entries, good)) = parse(&bytes) {
                 prop_assert!(good <= bytes.len());
-                missing_results(&entries);
+                open_calls(&entries);
             }
         }
     }

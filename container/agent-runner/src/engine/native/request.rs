@@ -76,7 +76,7 @@ mod tests {
     fn neighbours_are_merged_and_the_ends_are_marked() {
         let entries = [
             Entry::text(1, Origin::Summary, "notes"),
-            Entry::text(1, Origin::Prompt, "hello"),
+            Entry::text(1, Origin::Prompt { from: 1, through: 1 }, "hello"),
             Entry::model(
                 1,
                 vec![json!({"type": "tool_use", "id": "t", "name": "bash", "input": {}})],

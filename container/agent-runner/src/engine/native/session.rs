@@ -12,7 +12,7 @@ use protocol::Prompt;
 use rustix::fs::OFlags;
 use thiserror::Error;
 
-use super::entries::{self, Entry, Origin};
+use super::entries::{self, Entry};
 use crate::files::{self, Durability};
 
 /// The largest file that is resumed; compaction keeps real ones far below.
@@ -70,24 +70,32 @@ impl Session {
             entries::parse(&bytes).map_err(|damage| SessionError::Unusable(damage.to_string()))?;
         let good = u64::try_from(good).unwrap_or(u64::MAX);
         file.set_len(good).map_err(SessionError::Write)?;
-        let mut session = Self { directory, name: name.to_owned(), file, entries };
-        if let Some(results) = entries::missing_results(&session.entries) {
-            session.append(results)?;
-        }
-        Ok(session)
+        Ok(Self { directory, name: name.to_owned(), file, entries })
     }
 
-    /// Begins a session of its own.
+    /// Begins a session of its own, or goes on with the one that an earlier attempt at the same messages began: the
+    /// gateway knows a session only once a run has ended.
     ///
     /// # Errors
     ///
     /// The conversation's name is not allowed, or the disk does not take it.
     pub(crate) fn fresh(home: &Path, prompt: &Prompt) -> Result<Self, SessionError> {
+        let name = format!("from-{}", prompt.from);
+        match Self::resume(home, prompt, &name) {
+            Err(SessionError::Unusable(_)) => {}
+            resumed => return resumed,
+        }
         let directory = directory(home, prompt)?;
         fs::create_dir_all(&directory).map_err(SessionError::Write)?;
-        let name = files::random_name();
-        let path = path(&directory, &name);
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path);
+        // Where the name is taken by a session that cannot be resumed, that one stays as it is.
+        let (name, file) = match create(&path(&directory, &name)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let name = files::random_name();
+                let file = create(&path(&directory, &name));
+                (name, file)
+            }
+            created => (name, created),
+        };
         let file = file.map_err(SessionError::Write)?;
         Ok(Self { directory, name, file, entries: Vec::new() })
     }
@@ -142,18 +150,6 @@ impl Session {
         self.entries = entries;
         Ok(())
     }
-
-    /// Adds the prompt, unless an earlier attempt at the run did, and returns the entries of that attempt.
-    ///
-    /// # Errors
-    ///
-    /// The disk does not take it.
-    pub(crate) fn begin(&mut self, prompt: &Prompt) -> Result<&[Entry], SessionError> {
-        if entries::of_attempt(&self.entries, prompt).is_empty() {
-            self.append(Entry::text(prompt.run, Origin::Prompt, &prompt.text))?;
-        }
-        Ok(entries::of_attempt(&self.entries, prompt))
-    }
 }
 
 fn directory(home: &Path, prompt: &Prompt) -> Result<PathBuf, SessionError> {
@@ -162,6 +158,10 @@ fn directory(home: &Path, prompt: &Prompt) -> Result<PathBuf, SessionError> {
 
 fn path(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.jsonl"))
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Opens an existing file; tools of the agent can write here, and a pipe would wait for ever.
@@ -187,9 +187,10 @@ fn safe<'a>(name: &'a str, what: &'static str) -> Result<&'a str, SessionError> 
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
+    use super::super::entries::Origin;
     use super::*;
+
+    const PROMPT: Origin = Origin::Prompt { from: 1, through: 1 };
 
     fn prompt(text: &str) -> Prompt {
         Prompt {
@@ -197,6 +198,8 @@ mod tests {
             run: 1,
             conversation: String::from("c"),
             session: None,
+            from: 1,
+            through: 1,
             text: text.to_owned(),
             system: String::new(),
             engine: String::from("native"),
@@ -217,19 +220,32 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_resumed_torn_lines_and_open_calls_included() {
+    fn a_session_is_resumed_without_its_torn_line() {
         let home = tempfile::tempdir().unwrap();
         let mut session = Session::fresh(home.path(), &prompt("hello")).unwrap();
-        session.begin(&prompt("hello")).unwrap();
-        let call = json!({"type": "tool_use", "id": "t", "name": "bash", "input": {}});
-        session.append(Entry::model(1, vec![call])).unwrap();
+        session.append(Entry::text(1, PROMPT, "hello")).unwrap();
         session.synchronize().unwrap();
         session.file.write_all(b"{\"run\":1,\"torn").unwrap();
         let name = session.name().to_owned();
         for _ in 0..2 {
-            let mut again = Session::resume(home.path(), &prompt("hello"), &name).unwrap();
-            assert_eq!(again.begin(&prompt("hello")).unwrap().len(), 3, "prompt, call, repair");
+            let again = Session::resume(home.path(), &prompt("hello"), &name).unwrap();
+            assert_eq!(again.entries(), [Entry::text(1, PROMPT, "hello")]);
         }
+    }
+
+    #[test]
+    fn another_attempt_finds_the_session_that_the_first_began() {
+        let home = tempfile::tempdir().unwrap();
+        let mut session = Session::fresh(home.path(), &prompt("hello")).unwrap();
+        session.append(Entry::text(1, PROMPT, "hello")).unwrap();
+        let again = Session::fresh(home.path(), &Prompt { run: 2, ..prompt("hello") }).unwrap();
+        assert_eq!((again.name(), again.entries()), (session.name(), session.entries()));
+        let later = Session::fresh(home.path(), &Prompt { from: 2, ..prompt("hello") }).unwrap();
+        assert_ne!(later.name(), session.name());
+        fs::write(path(&session.directory, session.name()), "damage\n{}\n").unwrap();
+        let beside = Session::fresh(home.path(), &prompt("hello")).unwrap();
+        assert_ne!(beside.name(), session.name());
+        assert!(beside.entries().is_empty());
     }
 
     #[test]
@@ -257,15 +273,15 @@ mod tests {
     fn replacing_keeps_the_old_file_beside() {
         let home = tempfile::tempdir().unwrap();
         let mut session = Session::fresh(home.path(), &prompt("hello")).unwrap();
-        session.begin(&prompt("hello")).unwrap();
+        session.append(Entry::text(1, PROMPT, "hello")).unwrap();
         let summary = Entry::text(1, Origin::Summary, "they said hello");
         session.replace(vec![summary.clone()]).unwrap();
-        session.append(Entry::text(2, Origin::Prompt, "and now")).unwrap();
+        session.append(Entry::text(2, PROMPT, "and now")).unwrap();
         let name = session.name().to_owned();
         let again = Session::resume(home.path(), &prompt("x"), &name).unwrap();
         assert_eq!(again.entries(), session.entries());
         assert_eq!(again.entries()[0], summary);
         let old = fs::read(session.directory.join(format!("{name}.jsonl.1"))).unwrap();
-        assert_eq!(entries::parse(&old).unwrap().0, [Entry::text(1, Origin::Prompt, "hello")]);
+        assert_eq!(entries::parse(&old).unwrap().0, [Entry::text(1, PROMPT, "hello")]);
     }
 }

@@ -5,7 +5,7 @@
 
 use protocol::{Failure, Sign};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::budget::Budget;
 use super::entries;
@@ -16,11 +16,14 @@ use crate::settings::Settings;
 
 mod bash;
 mod capped;
+mod definitions;
 mod edit;
 mod message;
 mod paths;
 mod read;
 mod search;
+
+pub(crate) use definitions::definitions;
 
 /// The most bytes of a tool's result; what is longer loses its middle.
 const MAX_RESULT_BYTES: usize = 64 * 1024;
@@ -59,17 +62,17 @@ pub(crate) struct Tools<'run> {
 }
 
 impl Tools<'_> {
-    /// Carries out a call and returns the block that answers it.
+    /// Carries out a call and returns the block that answers it; `request` names what it asks of the gateway.
     ///
     /// # Errors
     ///
     /// The failure of the run, when its budget is spent.
-    pub(crate) async fn run(&self, call: &ToolCall) -> Result<Value, Failure> {
+    pub(crate) async fn run(&self, request: &str, call: &ToolCall) -> Result<Value, Failure> {
         let result = match &call.input {
             Some(input) => {
                 let summary = summary(&call.name, input);
                 self.link.say(Sign::Tool { name: call.name.clone(), summary });
-                self.dispatch(&call.name, input).await
+                self.dispatch(request, &call.name, input).await
             }
             None => Err(told(
                 "the arguments of this call are not complete JSON; if your answer was cut off, do less in one call",
@@ -84,10 +87,15 @@ impl Tools<'_> {
         Ok(entries::tool_result(&call.id, result))
     }
 
-    async fn dispatch(&self, name: &str, input: &Value) -> Result<String, ToolError> {
+    async fn dispatch(
+        &self,
+        request: &str,
+        name: &str,
+        input: &Value,
+    ) -> Result<String, ToolError> {
         match name {
             "bash" => bash::run(self.settings, self.budget, parse(input)?).await,
-            "send_message" => message::send(self.settings, parse(input)?).await,
+            "send_message" => message::send(self.settings, request, parse(input)?).await,
             "read" => self.apart(input, read::read).await,
             "write" => self.apart(input, edit::write).await,
             "edit" => self.apart(input, edit::edit).await,
@@ -112,6 +120,16 @@ impl Tools<'_> {
     }
 }
 
+/// Whether a call of this tool becomes a request to the gateway, which does it once however often it is asked.
+pub(crate) fn asks_the_gateway(name: &str) -> bool {
+    name == "send_message"
+}
+
+/// Whether a call that may have been carried out already does no harm when it is carried out again.
+pub(crate) fn may_be_repeated(name: &str) -> bool {
+    asks_the_gateway(name) || matches!(name, "read" | "glob" | "grep")
+}
+
 fn parse<I: DeserializeOwned>(input: &Value) -> Result<I, ToolError> {
     I::deserialize(input).map_err(|error| told(format!("the arguments are not right: {error}")))
 }
@@ -128,99 +146,10 @@ fn summary(name: &str, input: &Value) -> String {
     files::cut(first_line, MAX_SUMMARY_BYTES).to_owned()
 }
 
-/// The definitions of all tools, as the service takes them.
-pub(crate) fn definitions() -> Vec<Value> {
-    let text = |description: &str| json!({"type": "string", "description": description});
-    let count =
-        |description: &str| json!({"type": "integer", "minimum": 1, "description": description});
-    let flag = |description: &str| json!({"type": "boolean", "description": description});
-    let path = "A path, absolute or relative to your working directory.";
-    [
-        (
-            "bash",
-            "Runs a command with bash in your working directory and returns what it printed. Output beyond \
-             64 KiB loses its middle. To leave something running, put it in the background with its output \
-             in a file.",
-            json!({
-                "command": text("The command."),
-                "timeout_seconds": count("When to kill it: 120 if left out, at most 600."),
-            }),
-            &["command"][..],
-        ),
-        (
-            "read",
-            "Returns lines of a text file, each with its number and a tab before it.",
-            json!({
-                "path": text(path),
-                "offset": count("The first line, counted from 1."),
-                "limit": count("How many lines; 2000 if left out."),
-            }),
-            &["path"],
-        ),
-        (
-            "write",
-            "Writes a whole file, in place of what it held. Makes missing directories.",
-            json!({"path": text(path), "content": text("The content.")}),
-            &["path", "content"],
-        ),
-        (
-            "edit",
-            "Replaces text in a file. The old text must stand there exactly once, or replace_all must be true.",
-            json!({
-                "path": text(path),
-                "old_text": text("The text to replace, exactly as it stands in the file."),
-                "new_text": text("The text to put in its place."),
-                "replace_all": flag("Whether to replace it everywhere."),
-            }),
-            &["path", "old_text", "new_text"],
-        ),
-        (
-            "glob",
-            "Finds files whose path fits a pattern such as `**/*.md`, latest changes first. Leaves out what \
-             .gitignore names.",
-            json!({
-                "pattern": text("The pattern, relative to the directory."),
-                "path": text("The directory to look in; your working directory if left out."),
-            }),
-            &["pattern"],
-        ),
-        (
-            "grep",
-            "Finds lines that match a regular expression (Rust syntax). Leaves out binary files and what \
-             .gitignore names.",
-            json!({
-                "pattern": text("The regular expression."),
-                "path": text("A file or directory to look in; your working directory if left out."),
-                "glob": text("Look only in files whose path fits this pattern."),
-                "ignore_case": flag("Whether capital and small letters are the same."),
-                "files_only": flag("Whether to return only the paths of files with a match."),
-            }),
-            &["pattern"],
-        ),
-        (
-            "send_message",
-            "Sends a message to the chat at once, while you go on working. Your final answer is sent by \
-             itself; do not repeat it here.",
-            json!({
-                "text": text("The message, in Markdown."),
-                "chat": text("Another chat, if you may write there; this conversation if left out."),
-            }),
-            &["text"],
-        ),
-    ]
-    .into_iter()
-    .map(|(name, description, properties, required)| {
-        json!({
-            "name": name,
-            "description": description,
-            "input_schema": {"type": "object", "properties": properties, "required": required},
-        })
-    })
-    .collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -233,16 +162,6 @@ mod tests {
             ("bash", json!({"command": "x".repeat(500)}), &"x".repeat(MAX_SUMMARY_BYTES)),
         ] {
             assert_eq!(summary(name, &input), expected);
-        }
-    }
-
-    #[test]
-    fn every_definition_requires_only_what_it_has() {
-        for tool in definitions() {
-            let schema = &tool["input_schema"];
-            for required in schema["required"].as_array().unwrap() {
-                assert!(schema["properties"].get(required.as_str().unwrap()).is_some(), "{tool}");
-            }
         }
     }
 }

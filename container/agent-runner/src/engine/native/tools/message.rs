@@ -21,15 +21,18 @@ pub(super) struct Input {
     chat: Option<String>,
 }
 
-/// Leaves the request, and returns what the gateway says to it.
-pub(super) async fn send(settings: &Settings, input: Input) -> Result<String, ToolError> {
+/// Leaves the request under its name, and returns what the gateway says to it.
+pub(super) async fn send(
+    settings: &Settings,
+    name: &str,
+    input: Input,
+) -> Result<String, ToolError> {
     let request = Request::SendMessage { text: input.text, chat: input.chat };
     let bytes = serde_json::to_vec(&request).map_err(|error| told(error.to_string()))?;
     if bytes.len() > layout::MAX_FILE_BYTES {
         return Err(told("the message is too long; send a shorter one, or write a file"));
     }
-    let id = files::random_name();
-    let name = format!("{id}.json");
+    let name = format!("{name}.json");
     let replies = settings.ipc.join(layout::REPLIES);
     let mut watch = Watch::new(&replies);
     let messages = settings.ipc.join(layout::MESSAGES);
