@@ -80,6 +80,8 @@ pub struct Parcel {
     pub conversation: Conversation,
     /// What it says, Markdown.
     pub text: String,
+    /// The last message of the conversation that the run which wrote it was given.
+    pub through: Option<Seq>,
     /// Whether it ends the run that wrote it, and how.
     pub ends: Option<RunEnd>,
 }

@@ -206,6 +206,7 @@ fn parcel(row: &OutboxRow) -> Parcel {
         id: row.id,
         conversation: row.conversation.clone(),
         text: row.text.clone(),
+        through: row.through,
         ends: row.ends.map(|(through, answered)| RunEnd { through, answered }),
     }
 }

@@ -56,6 +56,7 @@ pub(crate) fn parcel(conversation: &Conversation, id: u64, text: &str) -> Parcel
         id: OutboxId(id),
         conversation: conversation.clone(),
         text: text.to_owned(),
+        through: Some(Seq(id)),
         ends: Some(RunEnd { through: Seq(id), answered: true }),
     }
 }

@@ -174,6 +174,7 @@ impl Channel for Terminal {
             client.backlog.must(GatewayFrame::Answer {
                 outbox: parcel.id.0,
                 text: parcel.text.clone(),
+                through: parcel.through.map(|through| through.0),
                 ends: parcel
                     .ends
                     .map(|end| Ends { through: end.through.0, answered: end.answered }),

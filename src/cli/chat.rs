@@ -1,18 +1,26 @@
 //! `hermitcrab chat`: a conversation with the assistant, through the gateway that runs here or one of its own.
 
+mod answering;
 mod editor;
-mod embedded;
+mod greeting;
+mod host;
 mod input;
 mod keyboard;
+mod line;
 mod link;
 mod once;
+mod progress;
+mod sandbox;
 mod screen;
+mod signals;
 mod talk;
+mod wrap;
 
 use std::io::{self, IsTerminal};
 
-use self::embedded::Embedded;
+use self::host::Host;
 use self::link::Link;
+use self::signals::Signals;
 use super::args::ChatOptions;
 use super::exit::Failure;
 use super::place::Place;
@@ -25,22 +33,34 @@ use super::setup::Consent;
 pub(super) async fn run(place: Place, options: ChatOptions) -> Result<(), Failure> {
     let message = match options.message.as_deref() {
         Some("-") => Some(input::read()?),
-        Some("") => return Err(Failure::usage("the message is empty")),
+        Some(text) if text.trim().is_empty() => {
+            return Err(Failure::usage("the message is empty"));
+        }
         Some(text) => Some(text.to_owned()),
         // What comes through a pipe or from a file is one message.
         None if !io::stdin().is_terminal() => Some(input::read()?),
         None => None,
     };
     let consent = if options.yes { Consent::Given } else { Consent::Ask };
-    let embedded = Embedded::unless_one_runs(&place).await?;
+    let mut signals = Signals::listen()?;
+    let mut host = tokio::select! {
+        host = Host::find(place.clone()) => host?,
+        code = signals.next() => return Err(Failure::said(code)),
+    };
     let mut link = Link::new(place.socket(), options.group.clone(), options.thread);
-    let done = match message {
-        Some(text) => once::ask(&mut link, text, consent).await,
-        None => talk::talk(&place, &mut link, &options.group, consent).await,
+    let away = link.away();
+    let conversation = async {
+        match message {
+            Some(text) => once::ask(&mut link, text, consent).await,
+            None => talk::talk(&place, &mut link, &options.group, consent).await,
+        }
+    };
+    let done = tokio::select! {
+        done = conversation => done,
+        failure = host.stand_in(away) => Err(failure),
+        code = signals.next() => Err(Failure::said(code)),
     };
     link.settle().await;
-    if let Some(embedded) = embedded {
-        embedded.stop().await;
-    }
+    host.stop().await;
     done
 }

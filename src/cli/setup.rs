@@ -57,7 +57,11 @@ fn make_with_memory(folder: &Path, memory: &str) -> Result<(), Failure> {
     }
     make_folder(folder)?;
     let path = folder.join("CLAUDE.md");
-    write_new(&path, memory).map_err(|error| cannot_make(&path, &error))
+    match write_new(&path, memory) {
+        // Somebody else has just begun here too.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        written => written.map_err(|error| cannot_make(&path, &error)),
+    }
 }
 
 /// Makes a folder that only the owner can enter, and those above it.

@@ -34,6 +34,8 @@ pub(crate) struct OutboxRow {
     pub(crate) run: Option<RunId>,
     /// What it says, Markdown.
     pub(crate) text: String,
+    /// The last message that this run was given; none when it belongs to another conversation.
+    pub(crate) through: Option<Seq>,
     /// When it ends its run: the last message that the run dealt with, and whether it answered.
     pub(crate) ends: Option<(Seq, bool)>,
     /// How far it is.
@@ -85,6 +87,14 @@ impl OutboxState {
 
 state_column!(OutboxState);
 
+/// The rows, each with how far its run has come; a message to another conversation says nothing about that one's.
+const ROWS: &str = "SELECT *, (
+                        SELECT through_seq FROM runs
+                        WHERE runs.id = outbox.run
+                          AND runs.chat_id = outbox.chat_id AND runs.thread = outbox.thread
+                    ) AS through_seq
+                    FROM outbox";
+
 /// The oldest unsettled row of each conversation of a channel.
 const HEADS: &str = "SELECT min(id) FROM outbox
                      WHERE channel = ?1 AND state IN ('pending', 'sending')
@@ -103,7 +113,7 @@ impl Store {
         let (now, channel) = (self.now(), channel.clone());
         self.read("look into the outbox", move |connection| {
             let sql = format!(
-                "SELECT * FROM outbox WHERE id IN ({HEADS}) AND coalesce(not_before <= ?2, TRUE)
+                "{ROWS} WHERE id IN ({HEADS}) AND coalesce(not_before <= ?2, TRUE)
                  ORDER BY id LIMIT ?3"
             );
             rows(connection, &sql, params![channel, Millis(now), Count::of(limit)])
@@ -144,12 +154,14 @@ impl Store {
     ) -> Result<Vec<OutboxRow>, StoreError> {
         self.read("list the outbox", move |connection| {
             let sql = if all {
-                "SELECT * FROM outbox ORDER BY id DESC LIMIT ?1"
+                format!("{ROWS} ORDER BY id DESC LIMIT ?1")
             } else {
-                "SELECT * FROM outbox WHERE state IN ('pending', 'sending') OR state = 'failed'
-                 ORDER BY id DESC LIMIT ?1"
+                format!(
+                    "{ROWS} WHERE state IN ('pending', 'sending') OR state = 'failed'
+                     ORDER BY id DESC LIMIT ?1"
+                )
             };
-            rows(connection, sql, [Count::of(limit)])
+            rows(connection, &sql, [Count::of(limit)])
         })
         .await
     }
@@ -194,6 +206,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
         conversation: conversation(row)?,
         run: row.get("run")?,
         text: row.get("text")?,
+        through: row.get("through_seq")?,
         ends: through.zip(answered),
         state: row.get("state")?,
         attempts: row.get("attempts")?,

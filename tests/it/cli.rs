@@ -60,6 +60,7 @@ async fn wrong_usage_ends_in_64() {
         &["group", "set", "main", "--remove-chat", "terminal:main"],
         &["group", "set", "main", "--chat", "slack:T/C", "--remove-chat", "slack:T/C"],
         &["chat", "-m", ""],
+        &["chat", "-m", " \n\t "],
     ] {
         let (code, out, err) = run(&home, args).await;
         assert_eq!((code, out.as_str()), (64, ""), "{args:?}: {err}");

@@ -7,11 +7,13 @@
     reason = "a test's helpers fail the test they serve"
 )]
 
+mod chat;
 mod cli;
 mod crash;
 mod daemon;
 mod disk;
 mod inside;
 mod layers;
+mod once;
 mod support;
 mod whole;

@@ -1,4 +1,5 @@
-//! What the tests of the whole gateway share: a home in a temporary folder, the real binary, a terminal client.
+//! What the tests of the whole gateway share: a home in a temporary folder, the real binary, a terminal client, a keyboard.
 
 pub(crate) mod gateway;
+pub(crate) mod pty;
 pub(crate) mod terminal;

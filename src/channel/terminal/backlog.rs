@@ -133,6 +133,7 @@ fn weight(frame: &GatewayFrame) -> usize {
         | GatewayFrame::Queued { .. }
         | GatewayFrame::Working
         | GatewayFrame::Idle
+        | GatewayFrame::Taken { .. }
         | GatewayFrame::Status { .. } => 1024,
     };
     FRAME_BYTES + text
@@ -147,7 +148,7 @@ mod tests {
     }
 
     fn answer(outbox: u64, length: usize) -> GatewayFrame {
-        GatewayFrame::Answer { outbox, text: "x".repeat(length), ends: None }
+        GatewayFrame::Answer { outbox, text: "x".repeat(length), through: None, ends: None }
     }
 
     async fn drain(backlog: &Backlog) -> Vec<GatewayFrame> {

@@ -93,9 +93,14 @@ impl Clients {
         self.lock().values().map(|client| client.conversation.clone()).collect()
     }
 
-    /// Notes that a terminal has shown an answer.
+    /// Notes that a terminal has shown an answer, and tells the others of its conversation who have not.
     pub(super) fn acknowledge(&self, client: &Client, id: u64) {
         client.seen.fetch_max(id, Ordering::AcqRel);
+        for other in self.of(&client.conversation) {
+            if !other.has(OutboxId(id)) {
+                other.backlog.must(GatewayFrame::Taken { outbox: id });
+            }
+        }
         self.news.send_modify(|count| *count = count.wrapping_add(1));
     }
 

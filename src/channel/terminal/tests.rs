@@ -246,7 +246,8 @@ async fn nobody_there_is_absence_and_whoever_comes_is_announced() {
     arrivals.changed().await.unwrap();
     let (sent, ()) = tokio::join!(house.terminal.send(&hello), async {
         let ends = Some(Ends { through: 7, answered: true });
-        let expected = GatewayFrame::Answer { outbox: 7, text: "hello".into(), ends };
+        let (text, through) = ("hello".into(), Some(7));
+        let expected = GatewayFrame::Answer { outbox: 7, text, through, ends };
         assert_eq!(raw.next().await, Some(expected));
         raw.say(&ClientFrame::Ack { outbox: 7 }).await;
     });
@@ -303,6 +304,7 @@ async fn everybody_in_a_conversation_hears_it_and_nobody_else() {
         assert!(matches!(one.next().await, Some(GatewayFrame::Answer { .. })));
         assert!(matches!(two.next().await, Some(GatewayFrame::Answer { .. })));
         two.say(&ClientFrame::Ack { outbox: 7 }).await;
+        assert_eq!(one.next().await, Some(GatewayFrame::Taken { outbox: 7 }));
     });
     sent.unwrap();
     other.say(&ClientFrame::Status).await;

@@ -108,9 +108,17 @@ pub(crate) enum GatewayFrame {
         outbox: u64,
         /// Markdown; may be empty.
         text: String,
+        /// The last message that the run which says it was given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        through: Option<u64>,
         /// Set when this ends a run.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ends: Option<Ends>,
+    },
+    /// Another terminal of the conversation has shown an answer.
+    Taken {
+        /// Which.
+        outbox: u64,
     },
     /// The gateway's state.
     Status {
@@ -293,12 +301,14 @@ mod tests {
             GatewayFrame::Text { delta: "Hel".into() },
             GatewayFrame::Waiting { reason: "busy".into() },
             GatewayFrame::Idle,
-            GatewayFrame::Answer { outbox: 3, text: "Hello".into(), ends: None },
+            GatewayFrame::Answer { outbox: 3, text: "Hello".into(), through: Some(5), ends: None },
             GatewayFrame::Answer {
                 outbox: 4,
                 text: String::new(),
+                through: None,
                 ends: Some(Ends { through: 7, answered: true }),
             },
+            GatewayFrame::Taken { outbox: 4 },
             GatewayFrame::Status { state: serde_json::json!({"runs": 0}) },
         ];
         let lines: Vec<_> = frames.iter().map(|f| serde_json::to_string(f).unwrap()).collect();
@@ -313,8 +323,9 @@ mod tests {
         {"type":"text","delta":"Hel"}
         {"type":"waiting","reason":"busy"}
         {"type":"idle"}
-        {"type":"answer","outbox":3,"text":"Hello"}
+        {"type":"answer","outbox":3,"text":"Hello","through":5}
         {"type":"answer","outbox":4,"text":"","ends":{"through":7,"answered":true}}
+        {"type":"taken","outbox":4}
         {"type":"status","state":{"runs":0}}
         "#);
         for (frame, line) in frames.iter().zip(lines) {

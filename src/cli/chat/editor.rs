@@ -82,6 +82,11 @@ impl Editor {
         }
     }
 
+    /// Goes by another width from now on.
+    pub(super) fn resize(&mut self, columns: Option<usize>) {
+        self.columns = columns;
+    }
+
     /// What the person did since [`Editor::ask`].
     pub(super) async fn next(&mut self) -> Heard {
         self.heard.recv().await.unwrap_or(Heard::End)

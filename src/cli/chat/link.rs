@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::channel::terminal::socket;
@@ -20,7 +21,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long a line may take to be written.
 const WRITING: Duration = Duration::from_secs(30);
-
 /// How long [`Link::settle`] waits.
 const SETTLING: Duration = Duration::from_secs(2);
 
@@ -53,6 +53,8 @@ pub(super) enum Event {
     Activity(GatewayFrame),
     /// An answer; to be confirmed with [`Link::shown`].
     Answer(Answer),
+    /// Another terminal has shown this answer.
+    Taken(u64),
     /// The gateway's state.
     State(Value),
 }
@@ -64,8 +66,17 @@ pub(super) struct Answer {
     pub(super) outbox: u64,
     /// What it says.
     pub(super) text: String,
+    /// The last message that the run which says it was given.
+    pub(super) through: Option<u64>,
     /// Set when it ends a run.
     pub(super) ends: Option<Ends>,
+}
+
+impl Answer {
+    /// Whether it comes from a run that ended, or had begun, before this message.
+    pub(super) fn is_earlier_than(&self, seq: u64) -> bool {
+        self.ends.map(|ends| ends.through).or(self.through).is_some_and(|through| through < seq)
+    }
 }
 
 /// The line.
@@ -74,12 +85,17 @@ pub(super) struct Link {
     socket: PathBuf,
     group: GroupName,
     thread: Option<String>,
+    /// The highest outbox id that was shown.
     seen: u64,
+    /// The highest one that was handed on, and is shown by now or will be.
+    handed: u64,
     /// What was said and not yet confirmed, oldest first.
     unconfirmed: Vec<(String, String)>,
     connection: Option<Connection>,
     pause: Duration,
     call_at: Instant,
+    /// Whether nobody answers.
+    away: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -96,11 +112,23 @@ impl Link {
             group,
             thread,
             seen: 0,
+            handed: 0,
             unconfirmed: Vec::new(),
             connection: None,
             pause: FIRST_PAUSE,
             call_at: Instant::now(),
+            away: watch::Sender::new(false),
         }
+    }
+
+    /// Whether the gateway does not answer; changes when it leaves and when it is back.
+    pub(super) fn away(&self) -> watch::Receiver<bool> {
+        self.away.subscribe()
+    }
+
+    /// Whether the gateway does not answer now.
+    pub(super) fn is_away(&self) -> bool {
+        *self.away.borrow()
     }
 
     /// The next thing that comes over the line. Nothing is lost when this is dropped half-way.
@@ -120,6 +148,7 @@ impl Link {
                 }
                 Ok(None) | Err(_) => {
                     self.connection = None;
+                    self.away.send_replace(true);
                     self.call_later();
                     return Event::Lost;
                 }
@@ -128,6 +157,8 @@ impl Link {
                 GatewayFrame::Answer { outbox, .. } if outbox <= self.seen => {
                     self.shown(outbox).await;
                 }
+                // It waits to be shown, and is confirmed then.
+                GatewayFrame::Answer { outbox, .. } if outbox <= self.handed => {}
                 frame => return self.event(frame),
             }
         }
@@ -150,6 +181,11 @@ impl Link {
     pub(super) async fn shown(&mut self, outbox: u64) {
         self.seen = self.seen.max(outbox);
         self.write(ClientFrame::Ack { outbox }).await;
+    }
+
+    /// Gives an answer back that was neither shown nor taken: the gateway hands it on again if it must.
+    pub(super) fn give_back(&mut self, outbox: u64) {
+        self.handed = self.handed.min(outbox.saturating_sub(1));
     }
 
     /// Waits until the gateway has heard everything that was said, confirmations too; not for long.
@@ -175,6 +211,7 @@ impl Link {
         match frame {
             GatewayFrame::Welcome(info) => {
                 self.pause = FIRST_PAUSE;
+                self.away.send_replace(false);
                 Event::Welcome(info)
             }
             GatewayFrame::Refused { reason } => {
@@ -190,9 +227,11 @@ impl Link {
                 self.unconfirmed.retain(|(other, _)| *other != id);
                 Event::NotKept { id, reason }
             }
-            GatewayFrame::Answer { outbox, text, ends } => {
-                Event::Answer(Answer { outbox, text, ends })
+            GatewayFrame::Answer { outbox, text, through, ends } => {
+                self.handed = self.handed.max(outbox);
+                Event::Answer(Answer { outbox, text, through, ends })
             }
+            GatewayFrame::Taken { outbox } => Event::Taken(outbox),
             GatewayFrame::Status { state } => Event::State(state),
             activity => Event::Activity(activity),
         }
@@ -220,7 +259,10 @@ impl Link {
         };
         match timeout(WRITING, dial).await {
             Ok(Ok(connection)) => self.connection = Some(connection),
-            Ok(Err(_)) | Err(_) => self.call_later(),
+            Ok(Err(_)) | Err(_) => {
+                self.away.send_replace(true);
+                self.call_later();
+            }
         }
     }
 

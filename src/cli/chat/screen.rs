@@ -6,6 +6,7 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
+use super::wrap::{Wrap, wrapped};
 use crate::channel::terminal::wire::GatewayFrame;
 use crate::text;
 
@@ -21,12 +22,16 @@ pub(super) struct Screen<W> {
     columns: Option<usize>,
     /// What the agent is doing, while somebody waits for it.
     doing: Option<String>,
+    /// Whether Ctrl-C stops that.
+    stoppable: bool,
     since: Instant,
     turn: usize,
     /// Whether the line that says so is on the screen.
     line_shown: bool,
     /// What has been streamed of the answer.
     streamed: String,
+    /// Breaks its lines.
+    wrap: Wrap,
     /// Whether the cursor stands behind streamed text.
     midway: bool,
 }
@@ -38,17 +43,27 @@ impl<W: Write> Screen<W> {
             out,
             columns,
             doing: None,
+            stoppable: true,
             since: Instant::now(),
             turn: 0,
             line_shown: false,
             streamed: String::new(),
+            wrap: Wrap::new(columns.unwrap_or(usize::MAX)),
             midway: false,
+        }
+    }
+
+    /// Goes by another width from now on.
+    pub(super) fn resize(&mut self, columns: Option<usize>) {
+        if !self.midway && columns != self.columns {
+            self.columns = columns;
+            self.wrap = Wrap::new(columns.unwrap_or(usize::MAX));
         }
     }
 
     /// Begins to wait for an answer.
     pub(super) fn begin(&mut self) -> io::Result<()> {
-        self.doing = Some("sent".to_owned());
+        (self.doing, self.stoppable) = (Some("sent".to_owned()), true);
         self.since = Instant::now();
         self.streamed.clear();
         self.tick()
@@ -66,21 +81,26 @@ impl<W: Write> Screen<W> {
 
     /// Shows what the agent is doing.
     pub(super) fn show(&mut self, activity: &GatewayFrame) -> io::Result<()> {
-        let doing = match activity {
-            GatewayFrame::Text { delta } => return self.stream(delta),
-            GatewayFrame::Queued { ahead } => format!("queued, {ahead} ahead"),
-            GatewayFrame::Working => "working".to_owned(),
-            GatewayFrame::Tool { name, summary } => {
-                format!("{}: {}", text::one_line(name, 24), text::one_line(summary, 200))
-            }
-            GatewayFrame::Waiting { reason } => format!("waiting: {}", text::one_line(reason, 200)),
-            _ => return Ok(()),
-        };
-        self.say_doing(doing)
+        match (activity, doing(activity)) {
+            (GatewayFrame::Text { delta }, _) => self.stream(delta),
+            (_, Some(doing)) => self.say_doing(doing),
+            (_, None) => Ok(()),
+        }
     }
 
     /// Changes what the line says.
     pub(super) fn say_doing(&mut self, doing: String) -> io::Result<()> {
+        self.stoppable = true;
+        self.change(doing)
+    }
+
+    /// Changes it to something that Ctrl-C does not stop.
+    pub(super) fn say_hindered(&mut self, why: String) -> io::Result<()> {
+        self.stoppable = false;
+        self.change(why)
+    }
+
+    fn change(&mut self, doing: String) -> io::Result<()> {
         if self.doing.is_none() {
             return Ok(());
         }
@@ -97,8 +117,8 @@ impl<W: Write> Screen<W> {
         self.turn = self.turn.wrapping_add(1);
         let spinner = SPINNER.get(self.turn % SPINNER.len()).copied().unwrap_or("-");
         let seconds = self.since.elapsed().as_secs();
-        let line =
-            fit(&format!("{doing} ({seconds} s, Ctrl-C stops it)"), columns.saturating_sub(4));
+        let hint = if self.stoppable { ", Ctrl-C stops it" } else { "" };
+        let line = fit(&format!("{doing} ({seconds} s{hint})"), columns.saturating_sub(4));
         write!(self.out, "{WIPE}{DIM}{spinner} {line}{PLAIN}")?;
         self.line_shown = true;
         self.out.flush()
@@ -112,7 +132,7 @@ impl<W: Write> Screen<W> {
         if text.is_empty() || !self.streamed.trim_end().ends_with(text.trim_start()) {
             self.end_line()?;
             if !text.is_empty() {
-                writeln!(self.out, "{text}")?;
+                writeln!(self.out, "{}", wrapped(text, self.columns))?;
             }
         }
         self.end_line()?;
@@ -124,7 +144,7 @@ impl<W: Write> Screen<W> {
     pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
         self.wipe()?;
         self.end_line()?;
-        let text = self.tame(text);
+        let text = wrapped(&self.tame(text), self.columns);
         match self.columns {
             Some(_) => writeln!(self.out, "{DIM}{text}{PLAIN}")?,
             None => writeln!(self.out, "{text}")?,
@@ -145,9 +165,16 @@ impl<W: Write> Screen<W> {
             return Ok(());
         }
         self.wipe()?;
-        write!(self.out, "{delta}")?;
+        let shown = self.wrap.push(&delta);
+        write!(self.out, "{shown}")?;
         self.midway = true;
         self.streamed.push_str(&delta);
+        self.out.flush()
+    }
+
+    /// Wipes the line that says what the agent is doing; the next tick draws it again.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        self.wipe()?;
         self.out.flush()
     }
 
@@ -162,6 +189,9 @@ impl<W: Write> Screen<W> {
     /// Goes to the beginning of a line, if the cursor stands behind streamed text.
     fn end_line(&mut self) -> io::Result<()> {
         if self.midway {
+            let held_back = self.wrap.finish();
+            write!(self.out, "{held_back}")?;
+            self.wrap = Wrap::new(self.columns.unwrap_or(usize::MAX));
             if !self.streamed.ends_with('\n') {
                 writeln!(self.out)?;
             }
@@ -174,6 +204,20 @@ impl<W: Write> Screen<W> {
     fn tame(&self, text: &str) -> String {
         if self.columns.is_some() { text::for_terminal(text) } else { text.to_owned() }
     }
+}
+
+/// What the agent is doing, in a few words.
+pub(super) fn doing(activity: &GatewayFrame) -> Option<String> {
+    Some(match activity {
+        GatewayFrame::Queued { ahead: 0 } => "queued, next in line".to_owned(),
+        GatewayFrame::Queued { ahead } => format!("queued, {ahead} ahead"),
+        GatewayFrame::Working => "working".to_owned(),
+        GatewayFrame::Tool { name, summary } => {
+            format!("{}: {}", text::one_line(name, 24), text::one_line(summary, 200))
+        }
+        GatewayFrame::Waiting { reason } => format!("waiting: {}", text::one_line(reason, 200)),
+        _ => return None,
+    })
 }
 
 /// As much of a line as fits into so many columns.
@@ -199,102 +243,4 @@ pub(super) fn width(c: char) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What a terminal shows in the end, line by line, after the given actions.
-    fn shown(columns: Option<usize>, act: impl FnOnce(&mut Screen<&mut Vec<u8>>)) -> String {
-        let mut out = Vec::new();
-        act(&mut Screen::new(&mut out, columns));
-        let raw = String::from_utf8(out).unwrap().replace(DIM, "").replace(PLAIN, "");
-        let visible = |line: &str| line.rsplit(WIPE).next().unwrap_or("").to_owned();
-        raw.split('\n').map(visible).collect::<Vec<_>>().join("\n")
-    }
-
-    fn text(delta: &str) -> GatewayFrame {
-        GatewayFrame::Text { delta: delta.into() }
-    }
-
-    fn tool(summary: &str) -> GatewayFrame {
-        GatewayFrame::Tool { name: "bash".into(), summary: summary.into() }
-    }
-
-    #[test]
-    fn an_answer_that_was_streamed_is_not_repeated() {
-        let seen = shown(Some(80), |screen| {
-            screen.begin().unwrap();
-            for piece in ["\n\nHel", "lo,\n", "world", "."] {
-                screen.show(&text(piece)).unwrap();
-                screen.tick().unwrap();
-            }
-            screen.answer("Hello,\nworld.\n\n").unwrap();
-            screen.end().unwrap();
-        });
-        assert_eq!(seen, "Hello,\nworld.\n\n");
-    }
-
-    #[test]
-    fn what_was_said_before_a_tool_stands_and_the_answer_follows_once() {
-        let seen = shown(Some(80), |screen| {
-            screen.begin().unwrap();
-            screen.show(&text("I will look.")).unwrap();
-            screen.show(&tool("ls")).unwrap();
-            screen.show(&text("\n\nThere is nothing.")).unwrap();
-            screen.answer("There is nothing.").unwrap();
-            screen.end().unwrap();
-        });
-        assert_eq!(seen, "I will look.\nThere is nothing.\n\n");
-    }
-
-    #[test]
-    fn an_answer_that_was_streamed_with_gaps_is_given_whole() {
-        let seen = shown(Some(80), |screen| {
-            screen.begin().unwrap();
-            screen.show(&text("Hello, w")).unwrap();
-            screen.answer("Hello, world.").unwrap();
-            screen.end().unwrap();
-        });
-        assert_eq!(seen, "Hello, w\nHello, world.\n\n");
-    }
-
-    #[test]
-    fn what_is_no_terminal_gets_whole_answers_only() {
-        let seen = shown(None, |screen| {
-            screen.begin().unwrap();
-            screen.show(&tool("ls")).unwrap();
-            screen.show(&text("Hel")).unwrap();
-            screen.tick().unwrap();
-            screen.answer("Hello.").unwrap();
-            screen.note("(that was it)").unwrap();
-            screen.end().unwrap();
-        });
-        assert_eq!(seen, "Hello.\n(that was it)\n\n");
-    }
-
-    #[test]
-    fn the_line_says_what_is_done_and_never_wraps() {
-        let long = "x".repeat(300);
-        let seen = shown(Some(40), |screen| {
-            screen.begin().unwrap();
-            screen.show(&tool(&long)).unwrap();
-        });
-        assert!(seen.contains("bash: xxx"), "{seen}");
-        assert!(seen.chars().count() <= 40, "{seen}");
-        let wide = fit(&"語".repeat(100), 20);
-        assert!(wide.chars().count() <= 11, "{wide}");
-    }
-
-    #[test]
-    fn nothing_that_the_agent_says_reaches_the_terminal_as_a_command() {
-        for (said, seen) in [
-            ("a\x1b]52;c;cHduZWQ=\x07b", "a␛]52;c;cHduZWQ=␇b"),
-            ("one\r\ntwo\tthree", "one\ntwo\tthree"),
-        ] {
-            let shown = shown(Some(80), |screen| {
-                screen.begin().unwrap();
-                screen.show(&text(said)).unwrap();
-            });
-            assert!(shown.contains(seen), "{shown:?}");
-        }
-    }
-}
+mod tests;

@@ -20,10 +20,12 @@ fn statements() -> Vec<String> {
     ];
     let literals = sources.iter().flat_map(|source| source.split('"').skip(1).step_by(2));
     let heads = literals.clone().find(|literal| literal.starts_with("SELECT min(id)")).unwrap();
-    let verbs = ["SELECT ", "INSERT ", "UPDATE ", "DELETE "];
+    let rows = literals.clone().find(|literal| literal.starts_with("SELECT *, (")).unwrap();
+    let verbs = ["SELECT ", "INSERT ", "UPDATE ", "DELETE ", "{ROWS}"];
     literals
+        .filter(|literal| *literal != rows)
         .filter(|literal| verbs.iter().any(|verb| literal.starts_with(verb)))
-        .map(|literal| literal.replace("{HEADS}", heads))
+        .map(|literal| literal.replace("{HEADS}", heads).replace("{ROWS}", rows))
         .collect()
 }
 

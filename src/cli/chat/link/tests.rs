@@ -62,7 +62,7 @@ fn welcome() -> GatewayFrame {
 }
 
 fn answer(outbox: u64) -> GatewayFrame {
-    GatewayFrame::Answer { outbox, text: format!("answer {outbox}"), ends: None }
+    GatewayFrame::Answer { outbox, text: format!("answer {outbox}"), through: None, ends: None }
 }
 
 fn hello(seen: u64) -> ClientFrame {
@@ -113,6 +113,27 @@ async fn an_answer_is_handed_on_once_and_confirmed_each_time() {
     call.write(&answer(7)).await;
     call.write(&answer(8)).await;
     assert!(matches!(link.next().await, Event::Answer(Answer { outbox: 8, .. })));
+    assert_eq!(call.next().await, ClientFrame::Ack { outbox: 7 });
+}
+
+#[tokio::test]
+async fn an_answer_that_waits_to_be_shown_is_not_handed_on_again() {
+    let gateway = Gateway::open();
+    let mut link = gateway.link();
+    let (mut call, _) = gateway.take(&mut link, 0).await;
+    call.write(&answer(7)).await;
+    assert!(matches!(link.next().await, Event::Answer(Answer { outbox: 7, .. })));
+    drop(call);
+    assert!(matches!(link.next().await, Event::Lost));
+    assert!(link.is_away());
+
+    let (mut call, said) = gateway.take(&mut link, 0).await;
+    assert!(!link.is_away());
+    assert_eq!(said, [hello(0)]);
+    call.write(&answer(7)).await;
+    call.write(&answer(8)).await;
+    assert!(matches!(link.next().await, Event::Answer(Answer { outbox: 8, .. })));
+    link.shown(7).await;
     assert_eq!(call.next().await, ClientFrame::Ack { outbox: 7 });
 }
 

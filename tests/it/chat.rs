@@ -1,0 +1,190 @@
+//! `chat` as a person at a keyboard meets it.
+
+use std::os::unix::process::ExitStatusExt;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::gateway::Home;
+use crate::support::pty::Pty;
+
+/// A line whose answer says the name, which the line itself as it is typed does not.
+fn say(name: &str) -> String {
+    format!("run: echo heard-$((1))-{name}\r")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_that_come_faster_than_the_answers_are_all_sent_in_order() {
+    let home = Home::new();
+    let mut chat = Pty::start(&home, &["chat"]);
+    chat.expect("> ").await;
+    let names = ["one", "two", "three", "four", "five"];
+    chat.press(&names.map(say).concat());
+    for name in names {
+        chat.expect(&format!("heard-1-{name}")).await;
+    }
+    // Typed while an answer is waited for: part of a line too.
+    chat.expect("> ").await;
+    chat.press(&say("six"));
+    chat.expect("sent").await;
+    chat.press(&(say("seven") + "run: echo heard-$((1))-"));
+    chat.expect("heard-1-seven").await;
+    chat.expect("> ").await;
+    chat.press("eight\r");
+    chat.expect("heard-1-eight").await;
+    chat.expect("> ").await;
+    chat.press("\x04");
+    assert!(chat.ended().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_marked_paste_is_one_message_and_the_history_has_it() {
+    let home = Home::new();
+    let mut chat = Pty::start(&home, &["chat"]);
+    chat.expect("> ").await;
+    chat.press("\x1b[200~run: echo heard-$((1))-one\necho heard-$((1))-two\x1b[201~\r");
+    chat.expect("heard-1-one").await;
+    chat.expect("heard-1-two").await;
+    chat.expect("> ").await;
+    chat.press("\x1b[A\r");
+    chat.expect("heard-1-one").await;
+    chat.expect("heard-1-two").await;
+    chat.expect("> ").await;
+    chat.press("/quit\r");
+    assert!(chat.ended().await.success());
+    assert_eq!(status(&home).await["store"]["messages"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slash_is_a_command_unless_there_are_two() {
+    let home = Home::new();
+    let mut chat = Pty::start(&home, &["chat"]);
+    chat.expect("> ").await;
+    chat.press("/nope\r");
+    chat.expect("There is no command /nope").await;
+    chat.expect("//like this").await;
+    chat.expect("> ").await;
+    chat.press("//nope\r");
+    chat.expect("“/nope”").await;
+    chat.expect("> ").await;
+    chat.press("\x04");
+    assert!(chat.ended().await.success());
+    assert_eq!(status(&home).await["store"]["messages"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_are_whole_at_the_edge_of_a_terminal_of_any_width() {
+    let home = Home::new();
+    let mut chat = Pty::start(&home, &["chat"]);
+    for (columns, seen) in [
+        (80, "no credentials are configured. Put \r\n`ANTHROPIC_API_KEY=…`"),
+        (40, "I am only a demo, not a real model: no \r\ncredentials"),
+    ] {
+        chat.widen(columns);
+        chat.expect("\x1b[K> ").await;
+        chat.press("hello\r");
+        chat.expect(seen).await;
+    }
+    chat.expect("\x1b[K> ").await;
+    chat.press("\x04");
+    assert!(chat.ended().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_sandbox_the_prompt_comes_back_at_once() {
+    let home = Home::new().with("SANDBOX", "docker").with("DOCKER_HOST", "unix:///none.sock");
+    let mut chat = Pty::start(&home, &["chat"]);
+    // Both are typed before the first prompt.
+    chat.press("hello\r/status\r");
+    chat.expect("No sandbox for the agent yet").await;
+    chat.expect("(kept; there is no sandbox").await;
+    chat.expect("1 queued").await;
+    chat.expect("> ").await;
+    chat.press("\x04");
+    assert!(chat.ended().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_session_ends_the_gateway_inside_in_order() {
+    ends_in_order(Signal::HUP, 129).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wish_to_end_ends_the_gateway_inside_in_order() {
+    ends_in_order(Signal::TERM, 143).await;
+}
+
+async fn ends_in_order(signal: Signal, code: i32) {
+    let home = Home::new();
+    let mut chat = Pty::start(&home, &["chat"]);
+    chat.expect("> ").await;
+    chat.press("run: sleep 1000\r");
+    chat.expect("bash: ").await;
+    assert!(!sandboxes(&home).is_empty());
+    chat.signal(signal);
+    let ended = chat.ended().await;
+    assert_eq!((ended.code(), ended.signal()), (Some(code), None));
+    assert_eq!(sandboxes(&home), Vec::<String>::new());
+    let status = status(&home).await;
+    assert_eq!(status["store"]["unfinished_runs"], 0, "{status}");
+    assert_eq!(status["store"]["waiting_conversations"], 1, "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_chat_carries_on_when_the_first_takes_its_gateway_along() {
+    let home = Home::new();
+    let mut first = Pty::start(&home, &["chat"]);
+    first.expect("> ").await;
+    let mut second = Pty::start(&home, &["chat"]);
+    second.expect("> ").await;
+    second.press(&say("one"));
+    second.expect("heard-1-one").await;
+    second.expect("> ").await;
+    first.press("/quit\r");
+    assert!(first.ended().await.success());
+    // Said into the gap, and kept by whoever comes next.
+    second.press(&say("two"));
+    second.expect("heard-1-two").await;
+    second.expect("> ").await;
+    second.press("/quit\r");
+    assert!(second.ended().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_to_stop_is_stopped_when_the_gateway_is_back() {
+    let home = Home::new();
+    let mut gateway = home.start(None).await.unwrap();
+    let mut chat = Pty::start(&home, &["chat"]);
+    chat.expect("> ").await;
+    chat.press("run: sleep 1000\r");
+    chat.expect("bash: ").await;
+    gateway.kill().await;
+    chat.expect("the gateway is away").await;
+    chat.press("\x03");
+    chat.expect("; the answer is stopped then").await;
+    let gateway = home.start(None).await.unwrap();
+    chat.expect("is back)").await;
+    chat.expect("\x1b[K> ").await;
+    let runs = home.command(&["runs", "--json"]).output().await.unwrap();
+    let runs: Value = serde_json::from_slice(&runs.stdout).unwrap();
+    assert_eq!(runs[0]["state"], "cancelled", "{runs}");
+    chat.press("\x04");
+    assert!(chat.ended().await.success());
+    assert!(gateway.terminate().await.success());
+}
+
+async fn status(home: &Home) -> Value {
+    let output = home.command(&["status", "--json"]).output().await.unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The processes that have this home in their command line, other than commands of the test.
+fn sandboxes(home: &Home) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").unwrap();
+    let lines = processes.filter_map(|entry| {
+        let line = std::fs::read(entry.unwrap().path().join("cmdline")).ok()?;
+        Some(String::from_utf8_lossy(&line).replace('\0', " "))
+    });
+    let place = home.path().to_str().unwrap();
+    lines.filter(|line| line.contains("bwrap") && line.contains(place)).collect()
+}
