@@ -245,12 +245,11 @@ fn bytes_in_words(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protocol::Usage;
 
     use super::*;
 
     fn done(outcome: Outcome) -> End {
-        End::Done(Done { run: 1, outcome, session: None, through: None, usage: Usage::default() })
+        End::Done(Done { run: 1, outcome, session: None, through: None })
     }
 
     fn failed(kind: FailureKind) -> End {

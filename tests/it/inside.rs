@@ -94,7 +94,6 @@ fn done(run: u64, text: &str, through: Option<u64>) -> String {
     json!({
         "run": run, "session": null, "through": through,
         "outcome": { "type": "answer", "text": text },
-        "usage": { "input_tokens": 1, "output_tokens": 1, "cache_read_tokens": 0, "cache_write_tokens": 0 },
     })
     .to_string()
 }

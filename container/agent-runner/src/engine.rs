@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use protocol::{Failure, FailureKind, FollowUp, Outcome, Prompt, Sign, Usage};
+use protocol::{Failure, FailureKind, FollowUp, Outcome, Prompt, Sign};
 use tokio_util::sync::CancellationToken;
 
 use crate::serve::Reporter;
@@ -54,8 +54,6 @@ pub(crate) struct Ended {
     pub(crate) session: Option<String>,
     /// Highest `through` that the session holds from an earlier attempt at the same run.
     pub(crate) through: Option<u64>,
-    /// What the model calls reported.
-    pub(crate) usage: Usage,
 }
 
 impl Ended {
@@ -65,7 +63,6 @@ impl Ended {
             outcome: Outcome::Failed(Failure { kind: FailureKind::Other, message }),
             session: prompt.session.clone(),
             through: None,
-            usage: Usage::default(),
         }
     }
 }

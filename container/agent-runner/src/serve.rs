@@ -140,7 +140,6 @@ impl Server {
             outcome: ended.outcome,
             session: ended.session,
             through: ended.through.max(link.through()),
-            usage: ended.usage,
         };
         done::write(&self.settings.ipc, done)
             .await

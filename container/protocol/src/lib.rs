@@ -29,7 +29,7 @@ pub mod snapshot;
 
 pub use frame::{Frame, FrameKind};
 pub use input::{FollowUp, Input, Prompt};
-pub use output::{Done, Failure, FailureKind, Outcome, Progress, Reply, Request, Sign, Usage};
+pub use output::{Done, Failure, FailureKind, Outcome, Progress, Reply, Request, Sign};
 pub use probe::Probe;
 pub use snapshot::{AvailableChat, AvailableGroups};
 

@@ -60,8 +60,6 @@ pub struct Done {
     pub session: Option<String>,
     /// The highest [`crate::FollowUp::through`] that the engine took; `None` when it took none.
     pub through: Option<u64>,
-    /// What the model calls of this run reported.
-    pub usage: Usage,
 }
 
 /// How a run ended.
@@ -101,20 +99,6 @@ pub enum FailureKind {
     Credentials,
     /// Anything else: worth a retry.
     Other,
-}
-
-/// Tokens as the provider counted them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Usage {
-    /// Input tokens that were not cached.
-    pub input_tokens: u64,
-    /// Output tokens.
-    pub output_tokens: u64,
-    /// Input tokens read from the cache.
-    pub cache_read_tokens: u64,
-    /// Input tokens written to the cache.
-    pub cache_write_tokens: u64,
 }
 
 /// One file of `messages/` or `tasks/`: what the agent asks of the gateway.

@@ -10,7 +10,7 @@ use hermitcrab_protocol as protocol;
 use protocol::frame::MAX_PAYLOAD_BYTES;
 use protocol::{
     AvailableChat, AvailableGroups, Done, Failure, FailureKind, FollowUp, Frame, FrameKind, Input,
-    Outcome, Progress, Prompt, Reply, Request, Sign, Usage,
+    Outcome, Progress, Prompt, Reply, Request, Sign,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -92,26 +92,12 @@ fn progress() {
 
 #[test]
 fn done() {
-    let done = |outcome| Done {
-        run: 7,
-        outcome,
-        session: Some(String::from("5f2a")),
-        through: Some(42),
-        usage: Usage {
-            input_tokens: 1,
-            output_tokens: 2,
-            cache_read_tokens: 3,
-            cache_write_tokens: 4,
-        },
-    };
+    let done =
+        |outcome| Done { run: 7, outcome, session: Some(String::from("5f2a")), through: Some(42) };
     let failed =
         |kind| done(Outcome::Failed(Failure { kind, message: String::from("what happened") }));
-    let nothing = Done {
-        session: None,
-        through: None,
-        usage: Usage::default(),
-        ..done(Outcome::Answer { text: String::new() })
-    };
+    let nothing =
+        Done { session: None, through: None, ..done(Outcome::Answer { text: String::new() }) };
     check(
         "done",
         &[
@@ -152,11 +138,10 @@ fn requests_are_also_read_as_the_field_writes_them() {
 fn what_the_agent_runner_writes_is_read_strictly() {
     let strays = [
         serde_json::from_str::<Done>(
-            r#"{"run":1,"outcome":{"type":"cancelled"},"session":null,"through":null,
-                "usage":{"input_tokens":0,"output_tokens":0,"cache_read_tokens":0,"cache_write_tokens":0},"stray":1}"#,
+            r#"{"run":1,"outcome":{"type":"cancelled"},"session":null,"through":null,"stray":1}"#,
         )
         .is_err(),
-        serde_json::from_str::<Done>(r#"{"run":1,"outcome":{"type":"cancelled"}}"#).is_err(),
+        serde_json::from_str::<Done>(r#"{"run":1,"session":null,"through":null}"#).is_err(),
         serde_json::from_str::<Progress>(r#"{"run":1,"signs":[],"stray":1}"#).is_err(),
         serde_json::from_str::<Progress>(r#"{"run":-1,"signs":[]}"#).is_err(),
         serde_json::from_str::<Sign>(r#"{"type":"text","delta":"a","stray":1}"#).is_err(),

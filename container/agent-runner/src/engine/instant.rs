@@ -5,7 +5,7 @@
 //! 1970, when the engine had it (`[[at:…]]`) and when the agent-runner's main function was entered (`[[main:…]]`).
 
 use futures_util::future::{self, BoxFuture, FutureExt};
-use protocol::{Outcome, Prompt, Usage};
+use protocol::{Outcome, Prompt};
 
 use super::{Ended, Engine, Link};
 
@@ -37,7 +37,6 @@ impl Engine for Instant {
             outcome: Outcome::Answer { text },
             session: Some(prompt.session.clone().unwrap_or_else(|| String::from("instant"))),
             through: None,
-            usage: Usage::default(),
         })
         .boxed()
     }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::future::{self, BoxFuture, FutureExt};
-use protocol::{Failure, FailureKind, Outcome, Prompt, Sign, Usage};
+use protocol::{Failure, FailureKind, Outcome, Prompt, Sign};
 use serde_json::Value;
 
 use super::{Ended, Engine, Link};
@@ -74,12 +74,7 @@ impl Engine for Native {
                     Err(failure) => Outcome::Failed(failure),
                 },
             };
-            Ended {
-                outcome,
-                session: Some(run.session.name().to_owned()),
-                through: run.through,
-                usage: run.caller.usage,
-            }
+            Ended { outcome, session: Some(run.session.name().to_owned()), through: run.through }
         }
         .boxed()
     }
@@ -134,7 +129,7 @@ impl<'run> Run<'run> {
             prompt,
             link,
             tools: Tools { settings, link, budget },
-            caller: Caller { broker: &settings.broker, link, budget, usage: Usage::default() },
+            caller: Caller { broker: &settings.broker, link, budget },
             session,
             system: memory::system(settings, &prompt.system),
             definitions: tools::definitions(),

@@ -67,7 +67,7 @@ mod tests {
 
     fn answer(text: String) -> Done {
         let outcome = Outcome::Answer { text };
-        Done { run: 1, outcome, session: None, through: None, usage: protocol::Usage::default() }
+        Done { run: 1, outcome, session: None, through: None }
     }
 
     #[test]

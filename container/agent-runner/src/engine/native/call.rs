@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Sign, Usage};
+use protocol::Sign;
 use serde_json::Value;
 
 use super::budget::Budget;
@@ -42,8 +42,6 @@ pub(crate) struct Caller<'run> {
     pub(crate) link: &'run Link,
     /// What the run may produce.
     pub(crate) budget: &'run Budget,
-    /// What the calls have cost; broken ones too.
-    pub(crate) usage: Usage,
 }
 
 impl Caller<'_> {
@@ -53,7 +51,7 @@ impl Caller<'_> {
     ///
     /// There is none to be had.
     pub(crate) async fn call(
-        &mut self,
+        &self,
         request: &Value,
         audience: Audience,
     ) -> Result<(Reply, u64), CallFault> {
@@ -69,9 +67,11 @@ impl Caller<'_> {
                 }
             });
             let attempt = attempt.await;
-            let context = add(&mut self.usage, assembler.usage());
             match attempt {
-                Ok(()) => return Ok((assembler.finish(), context)),
+                Ok(()) => {
+                    let context = assembler.context();
+                    return Ok((assembler.finish(), context));
+                }
                 Err(CallFault::Cut(_)) if cuts < MAX_CUTS => cuts += 1,
                 Err(CallFault::Busy { retry_after, message }) if waits < MAX_WAITS => {
                     let wait = retry_after.unwrap_or(FIRST_WAIT * 2u32.pow(waits));
@@ -117,15 +117,6 @@ impl Caller<'_> {
         }
         Err(CallFault::Cut(String::from("the model's answer was cut off")))
     }
-}
-
-/// Adds what a call has cost to the sum, and returns how much of the context it took.
-fn add(sum: &mut Usage, call: Usage) -> u64 {
-    sum.input_tokens += call.input_tokens;
-    sum.output_tokens += call.output_tokens;
-    sum.cache_read_tokens += call.cache_read_tokens;
-    sum.cache_write_tokens += call.cache_write_tokens;
-    call.input_tokens + call.output_tokens + call.cache_read_tokens + call.cache_write_tokens
 }
 
 /// What people have seen of an answer that had to be asked for again.

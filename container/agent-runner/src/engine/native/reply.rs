@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use protocol::Usage;
 use serde_json::{Map, Value};
 
 use wire::{Counts, Delta, Wire};
@@ -113,14 +112,18 @@ impl Assembler {
         Ok(Step::Quiet)
     }
 
-    /// What the service has counted so far; an answer that broke off is paid for as well.
-    pub(crate) fn usage(&self) -> Usage {
-        Usage {
-            input_tokens: self.usage.input_tokens.unwrap_or_default(),
-            output_tokens: self.usage.output_tokens.unwrap_or_default(),
-            cache_read_tokens: self.usage.cache_read_input_tokens.unwrap_or_default(),
-            cache_write_tokens: self.usage.cache_creation_input_tokens.unwrap_or_default(),
-        }
+    /// How many tokens question and answer take of the context, as the service counts them.
+    pub(crate) fn context(&self) -> u64 {
+        let Counts {
+            input_tokens,
+            output_tokens,
+            cache_read_input_tokens,
+            cache_creation_input_tokens,
+        } = &self.usage;
+        [input_tokens, output_tokens, cache_read_input_tokens, cache_creation_input_tokens]
+            .into_iter()
+            .flatten()
+            .sum()
     }
 
     /// The whole answer, without blocks that say nothing: the service does not take those back.
@@ -222,7 +225,7 @@ mod tests {
 
     use super::*;
 
-    fn assemble(events: &[Value]) -> Result<(Reply, Usage, String), ReplyError> {
+    fn assemble(events: &[Value]) -> Result<(Reply, u64, String), ReplyError> {
         let mut assembler = Assembler::default();
         let mut shown = String::new();
         for event in events {
@@ -230,8 +233,8 @@ mod tests {
                 shown.push_str(&text);
             }
         }
-        let usage = assembler.usage();
-        Ok((assembler.finish(), usage, shown))
+        let context = assembler.context();
+        Ok((assembler.finish(), context, shown))
     }
 
     fn delta(index: usize, delta: &Value) -> Value {
@@ -244,7 +247,7 @@ mod tests {
 
     #[test]
     fn blocks_are_put_together_and_thinking_is_kept_as_it_is() {
-        let (reply, usage, shown) = assemble(&[
+        let (reply, context, shown) = assemble(&[
             json!({"type": "message_start", "message": {"usage":
                 {"input_tokens": 5, "cache_read_input_tokens": 7, "output_tokens": 1}}}),
             start(0, &json!({"type": "thinking", "thinking": "", "signature": ""})),
@@ -273,7 +276,7 @@ mod tests {
         assert_eq!(Value::from(reply.blocks.clone()), blocks);
         assert_eq!(reply.stop, "tool_use");
         assert_eq!(shown, "Let me look. ");
-        assert_eq!((usage.input_tokens, usage.cache_read_tokens, usage.output_tokens), (5, 7, 9));
+        assert_eq!(context, 5 + 7 + 9);
         assert_eq!(text(&reply.blocks), "Let me look.");
         let call = ToolCall {
             id: String::from("t1"),
