@@ -123,6 +123,8 @@ struct Running<'a> {
     live: Live,
     cancel: CancellationToken,
     deadline: tokio::time::Instant,
+    /// Whether its sandbox is known to have begun with it: one that a dying gateway half started never does.
+    begun: bool,
 }
 
 impl Runs {
@@ -182,7 +184,7 @@ impl Runs {
         };
         fail_point!("run.opened");
         let deadline = self.deadline(claimed);
-        let run = Running { claimed, conversation, live, cancel, deadline };
+        let run = Running { claimed, conversation, live, cancel, deadline, begun: true };
         if let Err(error) = run.live.ipc.put_input(&Input::Prompt(Box::new(self.prompt(&run)))) {
             warn!(%error, run.id = %claimed.run, "the prompt could not be left");
             let verdict =

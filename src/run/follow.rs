@@ -112,7 +112,9 @@ impl Runs {
                 Step::Exited => {
                     // What it wrote before it ended counts.
                     let seen = self.look(run, &mut course).await;
-                    break seen.end.unwrap_or_else(|| End::Exited(exit(run)));
+                    break seen.end.unwrap_or_else(|| {
+                        if run.begun { End::Exited(exit(run)) } else { End::NotBegun }
+                    });
                 }
                 Step::Cancel => self.cancel(run, &mut course),
                 Step::Halt => break End::Halted,
@@ -252,6 +254,7 @@ impl Runs {
             if let Some(activity) = activity(&sign) {
                 self.channels.show(run.conversation, &activity).await;
             }
+            run.begun |= sign == Sign::Accepted;
             if sign == Sign::Ready {
                 self.hand_over(run, course).await;
             }

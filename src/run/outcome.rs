@@ -41,6 +41,8 @@ pub(crate) enum End {
     Panicked,
     /// The gateway stops.
     Halted,
+    /// The gateway before this one died while it started the sandbox, and that ended without a sign.
+    NotBegun,
 }
 
 /// What is too much on disk.
@@ -78,7 +80,7 @@ pub(crate) enum Verdict {
         /// Why, for people.
         sentence: String,
     },
-    /// It does not count: the next gateway begins it anew.
+    /// It does not count, and begins anew.
     Release,
 }
 
@@ -138,7 +140,7 @@ pub(crate) fn judge(end: &End, attempt: u32) -> Verdict {
             "something went wrong in the gateway itself".to_owned(),
             attempt,
         ),
-        End::Halted => Verdict::Release,
+        End::Halted | End::NotBegun => Verdict::Release,
     }
 }
 
@@ -298,6 +300,7 @@ mod tests {
     #[test]
     fn a_stopping_gateway_counts_no_attempt() {
         assert_eq!(judge(&End::Halted, 6), Verdict::Release);
+        assert_eq!(judge(&End::NotBegun, 6), Verdict::Release);
     }
 
     #[test]

@@ -91,8 +91,9 @@ impl Runs {
         info!(run.id = %claimed.run, sandbox.id = %sandbox, lives = left.lives, "a run was taken up");
         let _noted = self.active.begin(conversation, claimed.run);
         let deadline = self.deadline(claimed);
-        let run = Running { claimed, conversation, live, cancel, deadline };
-        if left.row.state == RunState::Claimed {
+        let begun = left.row.state == RunState::Running;
+        let run = Running { claimed, conversation, live, cancel, deadline, begun };
+        if !begun {
             // Whether the prompt was left is unknown. Should it be there twice, the second outcome is nobody's.
             let prompt = protocol::Input::Prompt(Box::new(self.prompt(&run)));
             if let Err(error) = run.live.ipc.put_input(&prompt) {
