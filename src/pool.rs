@@ -63,7 +63,7 @@ impl Pool {
             };
             let runs = self.runs.clone();
             let conversation = waiting.conversation.clone();
-            self.start(conversation, slot, async move { runs.execute(&waiting).await });
+            self.start(conversation, slot, async move { Box::pin(runs.execute(&waiting)).await });
         }
     }
 

@@ -119,7 +119,6 @@ struct Noted<'a> {
 /// A run that has been claimed, with the sandbox it happens in.
 struct Running<'a> {
     claimed: &'a Claimed,
-    conversation: &'a Conversation,
     live: Live,
     cancel: CancellationToken,
     deadline: tokio::time::Instant,
@@ -131,8 +130,8 @@ impl Runs {
     /// Runs the agent for a conversation, if anything in it waits.
     pub(crate) async fn execute(&self, waiting: &Waiting) {
         let conversation = &waiting.conversation;
-        let warm = self.shelf.take(&waiting.group);
-        let id = warm.as_ref().map_or_else(live::fresh_id, |(live, _)| live.id.clone());
+        let mut warm = self.shelf.take(&waiting.group);
+        let id = warm.as_ref().map_or_else(live::fresh_id, |live| live.id.clone());
         let claim = ClaimRun {
             conversation: conversation.clone(),
             max_messages: MAX_MESSAGES,
@@ -140,8 +139,9 @@ impl Runs {
             sandbox: Some(id),
         };
         let (claimed, ()) = tokio::join!(self.store.claim_run(claim), async {
-            if let Some((live, _)) = &warm {
+            if let Some(live) = &mut warm {
                 follow::turn_away(live);
+                live.look_again(&self.opener);
             }
         });
         let claimed = match claimed {
@@ -153,44 +153,33 @@ impl Runs {
         };
         fail_point!("run.claimed");
         let Some(claimed) = claimed else {
-            if let Some((live, place)) = warm {
-                self.shelf.put(live, place);
+            if let Some(live) = warm {
+                self.shelf.put(live);
             }
             return;
         };
-        let noted = self.active.begin(conversation, claimed.run);
+        let noted = self.active.begin(&claimed);
         let work = async {
             self.channels.show(conversation, &Activity::Working).await;
-            self.attempt(conversation, &claimed, warm, waiting.cancel.clone()).await;
+            self.attempt(&claimed, warm, waiting.cancel.clone()).await;
         };
-        self.guard(conversation, &claimed, work).await;
+        self.guard(&claimed, work).await;
         drop(noted);
         self.channels.show(conversation, &Activity::Idle).await;
     }
 
-    async fn attempt(
-        &self,
-        conversation: &Conversation,
-        claimed: &Claimed,
-        warm: Option<(Live, Place)>,
-        cancel: CancellationToken,
-    ) {
-        let (live, place) = match self.sandbox(claimed, warm, &cancel).await {
-            Ok(opened) => opened,
-            Err(verdict) => {
-                self.commit(conversation, claimed, verdict, None).await;
-                return;
-            }
+    async fn attempt(&self, claimed: &Claimed, warm: Option<Live>, cancel: CancellationToken) {
+        let live = match self.sandbox(claimed, warm, &cancel).await {
+            Ok(live) => live,
+            Err(verdict) => return self.commit(claimed, verdict, None).await,
         };
         fail_point!("run.opened");
         let deadline = self.deadline(claimed);
-        let run = Running { claimed, conversation, live, cancel, deadline, begun: true };
-        if let Err(error) = run.live.ipc.put_input(&Input::Prompt(Box::new(self.prompt(&run)))) {
-            warn!(%error, run.id = %claimed.run, "the prompt could not be left");
-            let verdict =
-                Verdict::Retry { error: format!("the prompt could not be left: {error}") };
-            self.close_and_commit((run.live, place), conversation, (claimed, verdict, None)).await;
-            return;
+        let run = Running { claimed, live, cancel, deadline, begun: true };
+        if let Err(error) = run.live.ipc.put_input(&Input::Prompt(Box::new(self.prompt(claimed)))) {
+            let end = End::NotPrompted(error.to_string());
+            let verdict = outcome::judge(&end, claimed.attempt);
+            return self.close_and_commit(run.live, claimed, verdict, None).await;
         }
         fail_point!("run.prompted");
         if let Err(error) = self.store.run_started(claimed.run, &run.live.id).await {
@@ -198,46 +187,47 @@ impl Runs {
             debug!(%error, run.id = %claimed.run, "the start of the run was not noted");
         }
         self.leave_snapshot(&run).await;
-        self.see_through(run, place).await;
+        self.see_through(run).await;
     }
 
     /// Follows a run to its end and commits what came of it.
-    async fn see_through(&self, mut run: Running<'_>, place: Place) {
+    async fn see_through(&self, mut run: Running<'_>) {
         let mut followed = self.follow(&mut run).await;
         fail_point!("run.ended");
-        let Running { claimed, conversation, live, .. } = run;
+        let Running { claimed, live, .. } = run;
         let verdict = outcome::judge(&followed.end, claimed.attempt);
         let file = followed.file.take();
         if !matches!(followed.end, End::Done(_)) || live.exit.borrow().is_some() {
-            let outcome = (claimed, verdict, Some(&followed));
-            self.close_and_commit((live, place), conversation, outcome).await;
-            return;
+            return self.close_and_commit(live, claimed, verdict, Some(&followed)).await;
         }
-        self.commit(conversation, claimed, verdict, Some(&followed)).await;
+        self.commit(claimed, verdict, Some(&followed)).await;
         if let Some(file) = file
             && let Err(error) = live.ipc.forget(file)
         {
             debug!(%error, run.id = %claimed.run, "a claimed outcome is left behind");
         }
-        self.shelf.put(live, place);
+        self.shelf.put(live);
     }
 
     /// Ends a sandbox, then commits what became of its run.
     ///
     /// Only a sandbox that is gone makes it safe to try again: it must not answer beside its successor. Where nobody
-    /// can tell, the run stays unfinished and its place taken, and the next start takes it up.
+    /// can tell, the run stays unfinished, and the next start takes it up.
     async fn close_and_commit(
         &self,
-        (live, place): (Live, Place),
-        conversation: &Conversation,
-        (claimed, verdict, followed): (&Claimed, Verdict, Option<&follow::Followed>),
+        live: Live,
+        claimed: &Claimed,
+        verdict: Verdict,
+        followed: Option<&follow::Followed>,
     ) {
-        if live.close().await {
-            drop(place);
-            self.commit(conversation, claimed, verdict, followed).await;
-        } else {
-            place.forget();
-            error!(run.id = %claimed.run, "the run's sandbox may still live; the next start takes it up");
+        match live.close().await {
+            Some(place) => {
+                drop(place);
+                self.commit(claimed, verdict, followed).await;
+            }
+            None => {
+                error!(run.id = %claimed.run, "the run's sandbox may still live; the next start takes it up");
+            }
         }
     }
 
@@ -245,21 +235,17 @@ impl Runs {
     async fn sandbox(
         &self,
         claimed: &Claimed,
-        warm: Option<(Live, Place)>,
+        warm: Option<Live>,
         cancel: &CancellationToken,
-    ) -> Result<(Live, Place), Verdict> {
+    ) -> Result<Live, Verdict> {
         let mut place = None;
         let mut id = None;
-        if let Some((live, held)) = warm {
-            if live.fits(&claimed.group, &self.opener) {
-                return Ok((live, held));
+        if let Some(live) = warm {
+            if live.fits(&claimed.group) {
+                return Ok(live);
             }
             id = Some(live::fresh_id());
-            if live.close().await {
-                place = Some(held);
-            } else {
-                held.forget();
-            }
+            place = live.close().await;
         }
         let room = async {
             let place = match place {
@@ -278,8 +264,8 @@ impl Runs {
         };
         let id = id.or_else(|| claimed.sandbox.clone()).unwrap_or_else(live::fresh_id);
         self.active.moved(claimed.run, &id);
-        match self.opener.start(&found, &claimed.group, &id).await {
-            Ok(live) => Ok((live, place)),
+        match self.opener.start(&found, &claimed.group, &id, place).await {
+            Ok(live) => Ok(live),
             Err(OpenError::Sandbox(error)) if is_absence(&error) => {
                 warn!(%error, "the sandbox is not to be had any more; the run waits");
                 self.supply.report(&error);
@@ -292,26 +278,25 @@ impl Runs {
         }
     }
 
-    fn prompt(&self, run: &Running<'_>) -> Prompt {
-        let group = &run.claimed.group;
+    fn prompt(&self, claimed: &Claimed) -> Prompt {
         let text = prompt::render(&prompt::PromptInput {
-            messages: &run.claimed.messages,
-            omitted: run.claimed.omitted,
+            messages: &claimed.messages,
+            omitted: claimed.omitted,
             time_zone: &self.settings.time_zone,
             now: self.clock.now(),
         });
         let system = prompt::system(&prompt::SystemInput {
             assistant: &self.settings.assistant_name,
-            group: &group.name,
-            conversation: run.conversation,
+            group: &claimed.group.name,
+            conversation: &claimed.conversation,
         });
         Prompt {
             version: protocol::VERSION,
-            run: run.claimed.run.0,
-            conversation: session::key(run.conversation),
-            session: run.claimed.session.as_ref().map(ToString::to_string),
-            from: run.claimed.from.0,
-            through: run.claimed.begun.0,
+            run: claimed.run.0,
+            conversation: session::key(&claimed.conversation),
+            session: claimed.session.as_ref().map(ToString::to_string),
+            from: claimed.from.0,
+            through: claimed.begun.0,
             text,
             system,
             engine: self.settings.engine.clone(),
@@ -332,13 +317,12 @@ impl Runs {
     /// before.
     async fn commit(
         &self,
-        conversation: &Conversation,
         claimed: &Claimed,
         verdict: Verdict,
         followed: Option<&follow::Followed>,
     ) {
         let released = verdict == Verdict::Release;
-        while let Err(error) = self.try_commit(conversation, claimed, &verdict, followed).await {
+        while let Err(error) = self.try_commit(claimed, &verdict, followed).await {
             let hopeless = matches!(error, StoreError::NotThere(_) | StoreError::Closed);
             warn!(%error, run.id = %claimed.run, hopeless, "what became of the run could not be written down");
             if hopeless {
@@ -357,7 +341,6 @@ impl Runs {
 
     async fn try_commit(
         &self,
-        conversation: &Conversation,
         claimed: &Claimed,
         verdict: &Verdict,
         followed: Option<&follow::Followed>,
@@ -383,7 +366,7 @@ impl Runs {
                 self.store.fail_run(run, error, at).await?;
                 warn!(run.id = %run, attempt = claimed.attempt, "run failed; it is tried again");
                 let reason = format!("something went wrong; trying again in {} s", wait.as_secs());
-                self.channels.show(conversation, &Activity::Waiting { reason }).await;
+                self.channels.show(&claimed.conversation, &Activity::Waiting { reason }).await;
             }
             Verdict::GiveUp { error, sentence } => {
                 self.store.give_up_run(run, error, sentence, through).await?;
@@ -400,8 +383,9 @@ impl Runs {
 
 impl Active {
     /// Notes a run.
-    fn begin(&self, conversation: &Conversation, run: RunId) -> Noted<'_> {
-        let (conversation, since) = (conversation.clone(), Instant::now());
+    fn begin(&self, claimed: &Claimed) -> Noted<'_> {
+        let (run, conversation) = (claimed.run, claimed.conversation.clone());
+        let since = Instant::now();
         self.runs().insert(run, ActiveRun { id: run, conversation, since, sandbox: None });
         Noted { active: self, run }
     }

@@ -1,4 +1,6 @@
 //! Leaves files for an agent, each finished before it can be seen.
+//!
+//! They are not synchronized: no sandbox outlives a loss of power, and what they say is in the store.
 
 use std::io;
 use std::sync::PoisonError;
@@ -57,7 +59,6 @@ impl Inner {
         let put = || {
             confined::write_all(&file, bytes)?;
             fs::fchmod(&file, READABLE)?;
-            fs::fsync(&file)?;
             self.move_in(&temp, directory, &name(&fs::fstat(&file)?))
         };
         put().inspect_err(|_| {

@@ -252,7 +252,7 @@ impl Runs {
         }
         for sign in progress.signs {
             if let Some(activity) = activity(&sign) {
-                self.channels.show(run.conversation, &activity).await;
+                self.channels.show(&run.claimed.conversation, &activity).await;
             }
             run.begun |= sign == Sign::Accepted;
             if sign == Sign::Ready {
@@ -265,7 +265,8 @@ impl Runs {
     async fn hand_over(&self, run: &Running<'_>, course: &mut Course) {
         let group = &run.claimed.group;
         let after = course.handed_over.last().copied().unwrap_or(run.claimed.begun);
-        let said = match self.store.messages(run.conversation, after, MAX_FOLLOW_UPS).await {
+        let said = match self.store.messages(&run.claimed.conversation, after, MAX_FOLLOW_UPS).await
+        {
             Ok(said) => said,
             Err(error) => {
                 debug!(%error, run.id = %run.claimed.run, "follow-ups wait for the next run");
@@ -331,7 +332,7 @@ impl Runs {
         // Said once a run: an agent that leaves such files without end must not fill the log.
         if !std::mem::replace(&mut course.rejected, true) {
             warn!(
-                sandbox.id = %run.live.id, group.name = %run.live.group, file = %rejected.shown,
+                sandbox.id = %run.live.id, group.name = %run.live.group.name, file = %rejected.shown,
                 reason = %rejected.reason, "a file of the agent was put into quarantine"
             );
         }
@@ -370,9 +371,9 @@ fn answer(live: &Live, id: &RequestId, reply: &Reply) {
 
 fn asker(run: &Running<'_>) -> Asker {
     Asker {
-        group: run.live.group.clone(),
+        group: run.live.group.name.clone(),
         run: run.claimed.run,
-        conversation: run.conversation.clone(),
+        conversation: run.claimed.conversation.clone(),
         from: run.claimed.from,
     }
 }
@@ -409,7 +410,7 @@ fn forget(live: &Live, file: ClaimedFile) {
 
 fn quarantine(run: &Running<'_>, file: ClaimedFile, reason: &RejectReason) {
     warn!(
-        sandbox.id = %run.live.id, group.name = %run.live.group, file = %file.id, %reason,
+        sandbox.id = %run.live.id, group.name = %run.live.group.name, file = %file.id, %reason,
         "a file of the agent was put into quarantine"
     );
     if let Err(error) = run.live.ipc.quarantine(file) {

@@ -11,17 +11,11 @@ use tracing::error;
 
 use super::outcome::{self, End};
 use super::{Runs, live};
-use crate::model::Conversation;
 use crate::store::Claimed;
 
 impl Runs {
     /// Sees a claimed run through; one that panics ends as a failed attempt.
-    pub(super) async fn guard(
-        &self,
-        conversation: &Conversation,
-        claimed: &Claimed,
-        work: impl Future<Output = ()>,
-    ) {
+    pub(super) async fn guard(&self, claimed: &Claimed, work: impl Future<Output = ()>) {
         if AssertUnwindSafe(work).catch_unwind().await.is_ok() {
             return;
         }
@@ -29,7 +23,7 @@ impl Runs {
         tokio::select! {
             gone = self.abandon(claimed) => if gone {
                 let verdict = outcome::judge(&End::Panicked, claimed.attempt);
-                self.commit(conversation, claimed, verdict, None).await;
+                self.commit(claimed, verdict, None).await;
             },
             // The next start takes it up.
             () = self.halt.cancelled() => {}

@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 
 use super::Bounds;
 use super::disk::Growth;
+use super::shelf::Place;
 use super::supply::Found;
 use crate::broker::{Broker, Client, Door};
 use crate::config::Settings;
@@ -31,8 +32,8 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct Live {
     /// Its id.
     pub(crate) id: SandboxId,
-    /// The group it works for.
-    pub(crate) group: GroupName,
+    /// The group it works for, as it was when this was started.
+    pub(crate) group: Group,
     /// Its ipc directory.
     pub(crate) ipc: IpcDir,
     /// Changes in it.
@@ -41,10 +42,12 @@ pub(crate) struct Live {
     pub(crate) exit: watch::Receiver<Option<Exit>>,
     /// How much grows what it may write to.
     pub(super) growth: Growth,
-    client: Client,
     spec: SandboxSpec,
     sandbox: Arc<dyn Sandbox>,
     broker_dir: PathBuf,
+    place: Place,
+    /// What it was made from has changed on this machine.
+    stale: bool,
     _way: Option<Way>,
 }
 
@@ -64,11 +67,23 @@ enum Way {
 
 /// What was made for a sandbox before it became one.
 struct Opened {
+    place: Place,
+    group: Group,
     spec: SandboxSpec,
     client: Client,
     ipc: IpcDir,
     watch: IpcWatch,
     growth: Growth,
+}
+
+/// What there is of a sandbox that an earlier gateway started.
+pub(super) struct Remains<'a> {
+    /// Its kind.
+    pub(super) found: &'a Found,
+    /// Its id.
+    pub(super) id: &'a SandboxId,
+    /// Whether it still lives.
+    pub(super) lives: bool,
 }
 
 /// A sandbox could not be opened.
@@ -109,11 +124,15 @@ impl Opener {
         found: &Found,
         group: &Group,
         id: &SandboxId,
+        place: Place,
     ) -> Result<Live, OpenError> {
         let spec = self.spec(group, id)?;
         let owner = (spec.user.uid, spec.user.gid);
         let ipc = IpcDir::create(&self.ipc_root(), &group.name, id, owner)?;
-        let started = self.start_in(found, group, spec, ipc.clone()).await;
+        let started = match self.opened(group, spec, ipc.clone(), place) {
+            Ok(opened) => self.start_opened(found, opened).await,
+            Err(error) => Err(error.into()),
+        };
         if started.is_err() {
             if let Err(error) = found.sandbox.stop(id, Duration::ZERO).await {
                 warn!(%error, sandbox.id = %id, "what is left of a failed start is removed with the next one");
@@ -124,23 +143,13 @@ impl Opener {
         started
     }
 
-    async fn start_in(
-        &self,
-        found: &Found,
-        group: &Group,
-        spec: SandboxSpec,
-        ipc: IpcDir,
-    ) -> Result<Live, OpenError> {
-        let watch = ipc.watch()?;
-        let door = self.socket_door(found, group, &spec)?;
-        let growth = Growth::begin(&spec, self.bounds);
-        found.sandbox.start(&spec).await?;
+    async fn start_opened(&self, found: &Found, opened: Opened) -> Result<Live, OpenError> {
+        let door = self.socket_door(found, &opened)?;
+        found.sandbox.start(&opened.spec).await?;
         let way = match door {
             Some(door) => Way::Socket { _door: door },
-            None => self.bridge(found, group, &spec).await?,
+            None => self.bridge(found, &opened).await?,
         };
-        let client = client(group, &spec.id);
-        let opened = Opened { spec, client, ipc, watch, growth };
         Ok(self.live(found, opened, Some(way)))
     }
 
@@ -148,24 +157,35 @@ impl Opener {
     ///
     /// # Errors
     /// [`OpenError`]; the sandbox is left as it is.
-    pub(crate) async fn adopt(
+    pub(super) async fn adopt(
         &self,
-        found: &Found,
+        remains: &Remains<'_>,
         group: &Group,
-        id: &SandboxId,
-        lives: bool,
+        place: Place,
     ) -> Result<Live, OpenError> {
+        let Remains { found, id, lives } = remains;
         let spec = self.spec(group, id)?;
-        let ipc = IpcDir::open(&self.ipc_root(), &group.name, id, (spec.user.uid, spec.user.gid))?;
-        let watch = ipc.watch()?;
-        let way = match self.socket_door(found, group, &spec)? {
+        let owner = (spec.user.uid, spec.user.gid);
+        let ipc = IpcDir::open(&self.ipc_root(), &group.name, id, owner)?;
+        let opened = self.opened(group, spec, ipc, place)?;
+        let way = match self.socket_door(found, &opened)? {
             Some(door) => Some(Way::Socket { _door: door }),
-            None if lives => Some(self.bridge(found, group, &spec).await?),
+            None if *lives => Some(self.bridge(found, &opened).await?),
             None => None,
         };
-        let client = client(group, &spec.id);
+        Ok(self.live(found, opened, way))
+    }
+
+    fn opened(
+        &self,
+        group: &Group,
+        spec: SandboxSpec,
+        ipc: IpcDir,
+        place: Place,
+    ) -> Result<Opened, IpcError> {
+        let (watch, client) = (ipc.watch()?, client(group, &spec.id));
         let growth = Growth::begin(&spec, self.bounds);
-        Ok(self.live(found, Opened { spec, client, ipc, watch, growth }, way))
+        Ok(Opened { place, group: group.clone(), spec, client, ipc, watch, growth })
     }
 
     /// Removes what is left on disk of a sandbox that works for nobody.
@@ -193,7 +213,7 @@ impl Opener {
     }
 
     fn live(&self, found: &Found, opened: Opened, way: Option<Way>) -> Live {
-        let Opened { spec, client, ipc, watch, growth } = opened;
+        let Opened { place, group, spec, ipc, watch, growth, .. } = opened;
         let (ended, exit) = watch::channel(None);
         let (sandbox, id) = (found.sandbox.clone(), spec.id.clone());
         self.tasks.spawn(async move {
@@ -208,15 +228,16 @@ impl Opener {
         });
         Live {
             id: spec.id.clone(),
-            group: spec.group.clone(),
+            group,
             ipc,
             watch,
             exit,
             growth,
-            client,
             broker_dir: self.broker_dir(&spec.id),
             spec,
             sandbox: found.sandbox.clone(),
+            place,
+            stale: false,
             _way: way,
         }
     }
@@ -225,34 +246,25 @@ impl Opener {
         spec::build(&self.settings, group, id, &self.runner)
     }
 
-    fn socket_door(
-        &self,
-        found: &Found,
-        group: &Group,
-        spec: &SandboxSpec,
-    ) -> Result<Option<Door>, OpenError> {
+    fn socket_door(&self, found: &Found, opened: &Opened) -> Result<Option<Door>, OpenError> {
         if !found.strength.socket {
             return Ok(None);
         }
+        let Opened { spec, client, .. } = opened;
         let user = (spec.user.uid, spec.user.gid);
-        let door =
-            self.broker.open_socket(&self.broker_dir(&spec.id), user, client(group, &spec.id))?;
+        let door = self.broker.open_socket(&self.broker_dir(&spec.id), user, client.clone())?;
         Ok(Some(door))
     }
 
     /// Opens a bridge, and sees to it that it is opened anew when it breaks: a daemon that restarts takes it down, but
     /// not always the sandbox.
-    async fn bridge(
-        &self,
-        found: &Found,
-        group: &Group,
-        spec: &SandboxSpec,
-    ) -> Result<Way, OpenError> {
-        let stream = found.sandbox.bridge(&spec.id).await?;
-        let mut door = self.broker.open_stream(stream, client(group, &spec.id));
+    async fn bridge(&self, found: &Found, opened: &Opened) -> Result<Way, OpenError> {
+        let client = opened.client.clone();
+        let stream = found.sandbox.bridge(&client.sandbox).await?;
+        let mut door = self.broker.open_stream(stream, client.clone());
         let (end, broker, sandbox) =
             (CancellationToken::new(), self.broker.clone(), found.sandbox.clone());
-        let (client, ended) = (client(group, &spec.id), end.clone());
+        let ended = end.clone();
         self.tasks.spawn(ended.run_until_cancelled_owned(async move {
             loop {
                 door.ended().await;
@@ -282,27 +294,32 @@ impl Opener {
 }
 
 impl Live {
-    /// Whether it still fits what the group is allowed now.
-    pub(crate) fn fits(&self, group: &Group, opener: &Opener) -> bool {
-        let ended = self.exit.borrow().is_some();
-        !ended
-            && self.client == client(group, &self.id)
-            && opener.spec(group, &self.id).is_ok_and(|now| now == self.spec)
+    /// Looks whether it would be made the same way today: the owner may have taken a mount back.
+    pub(crate) fn look_again(&mut self, opener: &Opener) {
+        self.stale = opener.spec(&self.group, &self.id).map_or(true, |now| now != self.spec);
     }
 
-    /// Ends it and removes what is left of it; whether it is known to have ended.
-    pub(crate) async fn close(self) -> bool {
+    /// Whether it lives and fits what the group is allowed now; call [`Self::look_again`] before.
+    pub(crate) fn fits(&self, group: &Group) -> bool {
+        !self.stale && self.exit.borrow().is_none() && self.group == *group
+    }
+
+    /// Ends it, removes what is left of it, and gives its place back.
+    ///
+    /// `None` when nobody can tell whether it has ended: as long as it may live, it takes up its place.
+    pub(crate) async fn close(self) -> Option<Place> {
         if self.exit.borrow().is_none()
             && let Err(error) = self.ipc.put_input(&protocol::Input::Close)
         {
             debug!(%error, sandbox.id = %self.id, "the agent-runner could not be asked to end");
         }
         if !stopped(&*self.sandbox, &self.id, GRACE).await {
-            return false;
+            self.place.forget();
+            return None;
         }
         remove_ipc(self.ipc, &self.id).await;
         remove_dir(&self.broker_dir, &self.id);
-        true
+        Some(self.place)
     }
 }
 

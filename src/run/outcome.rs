@@ -35,6 +35,8 @@ pub(crate) enum End {
     Cancelled,
     /// No sandbox could be started for it.
     NotStarted,
+    /// The prompt could not be left in its ipc directory.
+    NotPrompted(String),
     /// It asked for more than one run may.
     Requests(usize),
     /// The run itself panicked: a fault of the gateway.
@@ -129,6 +131,11 @@ pub(crate) fn judge(end: &End, attempt: u32) -> Verdict {
         End::NotStarted => retry(
             "no sandbox could be started".to_owned(),
             "no sandbox could be started for the agent (`hermitcrab doctor` says more)".to_owned(),
+            attempt,
+        ),
+        End::NotPrompted(error) => retry(
+            format!("the prompt could not be left: {error}"),
+            "the agent could not be given the messages".to_owned(),
             attempt,
         ),
         End::Requests(limit) => give_up(

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::live::Remains;
 use super::{Found, Place, Running, Runs};
 use crate::model::{GroupName, RunId, SandboxId};
 use crate::store::{Claimed, RunRow, RunState};
@@ -63,7 +64,7 @@ impl Runs {
         match self.store.claimed(id).await {
             Ok(Some(claimed)) => {
                 let work = self.take_up_claimed(&left, &claimed, place, cancel);
-                self.guard(&left.row.conversation, &claimed, work).await;
+                self.guard(&claimed, work).await;
             }
             Ok(None) => self.put_back(id).await,
             Err(error) => warn!(%error, run.id = %id, "an unfinished run cannot be read"),
@@ -77,9 +78,9 @@ impl Runs {
         place: Place,
         cancel: CancellationToken,
     ) {
-        let conversation = &left.row.conversation;
         let Some(sandbox) = &left.row.sandbox else { return self.put_back(left.row.id).await };
-        let adopted = self.opener.adopt(&left.found, &claimed.group, sandbox, left.lives).await;
+        let remains = Remains { found: &left.found, id: sandbox, lives: left.lives };
+        let adopted = self.opener.adopt(&remains, &claimed.group, place).await;
         let live = match adopted {
             Ok(live) => live,
             Err(error) => {
@@ -89,19 +90,19 @@ impl Runs {
             }
         };
         info!(run.id = %claimed.run, sandbox.id = %sandbox, lives = left.lives, "a run was taken up");
-        let _noted = self.active.begin(conversation, claimed.run);
+        let _noted = self.active.begin(claimed);
         let deadline = self.deadline(claimed);
         let begun = left.row.state == RunState::Running;
-        let run = Running { claimed, conversation, live, cancel, deadline, begun };
+        let run = Running { claimed, live, cancel, deadline, begun };
         if !begun {
             // Whether the prompt was left is unknown. Should it be there twice, the second outcome is nobody's.
-            let prompt = protocol::Input::Prompt(Box::new(self.prompt(&run)));
+            let prompt = protocol::Input::Prompt(Box::new(self.prompt(claimed)));
             if let Err(error) = run.live.ipc.put_input(&prompt) {
                 warn!(%error, run.id = %claimed.run, "the prompt could not be left again");
             }
         }
         super::fail_point!("run.taken_up");
-        self.see_through(run, place).await;
+        self.see_through(run).await;
     }
 
     async fn put_back(&self, run: RunId) {

@@ -32,7 +32,6 @@ pub(crate) struct Shelf {
 
 struct Warm {
     live: Live,
-    place: Place,
     since: Instant,
 }
 
@@ -49,10 +48,10 @@ impl Shelf {
     }
 
     /// Takes a warm sandbox of this group.
-    pub(crate) fn take(&self, group: &GroupName) -> Option<(Live, Place)> {
+    pub(crate) fn take(&self, group: &GroupName) -> Option<Live> {
         let mut warm = self.warm();
-        let index = warm.iter().rposition(|warm| warm.live.group == *group)?;
-        warm.remove(index).map(|warm| (warm.live, warm.place))
+        let index = warm.iter().rposition(|warm| warm.live.group.name == *group)?;
+        warm.remove(index).map(|warm| warm.live)
     }
 
     /// Gets a place for a fresh sandbox; the one that has been idle longest gives up its own when none is free.
@@ -61,10 +60,10 @@ impl Shelf {
             let put = self.put.notified();
             let full = self.places.available_permits() == 0;
             let idle = if full { self.warm().pop_front() } else { None };
-            if let Some(Warm { live, place, .. }) = idle {
+            if let Some(Warm { live, .. }) = idle {
                 debug!(sandbox.id = %live.id, "a warm sandbox gives up its place");
-                live.close().await;
-                drop(place);
+                // Whoever has waited longer for a place gets this one first.
+                drop(live.close().await);
             }
             tokio::select! {
                 biased;
@@ -78,9 +77,9 @@ impl Shelf {
     }
 
     /// Puts a sandbox on the shelf for the next message of its group.
-    pub(crate) fn put(&self, mut live: Live, place: Place) {
+    pub(crate) fn put(&self, mut live: Live) {
         live.growth.renew();
-        self.warm().push_back(Warm { live, place, since: Instant::now() });
+        self.warm().push_back(Warm { live, since: Instant::now() });
         self.put.notify_waiters();
         self.shelved.notify_one();
     }

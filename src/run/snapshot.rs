@@ -12,7 +12,7 @@ const MOST: usize = 500;
 impl Runs {
     /// Leaves what the group may see now; without it the agent knows less, and nothing else happens.
     pub(super) async fn leave_snapshot(&self, run: &Running<'_>) {
-        let group = &run.live.group;
+        let group = &run.live.group.name;
         let chats = if group.is_main() {
             self.store.newest_chats(MOST).await
         } else {

@@ -130,9 +130,10 @@ impl BubblewrapSandbox {
             .spawn()
             .map_err(failed)?;
         let launched = async {
-            // Made while bubblewrap is at work: nothing begins in the sandbox before it is in there.
+            // While bubblewrap is at work, which takes its place in there before it makes the sandbox, or as it does.
             if let Some(cgroup) = &cgroup {
                 cgroup.create(&spec.limits).map_err(failed)?;
+                enter(cgroup, child.id()).map_err(failed)?;
             }
             self.see_start(spec, cgroup.as_ref(), &mut child).await
         };
@@ -149,7 +150,7 @@ impl BubblewrapSandbox {
         launched
     }
 
-    /// Puts the sandbox into its cgroup, lets it begin, and returns once the agent-runner runs.
+    /// Makes sure that the sandbox is in its cgroup, lets it begin, and returns once the agent-runner runs.
     async fn see_start(
         &self,
         spec: &SandboxSpec,
@@ -163,7 +164,7 @@ impl BubblewrapSandbox {
             let ended = has_ended(child);
             let status = self.state.status(&spec.id).map_err(failed)?;
             if let (Some(cgroup), Some(init)) = (held_back, &status.init)
-                && enter(cgroup, init.pid).map_err(failed)?
+                && enter(cgroup, u32::try_from(init.pid).ok()).map_err(failed)?
             {
                 admit(child.stdin.take()).await.map_err(failed)?;
                 held_back = None;
@@ -418,7 +419,8 @@ fn words_file() -> std::io::Result<File> {
 }
 
 /// Puts a process into a cgroup; `false` when it has ended, which bubblewrap will say more about.
-fn enter(cgroup: &Cgroup, pid: i32) -> std::io::Result<bool> {
+fn enter(cgroup: &Cgroup, pid: Option<u32>) -> std::io::Result<bool> {
+    let Some(pid) = pid else { return Ok(false) };
     match cgroup.enter(pid) {
         Ok(()) => Ok(true),
         Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(false),

@@ -184,15 +184,20 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Puts a process into it; what that starts from now on is in it as well.
+    /// Puts a process into it, unless it is in there; what that starts from now on is in it as well.
     ///
     /// # Errors
     /// When it cannot be moved.
-    pub(super) fn enter(&self, pid: i32) -> io::Result<()> {
-        self.at
-            .folders()
-            .into_iter()
-            .try_for_each(|folder| write(folder, "cgroup.procs", &pid.to_string()))
+    pub(super) fn enter(&self, pid: u32) -> io::Result<()> {
+        let pid = pid.to_string();
+        for folder in self.at.folders() {
+            let inside = std::fs::read_to_string(folder.join("cgroup.procs"))?;
+            // Moving a process makes every start of a program on the machine wait: not without need.
+            if !inside.lines().any(|line| line == pid) {
+                write(folder, "cgroup.procs", &pid)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the kernel has killed a process in it because memory ran out.

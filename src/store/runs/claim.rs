@@ -34,6 +34,8 @@ pub(crate) struct ClaimRun {
 pub(crate) struct Claimed {
     /// The run.
     pub(crate) run: RunId,
+    /// What it is about.
+    pub(crate) conversation: Conversation,
     /// The group that it runs for.
     pub(crate) group: Group,
     /// Which attempt at these messages it is, from 1.
@@ -108,9 +110,10 @@ impl Store {
             let Some((group, begun, session)) = found.optional()? else { return Ok(None) };
             let before = Seq(row.from.0.saturating_sub(1));
             let taken = newest(connection, &row.conversation, (before, begun), MORE)?;
-            let RunRow { attempt, through, sandbox, .. } = row;
+            let RunRow { conversation, attempt, through, sandbox, .. } = row;
             Ok(taken.map(|Taken { messages, omitted, from }| Claimed {
                 run,
+                conversation,
                 group,
                 attempt,
                 messages,
@@ -234,18 +237,18 @@ fn claim_for(
         },
         |row| row.get(0),
     )?;
-    let (begun, sandbox) = (through, sandbox.clone());
     Ok(Some(Claimed {
         run,
+        conversation: conversation.clone(),
         group,
         attempt,
         messages,
         omitted,
         from,
-        begun,
+        begun: through,
         through,
         session,
-        sandbox,
+        sandbox: sandbox.clone(),
     }))
 }
 

@@ -36,6 +36,7 @@ async fn a_claim_takes_the_newest_messages_and_tells_of_the_others() {
     let seqs = claimed.messages.iter().map(|kept| kept.seq.0).collect::<Vec<_>>();
     assert_eq!(seqs, [2, 3]);
     let expected = Claimed {
+        conversation: main_chat(),
         run: RunId(1),
         group: Group::new(GroupName::main()),
         attempt: 1,
