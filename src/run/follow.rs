@@ -4,6 +4,8 @@
 //! before the outcome that was written after them, so that what the agent says arrives in the order in which it was
 //! said.
 
+use std::fmt::Display;
+
 use futures_util::FutureExt;
 use protocol::{Done, FollowUp, Input, Progress, Reply, Request, Sign};
 use tokio::time::Instant;
@@ -38,13 +40,35 @@ pub(super) struct Followed {
 struct Course {
     last_sign: Instant,
     output: u64,
-    handed_over: Vec<Seq>,
+    /// The place up to which messages have been left for the agent for sure.
+    left: Seq,
+    /// The furthest place up to which they may have been: an earlier gateway may have left more.
+    latest: Seq,
     cancelled_at: Option<Instant>,
     file: Option<ClaimedFile>,
+    /// How many requests were dealt with, and whether there were more than a run may make.
     requests: usize,
-    /// A request waits for the store: the run has not ended before it is decided.
+    too_many_requests: bool,
+    /// A request waits for the store, or its reply for room: the run has not ended before.
     undecided: bool,
     rejected: bool,
+}
+
+impl Course {
+    /// Counts what the agent wrote towards what a run may produce.
+    fn count(&mut self, file: &ClaimedFile) {
+        self.output += FILE_COST.max(file.bytes.len() as u64);
+    }
+
+    /// Tells of a file in quarantine, once a run: an agent that leaves such files without end must not fill the log.
+    fn tell_quarantine(&mut self, run: &Running<'_>, file: &dyn Display, reason: &RejectReason) {
+        if !std::mem::replace(&mut self.rejected, true) {
+            warn!(
+                sandbox.id = %run.live.id, group.name = %run.live.group.name, %file, %reason,
+                "a file of the agent was put into quarantine"
+            );
+        }
+    }
 }
 
 /// What one look at the ipc directory came to.
@@ -77,14 +101,12 @@ impl Runs {
         let mut course = Course {
             last_sign: Instant::now(),
             output: 0,
-            // A run that is taken up again may have been handed more by the gateway before.
-            handed_over: (claimed.through > claimed.begun)
-                .then_some(claimed.through)
-                .into_iter()
-                .collect(),
+            left: claimed.begun,
+            latest: claimed.through,
             cancelled_at: None,
             file: None,
             requests: 0,
+            too_many_requests: false,
             undecided: false,
             rejected: false,
         };
@@ -127,8 +149,8 @@ impl Runs {
             }
         };
         let through = match &end {
-            End::Done(done) => outcome::through(claimed.begun, &course.handed_over, done),
-            _ => course.handed_over.last().copied().unwrap_or(claimed.begun),
+            End::Done(done) => outcome::through(claimed.begun, course.latest, done),
+            _ => course.latest,
         };
         Followed { end, through, file: course.file }
     }
@@ -225,7 +247,6 @@ impl Runs {
                 self.tidy(run);
             }
             for file in sweep.files {
-                course.output += FILE_COST.max(file.bytes.len() as u64);
                 match from {
                     Mailbox::Progress => self.progress(run, course, file).await,
                     Mailbox::Messages | Mailbox::Tasks => self.request(run, course, file).await,
@@ -233,7 +254,7 @@ impl Runs {
             }
         }
         let limit = self.settings.runs.max_output_bytes;
-        let end = if course.requests > MAX_REQUESTS {
+        let end = if course.too_many_requests {
             Some(End::Requests(MAX_REQUESTS))
         } else {
             (course.output > limit).then_some(End::Output(limit))
@@ -244,8 +265,9 @@ impl Runs {
     async fn progress(&self, run: &mut Running<'_>, course: &mut Course, file: ClaimedFile) {
         let progress = match file.parse::<Progress>() {
             Ok(progress) => progress,
-            Err(reason) => return quarantine(run, file, &reason),
+            Err(reason) => return quarantine(run, course, file, &reason),
         };
+        course.count(&file);
         forget(&run.live, file);
         if progress.run != run.claimed.run.0 {
             return;
@@ -255,16 +277,19 @@ impl Runs {
                 self.channels.show(&run.claimed.conversation, &activity).await;
             }
             run.begun |= sign == Sign::Accepted;
-            if sign == Sign::Ready {
-                self.hand_over(run, course).await;
+            if let Sign::Ready { through } = sign {
+                self.hand_over(run, course, Seq(through)).await;
             }
         }
     }
 
-    /// Hands over what was said in the conversation meanwhile, if any of it is addressed to the assistant.
-    async fn hand_over(&self, run: &Running<'_>, course: &mut Course) {
+    /// Hands over what was said in the conversation since the agent's place, if any of it is addressed to the assistant.
+    ///
+    /// The agent is asked for its place because nobody else knows it after a restart; what it says counts between what
+    /// the run began with and what was handed over.
+    async fn hand_over(&self, run: &Running<'_>, course: &mut Course, place: Seq) {
         let group = &run.claimed.group;
-        let after = course.handed_over.last().copied().unwrap_or(run.claimed.begun);
+        let after = place.clamp(run.claimed.begun, course.latest).max(course.left);
         let said = match self.store.messages(&run.claimed.conversation, after, MAX_FOLLOW_UPS).await
         {
             Ok(said) => said,
@@ -278,7 +303,7 @@ impl Runs {
         if !said.iter().any(|kept| !kept.message.from_me && addressed(&kept.message.text)) {
             return;
         }
-        let extended = match self.store.extend_run(run.claimed.run).await {
+        let extended = match self.store.extend_run(run.claimed.run, after).await {
             Ok(Some(messages)) => messages,
             Ok(None) => return,
             Err(error) => {
@@ -289,6 +314,7 @@ impl Runs {
         let Some(through) = extended.last().map(|kept| kept.seq) else { return };
         let follow_up = FollowUp {
             run: run.claimed.run.0,
+            after: after.0,
             through: through.0,
             text: prompt::follow_up(&extended, &self.settings.time_zone),
         };
@@ -297,45 +323,38 @@ impl Runs {
             return;
         }
         super::fail_point!("run.handed_over");
-        course.handed_over.push(through);
+        (course.left, course.latest) = (through, through);
     }
 
-    /// Deals with a request; it stays claimed until the store has taken it.
+    /// Deals with a request; it stays claimed, and is dealt with again, until the store has taken it and the agent has
+    /// its reply.
     async fn request(&self, run: &Running<'_>, course: &mut Course, file: ClaimedFile) {
-        course.requests += 1;
-        if course.requests > MAX_REQUESTS {
+        if course.requests >= MAX_REQUESTS {
+            course.too_many_requests = true;
             return;
         }
         let id = file.id.clone();
-        let request = match file.parse::<Request>() {
-            Ok(request) => request,
-            Err(reason) => {
-                answer(
-                    &run.live,
-                    &id,
-                    &refusal(&id, &format!("the request cannot be read: {reason}")),
-                );
-                return quarantine(run, file, &reason);
-            }
-        };
-        let Some(reply) = self.requests.decide(&asker(run), &id, request).await else {
-            course.undecided = true;
-            return;
+        let parsed = file.parse::<Request>();
+        let reply = match &parsed {
+            Ok(request) => self.requests.decide(&asker(run), &id, request.clone()).await,
+            Err(reason) => Some(refusal(&id, &format!("the request cannot be read: {reason}"))),
         };
         super::fail_point!("run.request_decided");
-        answer(&run.live, &id, &reply);
+        if !reply.is_some_and(|reply| answer(&run.live, &id, &reply)) {
+            course.undecided = true;
+            return;
+        }
         super::fail_point!("run.request_answered");
-        forget(&run.live, file);
+        course.requests += 1;
+        course.count(&file);
+        match parsed {
+            Ok(_) => forget(&run.live, file),
+            Err(reason) => quarantine(run, course, file, &reason),
+        }
     }
 
     fn reject(&self, run: &Running<'_>, course: &mut Course, rejected: &Rejected) {
-        // Said once a run: an agent that leaves such files without end must not fill the log.
-        if !std::mem::replace(&mut course.rejected, true) {
-            warn!(
-                sandbox.id = %run.live.id, group.name = %run.live.group.name, file = %rejected.shown,
-                reason = %rejected.reason, "a file of the agent was put into quarantine"
-            );
-        }
+        course.tell_quarantine(run, &rejected.shown, &rejected.reason);
         if let Some(id) = &rejected.id {
             let text = format!("the file was refused: {}", rejected.reason);
             answer(&run.live, id, &refusal(id, &text));
@@ -363,10 +382,11 @@ pub(super) fn turn_away(live: &Live) {
     }
 }
 
-fn answer(live: &Live, id: &RequestId, reply: &Reply) {
-    if let Err(error) = live.ipc.put_reply(id, reply) {
-        warn!(%error, sandbox.id = %live.id, "a reply could not be left");
-    }
+/// Leaves a reply; whether it lies there.
+fn answer(live: &Live, id: &RequestId, reply: &Reply) -> bool {
+    let left = live.ipc.put_reply(id, reply);
+    left.inspect_err(|error| debug!(%error, sandbox.id = %live.id, "a reply could not be left"))
+        .is_ok()
 }
 
 fn asker(run: &Running<'_>) -> Asker {
@@ -394,7 +414,7 @@ fn activity(sign: &Sign) -> Option<Activity> {
         }
         Sign::Waiting { reason } => Some(Activity::Waiting { reason: reason.clone() }),
         Sign::Accepted => Some(Activity::Working),
-        Sign::Started | Sign::Heartbeat | Sign::Ready | Sign::FreshSession { .. } => None,
+        Sign::Started | Sign::Heartbeat | Sign::Ready { .. } | Sign::FreshSession { .. } => None,
     }
 }
 
@@ -408,11 +428,9 @@ fn forget(live: &Live, file: ClaimedFile) {
     }
 }
 
-fn quarantine(run: &Running<'_>, file: ClaimedFile, reason: &RejectReason) {
-    warn!(
-        sandbox.id = %run.live.id, group.name = %run.live.group.name, file = %file.id, %reason,
-        "a file of the agent was put into quarantine"
-    );
+fn quarantine(run: &Running<'_>, course: &mut Course, file: ClaimedFile, reason: &RejectReason) {
+    course.count(&file);
+    course.tell_quarantine(run, &file.id, reason);
     if let Err(error) = run.live.ipc.quarantine(file) {
         debug!(%error, sandbox.id = %run.live.id, "a file could not be put aside");
     }

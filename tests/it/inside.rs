@@ -18,6 +18,7 @@ use crate::support::gateway::PATIENCE;
 use crate::support::terminal::Terminal;
 
 mod filled;
+mod handed;
 mod stopped;
 
 /// A gateway in this process.
@@ -319,7 +320,11 @@ async fn what_is_said_meanwhile_reaches_an_agent_that_is_ready_for_it() {
         // Ready again and again, as the engine is between its tool calls.
         let mut number = 2;
         let follow_up = loop {
-            leave(&ipc, &format!("progress/{number:08}.json"), &signs(json!({ "type": "ready" })));
+            leave(
+                &ipc,
+                &format!("progress/{number:08}.json"),
+                &signs(json!({ "type": "ready", "through": 1 })),
+            );
             number += 1;
             let next = timeout(Duration::from_millis(50), input(&ipc, "follow_up")).await;
             if let Ok(follow_up) = next {

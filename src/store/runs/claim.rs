@@ -152,13 +152,14 @@ impl Store {
         .await
     }
 
-    /// Hands a run the messages that came since, at most 200 at a time; `None` when there are none, or it has ended.
+    /// Hands a run the messages after a place, at most 200 at a time; `None` when there are none, or it has ended.
     ///
     /// # Errors
     /// [`StoreError::NotThere`].
     pub(crate) async fn extend_run(
         &self,
         run: RunId,
+        after: Seq,
     ) -> Result<Option<Vec<KeptMessage>>, StoreError> {
         let now = self.now();
         self.write(name!("extend_run", "hand a run more messages"), move |connection| {
@@ -168,11 +169,12 @@ impl Store {
                        ORDER BY seq LIMIT ?4";
             let Conversation { chat, thread } = &row.conversation;
             let mut statement = connection.prepare_cached(sql)?;
-            let values = params![chat, thread_key(thread.as_ref()), row.through, Count::of(MORE)];
+            let values = params![chat, thread_key(thread.as_ref()), after, Count::of(MORE)];
             let found = statement.query_map(values, |row| message(row, usize::MAX))?;
             let more = gather(found, &mut { ROOM })?;
             let Some(last) = more.last() else { return Ok(None) };
-            let sql = "UPDATE runs SET through_seq = ?2, updated_at = ?3 WHERE id = ?1";
+            let sql =
+                "UPDATE runs SET through_seq = max(through_seq, ?2), updated_at = ?3 WHERE id = ?1";
             let changed = change_time(connection, now)?;
             connection.prepare_cached(sql)?.execute(params![run, last.seq, changed])?;
             Ok(Some(more))

@@ -124,7 +124,7 @@ async fn a_message_that_a_run_took_before_the_router_looked_is_not_looked_at_aga
     keep(&store, &main_chat(), "1").await;
     let run = claim(&store, &main_chat()).await;
     let second = keep(&store, &main_chat(), "2").await;
-    store.extend_run(run.run).await.unwrap();
+    store.extend_run(run.run, run.through).await.unwrap();
     let end = crate::store::FinishRun { through: second, ..done(&run, "") };
     store.finish_run(end).await.unwrap();
     assert_eq!(unseen(&store).await, []);

@@ -81,7 +81,7 @@ impl Walker {
             }
             Step::Extend => {
                 let Some(run) = &mut self.run else { return };
-                if let Some(more) = self.store.extend_run(run.run).await.unwrap() {
+                if let Some(more) = self.store.extend_run(run.run, run.through).await.unwrap() {
                     assert!(more.first().unwrap().seq > run.through);
                     run.through = more.last().unwrap().seq;
                 }
