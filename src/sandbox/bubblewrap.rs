@@ -118,6 +118,9 @@ impl BubblewrapSandbox {
         let cgroup = self.cgroup(&spec.id);
         let words = words_file().map_err(failed)?;
         self.words().insert(spec.id.clone(), words.try_clone().map_err(failed)?);
+        if let Some(cgroup) = &cgroup {
+            cgroup.create(&spec.limits).map_err(failed)?;
+        }
         let mut child = Command::new(self.program)
             .args(self.host.arguments(spec, cgroup.is_some()))
             .env_clear()
@@ -130,9 +133,8 @@ impl BubblewrapSandbox {
             .spawn()
             .map_err(failed)?;
         let launched = async {
-            // While bubblewrap is at work, which takes its place in there before it makes the sandbox, or as it does.
+            // As early as can be: to be moved makes bubblewrap wait before it starts the sandbox, and the sandbox after.
             if let Some(cgroup) = &cgroup {
-                cgroup.create(&spec.limits).map_err(failed)?;
                 enter(cgroup, child.id()).map_err(failed)?;
             }
             self.see_start(spec, cgroup.as_ref(), &mut child).await
