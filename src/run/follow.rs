@@ -4,27 +4,27 @@
 //! before the outcome that was written after them, so that what the agent says arrives in the order in which it was
 //! said.
 
-use std::fmt::Display;
-
 use futures_util::FutureExt;
-use protocol::{Done, FollowUp, Input, Progress, Reply, Request, Sign};
+use protocol::{Done, Input, Progress, Sign};
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::outcome::{self, End, Excess};
-use super::{Asker, Live, Running, Runs};
-use crate::ipc::{ClaimedFile, IpcError, Mailbox, RejectReason, Rejected};
-use crate::model::{Activity, RequestId, Seq};
-use crate::prompt;
+use super::{Running, Runs};
+use crate::ipc::{ClaimedFile, IpcError, Mailbox};
+use crate::model::{Activity, Seq};
 use crate::sandbox::Exit;
-use crate::trigger::Trigger;
+use mail::{forget, quarantine};
+
+pub(super) use mail::turn_away;
+
+mod hand_over;
+mod mail;
 
 /// What a file counts for at least, in bytes of output: many small ones are much as well.
 const FILE_COST: u64 = 1024;
 /// The most requests of one run.
 const MAX_REQUESTS: usize = 200;
-/// The most follow-up messages that are handed over at once.
-const MAX_FOLLOW_UPS: usize = 50;
 
 /// What following a run came to.
 pub(super) struct Followed {
@@ -58,16 +58,6 @@ impl Course {
     /// Counts what the agent wrote towards what a run may produce.
     fn count(&mut self, file: &ClaimedFile) {
         self.output += FILE_COST.max(file.bytes.len() as u64);
-    }
-
-    /// Tells of a file in quarantine, once a run: an agent that leaves such files without end must not fill the log.
-    fn tell_quarantine(&mut self, run: &Running<'_>, file: &dyn Display, reason: &RejectReason) {
-        if !std::mem::replace(&mut self.rejected, true) {
-            warn!(
-                sandbox.id = %run.live.id, group.name = %run.live.group.name, %file, %reason,
-                "a file of the agent was put into quarantine"
-            );
-        }
     }
 }
 
@@ -282,124 +272,6 @@ impl Runs {
             }
         }
     }
-
-    /// Hands over what was said in the conversation since the agent's place, if any of it is addressed to the assistant.
-    ///
-    /// The agent is asked for its place because nobody else knows it after a restart; what it says counts between what
-    /// the run began with and what was handed over.
-    async fn hand_over(&self, run: &Running<'_>, course: &mut Course, place: Seq) {
-        let group = &run.claimed.group;
-        let after = place.clamp(run.claimed.begun, course.latest).max(course.left);
-        let said = match self.store.messages(&run.claimed.conversation, after, MAX_FOLLOW_UPS).await
-        {
-            Ok(said) => said,
-            Err(error) => {
-                debug!(%error, run.id = %run.claimed.run, "follow-ups wait for the next run");
-                return;
-            }
-        };
-        let trigger = Trigger::of(group, &self.settings.assistant_name);
-        let addressed = |text: &str| !group.needs_trigger() || trigger.is_addressed(text);
-        if !said.iter().any(|kept| !kept.message.from_me && addressed(&kept.message.text)) {
-            return;
-        }
-        let extended = match self.store.extend_run(run.claimed.run, after).await {
-            Ok(Some(messages)) => messages,
-            Ok(None) => return,
-            Err(error) => {
-                debug!(%error, run.id = %run.claimed.run, "follow-ups wait for the next run");
-                return;
-            }
-        };
-        let Some(through) = extended.last().map(|kept| kept.seq) else { return };
-        let follow_up = FollowUp {
-            run: run.claimed.run.0,
-            after: after.0,
-            through: through.0,
-            text: prompt::follow_up(&extended, &self.settings.time_zone),
-        };
-        if let Err(error) = run.live.ipc.put_input(&Input::FollowUp(follow_up)) {
-            warn!(%error, run.id = %run.claimed.run, "follow-ups could not be handed over; they wait for the next run");
-            return;
-        }
-        super::fail_point!("run.handed_over");
-        (course.left, course.latest) = (through, through);
-    }
-
-    /// Deals with a request; it stays claimed, and is dealt with again, until the store has taken it and the agent has
-    /// its reply.
-    async fn request(&self, run: &Running<'_>, course: &mut Course, file: ClaimedFile) {
-        if course.requests >= MAX_REQUESTS {
-            course.too_many_requests = true;
-            return;
-        }
-        let id = file.id.clone();
-        let parsed = file.parse::<Request>();
-        let reply = match &parsed {
-            Ok(request) => self.requests.decide(&asker(run), &id, request.clone()).await,
-            Err(reason) => Some(refusal(&id, &format!("the request cannot be read: {reason}"))),
-        };
-        super::fail_point!("run.request_decided");
-        if !reply.is_some_and(|reply| answer(&run.live, &id, &reply)) {
-            course.undecided = true;
-            return;
-        }
-        super::fail_point!("run.request_answered");
-        course.requests += 1;
-        course.count(&file);
-        match parsed {
-            Ok(_) => forget(&run.live, file),
-            Err(reason) => quarantine(run, course, file, &reason),
-        }
-    }
-
-    fn reject(&self, run: &Running<'_>, course: &mut Course, rejected: &Rejected) {
-        course.tell_quarantine(run, &rejected.shown, &rejected.reason);
-        if let Some(id) = &rejected.id {
-            let text = format!("the file was refused: {}", rejected.reason);
-            answer(&run.live, id, &refusal(id, &text));
-        }
-    }
-
-    /// Removes what was rejected, where nobody waits for it: it may be large.
-    fn tidy(&self, run: &Running<'_>) {
-        let ipc = run.live.ipc.clone();
-        self.opener.tasks.spawn_blocking(move || while ipc.tidy().unwrap_or(false) {});
-    }
-}
-
-/// Turns away what was left in a warm sandbox since its last run: it belongs to no conversation any more.
-pub(super) fn turn_away(live: &Live) {
-    for from in [Mailbox::Messages, Mailbox::Tasks, Mailbox::Progress] {
-        let Ok(sweep) = live.ipc.sweep(from) else { continue };
-        for file in sweep.files {
-            if from != Mailbox::Progress {
-                let id = file.id.clone();
-                answer(live, &id, &refusal(&id, "it came when no run was under way"));
-            }
-            forget(live, file);
-        }
-    }
-}
-
-/// Leaves a reply; whether it lies there.
-fn answer(live: &Live, id: &RequestId, reply: &Reply) -> bool {
-    let left = live.ipc.put_reply(id, reply);
-    left.inspect_err(|error| debug!(%error, sandbox.id = %live.id, "a reply could not be left"))
-        .is_ok()
-}
-
-fn asker(run: &Running<'_>) -> Asker {
-    Asker {
-        group: run.live.group.name.clone(),
-        run: run.claimed.run,
-        conversation: run.claimed.conversation.clone(),
-        from: run.claimed.from,
-    }
-}
-
-fn refusal(id: &RequestId, text: &str) -> Reply {
-    Reply { id: id.to_string(), ok: false, text: text.to_owned() }
 }
 
 fn unreadable(error: &IpcError) -> End {
@@ -420,18 +292,4 @@ fn activity(sign: &Sign) -> Option<Activity> {
 
 fn exit(run: &Running<'_>) -> Exit {
     run.live.exit.borrow().unwrap_or(Exit::Gone)
-}
-
-fn forget(live: &Live, file: ClaimedFile) {
-    if let Err(error) = live.ipc.forget(file) {
-        debug!(%error, sandbox.id = %live.id, "a claimed file is left behind");
-    }
-}
-
-fn quarantine(run: &Running<'_>, course: &mut Course, file: ClaimedFile, reason: &RejectReason) {
-    course.count(&file);
-    course.tell_quarantine(run, &file.id, reason);
-    if let Err(error) = run.live.ipc.quarantine(file) {
-        debug!(%error, sandbox.id = %run.live.id, "a file could not be put aside");
-    }
 }
