@@ -1,6 +1,5 @@
-//! What is said while an agent works: handed over exactly once, or left for the next run, whatever fails on the way.
+//! What is said while an agent works: handed over from where the agent stands, each message once.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use hermitcrab::sandbox::Exit;
@@ -9,48 +8,41 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::{Inhouse, done, input, leave, take};
+use super::{Inhouse, done, input, leave};
 use crate::support::gateway::PATIENCE;
 
-/// Says that the agent has been given everything up to a place, and returns once the gateway has dealt with that.
-async fn ready(ipc: &Path, run: u64, through: u64) {
-    let sign = json!({ "type": "ready", "through": through });
-    leave(ipc, "progress/00000001.json", &json!({ "run": run, "signs": [sign] }).to_string());
-    // Requests are dealt with after the signs that lie there.
-    leave(ipc, "tasks/probe.json", r#"{"type":"nothing"}"#);
-    take(ipc.join("replies/probe.json")).await;
-}
-
-fn text(input: &Value) -> &str {
-    input["text"].as_str().unwrap()
-}
-
 #[tokio::test]
-async fn what_could_not_be_handed_over_comes_with_the_next_follow_up() {
+async fn a_follow_up_goes_on_where_the_one_before_ended_whatever_the_agent_says() {
     let sandbox = FakeSandbox::new();
-    let (said, tried) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (hears, tells) = (said.clone(), tried.clone());
+    let (said, handed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (hears, tells) = (said.clone(), handed.clone());
     sandbox.always(move |inside| {
         let (hears, tells) = (hears.clone(), tells.clone());
         async move {
             let ipc = inside.ipc();
             let run = input(&ipc, "prompt").await["run"].as_u64().unwrap();
-            hears.notified().await;
-            // The gateway cannot leave anything here now.
-            std::fs::rename(ipc.join("input"), ipc.join("away")).unwrap();
-            std::fs::write(ipc.join("input"), "").unwrap();
-            ready(&ipc, run, 1).await;
-            std::fs::remove_file(ipc.join("input")).unwrap();
-            std::fs::rename(ipc.join("away"), ipc.join("input")).unwrap();
-            tells.notify_one();
-            hears.notified().await;
-            ready(&ipc, run, 1).await;
-            let follow_up = input(&ipc, "follow_up").await;
-            assert!(
-                text(&follow_up).contains("the second") && text(&follow_up).contains("the third")
-            );
-            assert_eq!((&follow_up["after"], &follow_up["through"]), (&json!(1), &json!(3)));
-            leave(&ipc, "done.json", &done(run, "all three", Some(3)));
+            // It has not read the first one yet, or says so; then it makes itself important.
+            for (place, after, words) in [(1, 1, "second"), (1, 2, "third"), (99, 3, "fourth")] {
+                hears.notified().await;
+                let sign = json!({ "type": "ready", "through": place });
+                let progress = json!({ "run": run, "signs": [sign] }).to_string();
+                leave(&ipc, "progress/00000001.json", &progress);
+                let follow_up = input(&ipc, "follow_up").await;
+                assert_eq!(
+                    (&follow_up["after"], &follow_up["through"]),
+                    (&json!(after), &json!(after + 1))
+                );
+                let text = follow_up["text"].as_str().unwrap();
+                assert!(text.contains(words), "{text}");
+                assert_eq!(text.matches("<message ").count(), 1, "{text}");
+                tells.notify_one();
+            }
+            // Of what it was given it has taken two.
+            leave(&ipc, "done.json", &done(run, "three", Some(3)));
+            let rest: Value = input(&ipc, "prompt").await;
+            let run = rest["run"].as_u64().unwrap();
+            assert_eq!((&rest["from"], &rest["through"]), (&json!(4), &json!(4)));
+            leave(&ipc, "done.json", &done(run, "and one", None));
             std::future::pending::<Exit>().await
         }
     });
@@ -58,13 +50,14 @@ async fn what_could_not_be_handed_over_comes_with_the_next_follow_up() {
     let mut terminal = inhouse.terminal().await;
     terminal.say("m1", "the first").await.unwrap();
     terminal.next_of("working").await.unwrap();
-    terminal.say("m2", "the second").await.unwrap();
-    said.notify_one();
-    timeout(PATIENCE, tried.notified()).await.unwrap();
-    terminal.say("m3", "the third").await.unwrap();
-    said.notify_one();
-    let answer = timeout(PATIENCE, terminal.answer()).await.unwrap().unwrap();
-    assert_eq!(answer["text"], "all three");
-    assert_eq!(answer["ends"]["through"], 3);
+    for (id, text) in [("m2", "the second"), ("m3", "the third"), ("m4", "the fourth")] {
+        terminal.say(id, text).await.unwrap();
+        said.notify_one();
+        timeout(PATIENCE, handed.notified()).await.unwrap();
+    }
+    for expected in ["three", "and one"] {
+        let answer = timeout(PATIENCE, terminal.answer()).await.unwrap().unwrap();
+        assert_eq!(answer["text"], expected);
+    }
     inhouse.gateway.stop().await;
 }
