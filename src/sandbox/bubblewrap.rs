@@ -26,7 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio_util::task::TaskTracker;
@@ -118,7 +118,7 @@ impl BubblewrapSandbox {
         let cgroup = self.cgroup(&spec.id);
         let words = words_file().map_err(failed)?;
         self.words().insert(spec.id.clone(), words.try_clone().map_err(failed)?);
-        let mut child = Command::new(self.program)
+        let child = Command::new(self.program)
             .args(self.host.arguments(spec, cgroup.is_some()))
             .env_clear()
             .current_dir("/")
@@ -129,25 +129,32 @@ impl BubblewrapSandbox {
             .process_group(0)
             .spawn()
             .map_err(failed)?;
+        let mut starting = Starting(Some(child));
+        let child = starting.child();
         let launched = async {
             // While bubblewrap is at work, which takes its place in there before it makes the sandbox, or as it does.
             if let Some(cgroup) = &cgroup {
                 cgroup.create(&spec.limits).map_err(failed)?;
                 enter(cgroup, child.id()).map_err(failed)?;
             }
-            self.see_start(spec, cgroup.as_ref(), &mut child).await
+            self.see_start(spec, cgroup.as_ref(), child).await
         };
         let launched = tokio::time::timeout(START_PATIENCE, launched);
         let launched = launched.await.unwrap_or_else(|_elapsed| {
             Err(SandboxError::failed("start bubblewrap", "the agent-runner did not start in time"))
         });
-        let id = spec.id.clone();
+        if launched.is_err() {
+            // What it has written until then is its last word, by which what it made is found and ended.
+            starting.kill().await.map_err(failed)?;
+            return launched;
+        }
+        let (id, mut child) = (spec.id.clone(), starting.done());
         self.tasks.spawn(async move {
             if let Err(error) = child.wait().await {
                 debug!(%error, sandbox.id = %id, "the end of bubblewrap was not seen");
             }
         });
-        launched
+        Ok(())
     }
 
     /// Makes sure that the sandbox is in its cgroup, lets it begin, and returns once the agent-runner runs.
@@ -222,6 +229,25 @@ impl BubblewrapSandbox {
     /// The cgroup of a sandbox.
     fn cgroup(&self, id: &SandboxId) -> Option<Cgroup> {
         self.cgroups.as_ref().map(|cgroups| cgroups.of(id))
+    }
+
+    /// Waits until it is written down which process is the sandbox's, or nobody can write it down any more: a gateway
+    /// that died in the middle of a start may have left a bubblewrap that goes on with it.
+    async fn await_process(&self, id: &SandboxId, record: &Record) -> Result<(), SandboxError> {
+        let failed = |source| SandboxError::failed("stop a sandbox", source);
+        let deadline = tokio::time::Instant::now() + KILL_PATIENCE;
+        while record.boot == self.state.boot() {
+            // Asked before the status is read, which bubblewrap writes before it lets go.
+            let written_to = self.state.is_written_to(id).map_err(failed)?;
+            if !written_to || self.state.status(id).map_err(failed)?.init.is_some() {
+                break;
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return Err(SandboxError::failed("stop a sandbox", "it is still being started"));
+            }
+            tokio::time::sleep(START_LOOK).await;
+        }
+        Ok(())
     }
 
     /// Ends the process of a sandbox.
@@ -308,10 +334,11 @@ impl Sandbox for BubblewrapSandbox {
 
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Result<(), SandboxError> {
         let failed = |source| SandboxError::failed("stop a sandbox", source);
-        if let Some(record) = self.state.record(id).map_err(failed)?
-            && let Some(process) = self.process(id, &record)?
-        {
-            self.end_process(&process, grace).await?;
+        if let Some(record) = self.state.record(id).map_err(failed)? {
+            self.await_process(id, &record).await?;
+            if let Some(process) = self.process(id, &record)? {
+                self.end_process(&process, grace).await?;
+            }
         }
         if let Some(cgroup) = self.cgroup(id) {
             cgroup.remove().await.map_err(failed)?;
@@ -416,6 +443,43 @@ fn words_file() -> std::io::Result<File> {
     rustix::fs::fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     file.rewind()?;
     Ok(file)
+}
+
+/// A bubblewrap that starts a sandbox; it is killed when this is dropped before it has, wherever that happens.
+struct Starting(Option<Child>);
+
+impl Starting {
+    fn child(&mut self) -> &mut Child {
+        self.0.as_mut().expect("it is taken out only at the end")
+    }
+
+    /// The bubblewrap, which from now on goes on by itself.
+    fn done(mut self) -> Child {
+        self.0.take().expect("it is taken out only at the end")
+    }
+
+    /// Kills it, and returns when it is no more.
+    async fn kill(mut self) -> std::io::Result<()> {
+        kill_group(self.child());
+        self.child().wait().await.map(drop)
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.0.iter().for_each(kill_group);
+    }
+}
+
+/// Kills a bubblewrap and what it has made that has not become a session of its own yet: that waits for it, and would
+/// wait for ever. One that has ended is left alone: its number may be another's.
+fn kill_group(child: &Child) {
+    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    if let Some(group) = group
+        && let Err(error) = rustix::process::kill_process_group(group, Signal::KILL)
+    {
+        debug!(%error, "a bubblewrap was not killed");
+    }
 }
 
 /// Puts a process into a cgroup; `false` when it has ended, which bubblewrap will say more about.
