@@ -324,7 +324,7 @@ mod tests {
 
     #[tokio::test]
     async fn waiters_are_woken_one_by_one() {
-        let queue = std::sync::Arc::new(Queue::default());
+        let queue = Arc::new(Queue::default());
         let mut takers = tokio::task::JoinSet::new();
         for _ in 0..3 {
             let queue = queue.clone();

@@ -11,6 +11,7 @@
 mod arguments;
 mod cgroup;
 mod process;
+mod starting;
 mod state;
 
 use std::collections::HashMap;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio_util::task::TaskTracker;
@@ -35,6 +36,7 @@ use tracing::{debug, warn};
 use self::arguments::Host;
 use self::cgroup::{Cgroup, Cgroups};
 use self::process::Process;
+use self::starting::Starting;
 use self::state::{Record, State, Status};
 use super::install::Install;
 use super::probe::{self, Telling};
@@ -129,7 +131,7 @@ impl BubblewrapSandbox {
             .process_group(0)
             .spawn()
             .map_err(failed)?;
-        let mut starting = Starting(Some(child));
+        let mut starting = Starting::new(child);
         let child = starting.child();
         let launched = async {
             // While bubblewrap is at work, which takes its place in there before it makes the sandbox, or as it does.
@@ -445,43 +447,6 @@ fn words_file() -> std::io::Result<File> {
     Ok(file)
 }
 
-/// A bubblewrap that starts a sandbox; it is killed when this is dropped before it has, wherever that happens.
-struct Starting(Option<Child>);
-
-impl Starting {
-    fn child(&mut self) -> &mut Child {
-        self.0.as_mut().expect("it is taken out only at the end")
-    }
-
-    /// The bubblewrap, which from now on goes on by itself.
-    fn done(mut self) -> Child {
-        self.0.take().expect("it is taken out only at the end")
-    }
-
-    /// Kills it, and returns when it is no more.
-    async fn kill(mut self) -> std::io::Result<()> {
-        kill_group(self.child());
-        self.child().wait().await.map(drop)
-    }
-}
-
-impl Drop for Starting {
-    fn drop(&mut self) {
-        self.0.iter().for_each(kill_group);
-    }
-}
-
-/// Kills a bubblewrap and what it has made that has not become a session of its own yet: that waits for it, and would
-/// wait for ever. One that has ended is left alone: its number may be another's.
-fn kill_group(child: &Child) {
-    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    if let Some(group) = group
-        && let Err(error) = rustix::process::kill_process_group(group, Signal::KILL)
-    {
-        debug!(%error, "a bubblewrap was not killed");
-    }
-}
-
 /// Puts a process into a cgroup; `false` when it has ended, which bubblewrap will say more about.
 fn enter(cgroup: &Cgroup, pid: Option<u32>) -> std::io::Result<bool> {
     let Some(pid) = pid else { return Ok(false) };
@@ -505,4 +470,29 @@ async fn admit(gate: Option<ChildStdin>) -> std::io::Result<()> {
 /// Whether bubblewrap itself has ended.
 fn has_ended(child: &mut Child) -> bool {
     !matches!(child.try_wait(), Ok(None))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sandbox_that_somebody_still_starts_is_not_taken_for_gone() {
+        let home = tempfile::tempdir().unwrap();
+        let install = Install::open(home.path()).unwrap();
+        let sandbox = BubblewrapSandbox::open(install).await.unwrap();
+        let id: SandboxId = "s1".parse().unwrap();
+        let status = sandbox.state.create(&id, &"family".parse().unwrap()).unwrap();
+        {
+            let mut stop = std::pin::pin!(sandbox.stop(&id, Duration::ZERO));
+            assert!(poll!(&mut stop).is_pending());
+            assert!(sandbox.state.record(&id).unwrap().is_some());
+            // As when a bubblewrap ends that an earlier gateway left.
+            drop(status);
+            stop.await.unwrap();
+        }
+        assert!(sandbox.state.record(&id).unwrap().is_none());
+    }
 }
