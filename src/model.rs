@@ -11,4 +11,4 @@ pub use id::{
     SandboxId, Seq, SessionId, ThreadId,
 };
 pub use message::{Incoming, Kept, KeptMessage, Message, Sender};
-pub use run::{Activity, Receipt, Usage};
+pub use run::{Activity, Receipt, SandboxKind, Usage};

@@ -86,6 +86,7 @@ pub(super) async fn claim(store: &Store, conversation: &Conversation) -> Claimed
         max_messages: 10,
         seen: Some((Seq(9_000), Seq(9_000))),
         sandbox: None,
+        kind: None,
     };
     store.claim_run(claim).await.unwrap().expect("there is something to run for")
 }

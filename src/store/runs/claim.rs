@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::{RunRow, change_time, unfinished};
-use crate::model::{Conversation, Group, KeptMessage, RunId, SandboxId, Seq, SessionId};
+use crate::model::{
+    Conversation, Group, KeptMessage, RunId, SandboxId, SandboxKind, Seq, SessionId,
+};
 use crate::store::Store;
 use crate::store::error::{Step, StoreError};
 use crate::store::groups::group;
@@ -27,6 +29,8 @@ pub(crate) struct ClaimRun {
     pub(crate) seen: Option<(Seq, Seq)>,
     /// The sandbox in which it is to happen.
     pub(crate) sandbox: Option<SandboxId>,
+    /// Its kind, where that is known already.
+    pub(crate) kind: Option<SandboxKind>,
 }
 
 /// A run that is to start.
@@ -54,6 +58,8 @@ pub(crate) struct Claimed {
     pub(crate) session: Option<SessionId>,
     /// The sandbox in which it is to happen.
     pub(crate) sandbox: Option<SandboxId>,
+    /// Its kind, as far as it is known.
+    pub(crate) kind: Option<SandboxKind>,
 }
 
 /// The messages that a run begins with.
@@ -110,7 +116,7 @@ impl Store {
             let Some((group, begun, session)) = found.optional()? else { return Ok(None) };
             let before = Seq(row.from.0.saturating_sub(1));
             let taken = newest(connection, &row.conversation, (before, begun), MORE)?;
-            let RunRow { conversation, attempt, through, sandbox, .. } = row;
+            let RunRow { conversation, attempt, through, sandbox, kind, .. } = row;
             Ok(taken.map(|Taken { messages, omitted, from }| Claimed {
                 run,
                 conversation,
@@ -123,6 +129,7 @@ impl Store {
                 through,
                 session,
                 sandbox,
+                kind,
             }))
         })
         .await
@@ -147,6 +154,31 @@ impl Store {
                        WHERE id = ?1";
             let changed = change_time(connection, now)?;
             connection.prepare_cached(sql)?.execute(params![run, sandbox, Millis(now), changed])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes in which sandbox a run is about to happen, where its claim said another or did not know the kind: before
+    /// that sandbox is started, so that no later gateway takes it for gone on another kind's word.
+    ///
+    /// # Errors
+    /// [`StoreError::NotThere`].
+    pub(crate) async fn run_moved(
+        &self,
+        run: RunId,
+        sandbox: &SandboxId,
+        kind: SandboxKind,
+    ) -> Result<(), StoreError> {
+        let (now, sandbox) = (self.now(), sandbox.clone());
+        self.write(name!("run_moved", "note the sandbox of a run"), move |connection| {
+            if unfinished(connection, run)?.is_none() {
+                return Ok(());
+            }
+            let sql =
+                "UPDATE runs SET sandbox = ?2, sandbox_kind = ?3, updated_at = ?4 WHERE id = ?1";
+            let changed = change_time(connection, now)?;
+            connection.prepare_cached(sql)?.execute(params![run, sandbox, kind, changed])?;
             Ok(())
         })
         .await
@@ -217,7 +249,7 @@ fn claim_for(
     now: Timestamp,
 ) -> Step<Option<Claimed>> {
     let Candidate { group, cursor, attempt, session } = candidate;
-    let ClaimRun { conversation, max_messages, sandbox, .. } = claim;
+    let ClaimRun { conversation, max_messages, sandbox, kind, .. } = claim;
     let range = (cursor, Seq(u64::MAX));
     let taken = newest(connection, conversation, range, (*max_messages).max(1))?;
     let Some(Taken { messages, omitted, from }) = taken else { return Ok(None) };
@@ -226,15 +258,16 @@ fn claim_for(
     let attempt = attempt.saturating_add(1);
     let sql =
         "INSERT INTO runs (chat_id, thread, group_name, from_seq, begun_seq, through_seq, attempt,
-                                 state, sandbox, created_at, updated_at)
+                                 state, sandbox, sandbox_kind, created_at, updated_at)
                VALUES (:chat, :thread, :group, :from, :through, :through, :attempt,
-                       'claimed', :sandbox, :now, :changed)
+                       'claimed', :sandbox, :kind, :now, :changed)
                RETURNING id";
     let changed = change_time(connection, now)?;
     let run = connection.prepare_cached(sql)?.query_row(
         named_params! {
             ":chat": conversation.chat, ":thread": thread, ":group": group.name,
             ":from": from, ":through": through, ":attempt": attempt, ":sandbox": sandbox,
+            ":kind": kind,
             ":now": Millis(now), ":changed": changed,
         },
         |row| row.get(0),
@@ -251,6 +284,7 @@ fn claim_for(
         through,
         session,
         sandbox: sandbox.clone(),
+        kind: *kind,
     }))
 }
 

@@ -99,7 +99,13 @@ async fn a_conversation_waits_until_its_run_has_dealt_with_it() {
     store.fail_run(run.run, "it broke", later).await.unwrap();
     let paused = Due { not_before: Some(later), attempt: 1, ..waiting.clone() };
     assert_eq!(store.due(9).await.unwrap(), [paused]);
-    let early = ClaimRun { conversation: main.clone(), max_messages: 9, seen: None, sandbox: None };
+    let early = ClaimRun {
+        conversation: main.clone(),
+        max_messages: 9,
+        seen: None,
+        sandbox: None,
+        kind: None,
+    };
     assert_eq!(
         store.claim_run(early).await.unwrap(),
         None,

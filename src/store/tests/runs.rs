@@ -7,12 +7,12 @@ use jiff::civil::date;
 
 use super::{Home, claim, done, keep, main_chat, main_thread, said};
 use crate::clock::Clock;
-use crate::model::{Group, GroupName, RunId, SandboxId, Seq, Usage};
+use crate::model::{Group, GroupName, RunId, SandboxId, SandboxKind, Seq, Usage};
 use crate::store::{ClaimRun, Claimed, FinishRun, RunState, Store, StoreError};
 
 fn wish(max_messages: usize) -> ClaimRun {
     let seen = Some((Seq(9_000), Seq(9_000)));
-    ClaimRun { conversation: main_chat(), max_messages, seen, sandbox: None }
+    ClaimRun { conversation: main_chat(), max_messages, seen, sandbox: None, kind: None }
 }
 
 async fn state(store: &Store, run: RunId) -> RunState {
@@ -47,6 +47,7 @@ async fn a_claim_takes_the_newest_messages_and_tells_of_the_others() {
         through: Seq(3),
         session: None,
         sandbox: None,
+        kind: None,
     };
     assert_eq!(claimed, expected);
     assert_eq!(store.claim_run(wish(2)).await.unwrap(), None);
@@ -112,7 +113,7 @@ async fn a_run_is_taken_up_as_it_was_claimed() {
         keep(&store, &main_chat(), &id.to_string()).await;
     }
     let sandbox = Some("box1".parse().unwrap());
-    let claim = ClaimRun { sandbox, ..wish(200) };
+    let claim = ClaimRun { sandbox, kind: Some(SandboxKind::Bubblewrap), ..wish(200) };
     let claimed = store.claim_run(claim).await.unwrap().unwrap();
     assert_eq!((claimed.messages.len(), claimed.omitted), (200, 1));
     assert_eq!(store.claimed(claimed.run).await.unwrap(), Some(claimed.clone()));
