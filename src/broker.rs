@@ -41,6 +41,7 @@ mod policy;
 mod price;
 mod provider;
 mod rate;
+mod refusals;
 mod reply;
 mod request;
 mod serve;
@@ -176,7 +177,9 @@ struct Shared {
     sources: Vec<Source>,
     ledger: Arc<dyn Ledger>,
     clock: SharedClock,
-    rates: Rates,
+    /// The model calls of groups, and the requests of sandboxes.
+    calls: Rates<GroupName>,
+    requests: Rates<SandboxId>,
     web: Web,
     /// The rooms behind the doors, and the records of abandoned calls that are still being put down.
     records: TaskTracker,
@@ -231,7 +234,8 @@ impl Broker {
             sources,
             ledger,
             clock,
-            rates: Rates::default(),
+            calls: Rates::of_calls(),
+            requests: Rates::of_requests(),
             web,
             records: TaskTracker::new(),
             runtime: Handle::current(),

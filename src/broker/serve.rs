@@ -12,7 +12,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
@@ -40,6 +40,7 @@ pub(super) async fn serve<S>(stream: S, room: Arc<Room>, place: OwnedSemaphorePe
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    room.keep_pace().await;
     let place = Arc::new(place);
     let service = service_fn(move |request| {
         let (room, place) = (Arc::clone(&room), Arc::clone(&place));
@@ -62,9 +63,10 @@ async fn answer(
     place: Arc<OwnedSemaphorePermit>,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    let slowed_down = room.keep_pace().await;
     let started = Instant::now();
     let route = Route::of(&request);
-    let response = match route {
+    let mut response = match route {
         Route::Model(endpoint) => model_call(room, endpoint, request).await,
         Route::Tunnel => room.shared.web.connect(room, place, request).await.into_response(),
         Route::Greeting => greeting(),
@@ -74,15 +76,33 @@ async fn answer(
         }
         Route::Refused => Reply::refused("the broker does not offer this").into(),
     };
-    tracing::info!(
-        group.name = %room.client.group,
-        sandbox.id = %room.client.sandbox,
-        path = route.name(),
-        status = response.status().as_u16(),
-        duration_ms = started.elapsed().as_millis(),
-        "the broker answered"
-    );
+    if response.status().is_client_error() {
+        room.refused();
+        if slowed_down {
+            // What else was sent on this connection need not even be read.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    log(room, route, response.status(), started);
     response
+}
+
+/// A request that came to something has a line of its own; of what was refused, [`Room::refused`] tells the number.
+fn log(room: &Room, route: Route, status: StatusCode, started: Instant) {
+    let is_work = matches!(route, Route::Model(_) | Route::Tunnel) && status.is_success();
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                group.name = %room.client.group,
+                sandbox.id = %room.client.sandbox,
+                path = route.name(),
+                status = status.as_u16(),
+                duration_ms = started.elapsed().as_millis(),
+                "the broker answered"
+            )
+        };
+    }
+    if is_work { line!(info) } else { line!(debug) }
 }
 
 /// What a request is for.
@@ -179,7 +199,7 @@ async fn model_call(room: &Room, endpoint: Endpoint, request: Request<Incoming>)
 
 /// Whether a call may be made: pace and budget.
 async fn admit(shared: &Shared, group: &GroupName) -> Result<Allowance, Reply> {
-    shared.rates.admit(group, tokio::time::Instant::now()).map_err(|wait| {
+    shared.calls.admit(group, tokio::time::Instant::now()).map_err(|wait| {
         let message = "this group makes too many model calls; it may go on in a moment";
         Reply::error(StatusCode::TOO_MANY_REQUESTS, reply::REFUSED, message).retry_after(wait)
     })?;

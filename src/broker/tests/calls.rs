@@ -6,6 +6,8 @@ use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use serde_json::{Value, json};
 use test_servers::model::{Fault, Keys, Script, Server, Turn, Usage as ServerUsage};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use super::support::{
     CANARY, House, Inside, Reply, Upstream, anthropic, bedrock, client, demo, own_user, post,
@@ -188,7 +190,7 @@ async fn who_asks_is_known_by_the_door() {
     let house = House::new(&demo());
     let other = tempfile::TempDir::new().unwrap();
     let _door = house.broker.open_socket(other.path(), own_user(), client("guests", &[])).unwrap();
-    let stream = tokio::net::UnixStream::connect(other.path().join("broker.sock")).await.unwrap();
+    let stream = UnixStream::connect(other.path().join("broker.sock")).await.unwrap();
     let mut request = post("/v1/messages", &whole("I am kin"));
     request.headers_mut().insert("x-group", HeaderValue::from_static("kin"));
     assert_eq!(Inside::new(stream).await.exchange(request).await.status, 200);
@@ -251,6 +253,30 @@ async fn a_loop_gone_wild_is_slowed_down() {
     let reply = refused.expect("a refusal");
     assert_eq!((reply.status.as_u16(), reply.error().as_str()), (429, "hermitcrab_refused"));
     assert_eq!(reply.headers["retry-after"], "1");
+}
+
+#[tokio::test]
+async fn who_only_asks_for_what_is_refused_is_slowed_down_and_hung_up_on() {
+    let house = House::new(&demo());
+    let junk = "GET /x HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
+    let started = std::time::Instant::now();
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let stream = UnixStream::connect(house.socket()).await.unwrap();
+        let (mut from_broker, mut to_broker) = stream.into_split();
+        let mut heard = Vec::new();
+        // It hangs up on what is not read any more, so writing may fail.
+        let (read, _) =
+            tokio::join!(from_broker.read_to_end(&mut heard), to_broker.write_all(junk.as_bytes()));
+        read.ok();
+        answers.push(String::from_utf8(heard).unwrap().matches("HTTP/1.1 403").count());
+    }
+    // A burst of so many requests, of which each refused one counts for eleven; then one connection for each.
+    assert!((50..=60).contains(&answers[0]), "{answers:?}");
+    assert!(answers[1..].iter().all(|&count| count <= 1), "{answers:?}");
+    assert!(started.elapsed() >= std::time::Duration::from_secs(2), "{:?}", started.elapsed());
+    // Others are not concerned, nor is it kept from what it may have.
+    assert_eq!(house.ask(&whole("hello")).await.status, 200);
 }
 
 #[tokio::test]
