@@ -97,6 +97,16 @@ impl ModelRequest {
         self.body.rewritten(&cut, &[("anthropic_version", b"\"bedrock-2023-05-31\"")])
     }
 
+    /// The names of the body's members, as the sandbox wrote them.
+    pub(super) fn members(&self) -> impl Iterator<Item = &str> {
+        self.body.names()
+    }
+
+    /// The size of the body in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.body.size()
+    }
+
     /// A member of the body, read as this type; `None` when it is not there.
     pub(super) fn member<'a, T: serde::Deserialize<'a>>(
         &'a self,

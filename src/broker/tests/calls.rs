@@ -224,7 +224,7 @@ async fn a_budget_that_could_not_stop_a_model_stops_it_before_the_call() {
         (&free, whole("hello"), true, 200),
     ] {
         let house = House::new(settings);
-        house.book.budget.store(budget, std::sync::atomic::Ordering::Relaxed);
+        *house.book.budget.lock().unwrap() = budget.then_some(10_000_000);
         let asked = server.count();
         let reply = house.ask(&body).await;
         assert_eq!(reply.status.as_u16(), status, "{body} {budget}");
@@ -236,6 +236,49 @@ async fn a_budget_that_could_not_stop_a_model_stops_it_before_the_call() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn calls_that_are_made_together_do_not_spend_the_same_rest_of_a_budget() {
+    // Each costs 0.15 dollars, and says beforehand that it may.
+    let turn = Turn::text("hi").usage(ServerUsage { output: 10_000, ..ServerUsage::default() });
+    let script = Script::echo().on("hello", [turn]).fault(Fault::hang("held").first(1));
+    let server = Server::start(script).await.unwrap();
+    let house = House::new(&anthropic(&server.url()));
+    *house.book.budget.lock().unwrap() = Some(100_000);
+    let mut body = whole("hello");
+    body["max_tokens"] = 10_000.into();
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let (mut inside, body) = (house.connect().await, body.clone());
+        asking.spawn(async move { inside.ask(&body).await.status.as_u16() });
+    }
+    server.gate("held").arrived(1).await;
+    server.gate("held").open();
+    let mut answers = asking.join_all().await;
+    answers.sort_unstable();
+    // The first is let through alone; those that waited for it find nothing left.
+    assert_eq!(answers, [&[200][..], &[403; 15]].concat());
+    assert_eq!((server.count(), house.book.recorded(1).await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_budget_covers_no_options_of_another_price() {
+    let server = Server::start(Script::echo()).await.unwrap();
+    let house = House::new(&anthropic(&server.url()));
+    for (budget, status) in [(None, 200), (Some(10_000_000), 403)] {
+        *house.book.budget.lock().unwrap() = budget;
+        let mut request = post("/v1/messages", &whole("hello"));
+        let beta = HeaderValue::from_static("context-1m-2025-08-07");
+        request.headers_mut().insert("anthropic-beta", beta);
+        assert_eq!(house.connect().await.exchange(request).await.status, status, "{budget:?}");
+    }
+    let mut body = whole("hello");
+    body["speed"] = "fast".into();
+    let reply = house.ask(&body).await;
+    let sentence = reply.json()["error"]["message"].to_string();
+    assert!(sentence.contains("speed") && sentence.contains("set kin --budget -"), "{sentence}");
+    assert_eq!(server.count(), 1);
 }
 
 #[tokio::test]
