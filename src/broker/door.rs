@@ -21,7 +21,7 @@ use super::refusals::Refusals;
 use super::{Client, MAX_BODY_BYTES, Shared, bridge, rate, serve};
 
 /// Connections of one sandbox that are served at a time; further ones wait.
-const MAX_CONNECTIONS: usize = 16;
+pub(super) const MAX_CONNECTIONS: usize = protocol::frame::MAX_CONNECTIONS;
 /// Memory for the request bodies of one sandbox, in KiB.
 const BODY_MEMORY_KIB: usize = 2 * MAX_BODY_BYTES / 1024;
 /// How long to wait when no connection can be accepted, which is when descriptors have run out.
