@@ -263,6 +263,13 @@ impl Runs {
             () = self.halt.cancelled() => return Err(Verdict::Release),
         };
         let id = id.or_else(|| claimed.sandbox.clone()).unwrap_or_else(live::fresh_id);
+        if claimed.sandbox.as_ref() != Some(&id)
+            && let Err(error) = self.store.run_moved(claimed.run, &id).await
+        {
+            // What it spends would be put down for no run, and after a crash it would not be found.
+            warn!(%error, run.id = %claimed.run, "a sandbox is not started, because it could not be noted");
+            return Err(outcome::judge(&End::NotStarted, claimed.attempt));
+        }
         self.active.moved(claimed.run, &id);
         match self.opener.start(&found, &claimed.group, &id, place).await {
             Ok(live) => Ok(live),

@@ -128,6 +128,29 @@ impl Store {
         .await
     }
 
+    /// Notes that the run is to happen in another sandbox than it was claimed with; for before that starts, since what
+    /// it spends is put down for the run that names it.
+    ///
+    /// # Errors
+    /// When it is not on disk.
+    pub(crate) async fn run_moved(
+        &self,
+        run: RunId,
+        sandbox: &SandboxId,
+    ) -> Result<(), StoreError> {
+        let (now, sandbox) = (self.now(), sandbox.clone());
+        self.write(name!("run_moved", "note the sandbox of a run"), move |connection| {
+            if unfinished(connection, run)?.is_none() {
+                return Ok(());
+            }
+            let sql = "UPDATE runs SET sandbox = ?2, updated_at = ?3 WHERE id = ?1";
+            let changed = change_time(connection, now)?;
+            connection.prepare_cached(sql)?.execute(params![run, sandbox, changed])?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Notes that a sandbox has the run. Nothing changes for a run that has ended.
     ///
     /// # Errors
