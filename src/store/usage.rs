@@ -83,20 +83,6 @@ impl Store {
         .await
     }
 
-    /// Lets costs not be written down from now on, as on a disk without room, or lets them again.
-    #[cfg(test)]
-    pub(crate) async fn refuse_usage(&self, refuse: bool) {
-        let sql = if refuse {
-            "CREATE TRIGGER refuse BEFORE INSERT ON usage BEGIN SELECT RAISE(ABORT, 'refused'); END"
-        } else {
-            "DROP TRIGGER refuse"
-        };
-        let set = self.write(name!("refuse_usage", "refuse usage"), move |connection| {
-            Ok(connection.execute_batch(sql)?)
-        });
-        set.await.expect("the trigger is made, and there");
-    }
-
     /// What each group's model calls cost on a day.
     ///
     /// # Errors
