@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::SharedClock;
 use crate::config::ModelSettings;
 use crate::model::{GroupName, SandboxId, Usage};
+use budget::Reservations;
 use call::Source;
 use rate::Rates;
 use request::{Endpoint, ModelRequest};
@@ -30,7 +31,9 @@ use web::Web;
 
 mod anthropic;
 mod bedrock;
+mod bill;
 mod bridge;
+mod budget;
 mod call;
 mod demo;
 mod door;
@@ -41,11 +44,13 @@ mod policy;
 mod price;
 mod provider;
 mod rate;
+mod refusals;
 mod reply;
 mod request;
 mod serve;
 mod sse;
 mod standing;
+mod terms;
 mod web;
 
 #[cfg(any(fuzzing, test))]
@@ -93,6 +98,9 @@ pub(crate) trait Ledger: Send + Sync {
     /// Puts down what a call by this client cost; asked once for every call that was answered, also when the answer
     /// broke off.
     async fn record(&self, client: &Client, usage: Usage);
+
+    /// Tries once more to put down what could not be; for the end of the gateway.
+    async fn settle(&self);
 }
 
 /// What limits the spending of a group that may spend.
@@ -100,8 +108,11 @@ pub(crate) trait Ledger: Send + Sync {
 pub(crate) enum Allowance {
     /// Nothing.
     Unlimited,
-    /// A budget in money: only what has a price may be asked for.
-    Budget,
+    /// A budget in money: only what has a price may be asked for, and only as long as it may fit.
+    Budget {
+        /// What is left of it by what is put down, in millionths of a dollar; more than nothing.
+        left: u64,
+    },
 }
 
 /// How the broker stands, for `status` and `doctor`.
@@ -176,7 +187,10 @@ struct Shared {
     sources: Vec<Source>,
     ledger: Arc<dyn Ledger>,
     clock: SharedClock,
-    rates: Rates,
+    /// The model calls of groups, and the requests of sandboxes.
+    calls: Rates<GroupName>,
+    requests: Rates<SandboxId>,
+    reservations: Arc<Reservations>,
     web: Web,
     /// The rooms behind the doors, and the records of abandoned calls that are still being put down.
     records: TaskTracker,
@@ -231,7 +245,9 @@ impl Broker {
             sources,
             ledger,
             clock,
-            rates: Rates::default(),
+            calls: Rates::of_calls(),
+            requests: Rates::of_requests(),
+            reservations: Arc::default(),
             web,
             records: TaskTracker::new(),
             runtime: Handle::current(),
@@ -309,5 +325,6 @@ impl Broker {
     pub(crate) async fn settle(&self) {
         self.0.records.close();
         self.0.records.wait().await;
+        self.0.ledger.settle().await;
     }
 }

@@ -23,6 +23,8 @@ pub(super) const NAME: &str = "anthropic";
 const OAUTH_BETA: &str = "oauth-2025-04-20";
 /// The longest error that is handed on.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
+/// How it says that the account is empty, with the status of a wrong request.
+const CREDIT: &str = "credit balance is too low";
 /// The headers of an answer that a sandbox gets, besides those about rate limits.
 const ANSWER_HEADERS: [&str; 3] = ["content-type", "request-id", "retry-after"];
 
@@ -101,8 +103,18 @@ impl Anthropic {
         if is_json {
             reply = Reply { status, body, headers: headers.into() };
         }
-        Failure::new(FailureKind::of_status(status, patience), reply)
+        let kind = if status == StatusCode::BAD_REQUEST && says(&reply.body, CREDIT) {
+            FailureKind::Unauthorized
+        } else {
+            FailureKind::of_status(status, patience)
+        };
+        Failure::new(kind, reply)
     }
+}
+
+/// Whether an error's text has these words in it.
+fn says(body: &[u8], words: &str) -> bool {
+    body.windows(words.len()).any(|window| window == words.as_bytes())
 }
 
 #[async_trait]

@@ -164,11 +164,23 @@ where
         SdkError::ServiceError(service) => (service.err().code(), service.err().message()),
         _ => (None, None),
     };
-    let (status, kind) = meaning(code.unwrap_or_default(), status);
+    let (status, kind) = match (code, message) {
+        (Some("ValidationException"), Some(message)) if is_about_model(message) => {
+            (404, "not_found_error")
+        }
+        _ => meaning(code.unwrap_or_default(), status),
+    };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let reply = Reply::error(status, kind, message.unwrap_or("Bedrock answered with an error"));
     let patience = raw.headers().get("retry-after").and_then(|text| retry_after(text, now));
     Failure::new(FailureKind::of_status(status, patience), reply)
+}
+
+/// Whether a request is called wrong for its model only: Bedrock does not have it in the region, or only by a profile.
+fn is_about_model(message: &str) -> bool {
+    ["model identifier is invalid", "on-demand throughput", "end of its life"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 /// Status and type with which the Messages API would report an error of Bedrock

@@ -1,7 +1,7 @@
 //! The gateway's end of a framed stream, where a socket cannot be mounted: the connections inside it are served as
 //! those of a socket are.
 //!
-//! Every queue is bounded. A connection that is not read for [`STUCK`] is reset, so that it does not hold up the
+//! Every queue is bounded, and so is what all of them together hold of one sandbox: [`MOST_HELD`]. A connection that is not read for [`STUCK`] is reset, so that it does not hold up the
 //! others in the same stream for ever.
 
 use std::collections::HashMap;
@@ -15,19 +15,26 @@ use protocol::{Frame, FrameKind};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
-use super::door::Room;
+use super::door::{MAX_CONNECTIONS, Room};
 use super::serve;
 
-/// The most connections that may be open; it is the other side's limit, too.
-const MAX_OPEN: usize = 256;
+/// The most connections that may be open. The other side opens no more than are served at a time; twice as many leave
+/// room for those that are just ending.
+const MAX_OPEN: usize = 2 * MAX_CONNECTIONS;
 /// Frames that wait for one connection.
-const INWARD_FRAMES: usize = 16;
+const INWARD_FRAMES: usize = 2;
 /// Frames that wait to be written to the stream.
 const OUTWARD_FRAMES: usize = 16;
 /// How long a connection may leave what is sent to it unread while others wait behind it.
 const STUCK: Duration = Duration::from_secs(10);
 /// Bytes on their way between a connection and the one who serves it.
 const PIPE_BYTES: usize = 64 * 1024;
+
+/// Bytes that one stream's connections hold at most on the way in: queued, in hand, and in the pipe.
+const MOST_HELD: usize = MAX_OPEN * ((INWARD_FRAMES + 1) * FRAME_BYTES + PIPE_BYTES);
+/// Bytes of the largest frame.
+const FRAME_BYTES: usize = 64 * 1024;
+const _: () = assert!(MAX_PAYLOAD_BYTES as usize == FRAME_BYTES && MOST_HELD <= 8 << 20);
 
 /// A frame with its payload.
 type Packet = (Frame, Bytes);

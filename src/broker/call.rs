@@ -39,18 +39,33 @@ impl Source {
             Err(failure) => Err(failure),
         };
         match &answer {
-            Ok(_) => self.standing.succeeded(asked),
-            Err(failure) => {
-                tracing::warn!(
+            Ok(_) => self.standing.succeeded(&request.model, asked),
+            Err(failure) => self.note(failure, request, asked),
+        }
+        answer
+    }
+
+    /// Notes a failure, and says it if it is news; a wrong request is the sandbox's affair.
+    fn note(&self, failure: &Failure, request: &ModelRequest, asked: Instant) {
+        let now = Instant::now();
+        let is_news = match failure.kind {
+            FailureKind::Denied => {
+                self.standing.deny(&request.model, request.is_configured, now)
+                    && request.is_configured
+            }
+            kind => self.standing.failed(kind, asked, now, fastrand::f64()),
+        };
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
                     provider = self.provider.name(),
                     status = failure.reply.status.as_u16(),
                     "a model call failed: {:?}",
                     failure.kind
-                );
-                self.standing.failed(failure.kind, asked, Instant::now(), fastrand::f64());
-            }
+                )
+            };
         }
-        answer
+        if is_news { line!(warn) } else { line!(debug) }
     }
 }
 
@@ -58,20 +73,28 @@ impl Source {
 pub(super) async fn ask(sources: &[Source], request: &ModelRequest) -> Result<Answer, Failure> {
     let deadline = Instant::now() + PATIENCE;
     let mut given_up = vec![false; sources.len()];
-    let mut last = None;
+    let mut last: Option<Failure> = None;
     loop {
-        match choose(sources, &given_up, Instant::now()) {
+        match choose(sources, &given_up, &request.model, Instant::now()) {
             Choice::Ask(at, source) => match source.ask(request).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => {
                     match failure.kind {
                         FailureKind::Busy { .. } => {}
-                        FailureKind::Broken | FailureKind::Unfit => {
+                        // What another provider may do better.
+                        FailureKind::Broken
+                        | FailureKind::Unauthorized
+                        | FailureKind::Denied
+                        | FailureKind::Unfit => {
                             given_up.iter_mut().skip(at).take(1).for_each(|this| *this = true);
                         }
-                        FailureKind::Unauthorized | FailureKind::Rejected => return Err(failure),
+                        FailureKind::Rejected => return Err(failure),
                     }
-                    last = Some(failure);
+                    // Of several, what says most; of what says as much, the latest.
+                    if last.as_ref().is_none_or(|last| last.kind.weight() <= failure.kind.weight())
+                    {
+                        last = Some(failure);
+                    }
                 }
             },
             Choice::Wait(until) if until <= deadline => tokio::time::sleep_until(until).await,
@@ -89,15 +112,16 @@ enum Choice<'a> {
     None,
 }
 
-/// Whom to ask now: the first that nothing speaks against; else the first that failed but did not ask for patience;
-/// else nobody until the first of the patient ones may be asked again.
-fn choose<'a>(sources: &'a [Source], given_up: &[bool], now: Instant) -> Choice<'a> {
+/// Whom to ask now: the first that nothing speaks against; else the first that failed, or does not have the model, but
+/// did not ask for patience; else nobody until the first of the patient ones may be asked again.
+fn choose<'a>(sources: &'a [Source], given_up: &[bool], model: &str, now: Instant) -> Choice<'a> {
     let mut broken = None;
     let mut wait: Option<Instant> = None;
     for (at, (source, _)) in
         sources.iter().zip(given_up).enumerate().filter(|(_, (_, given_up))| !**given_up)
     {
         match source.standing.hold(now) {
+            None if source.standing.denies(model, now) => broken = broken.or(Some((at, source))),
             None => return Choice::Ask(at, source),
             Some(hold) if hold.busy => {
                 wait = Some(wait.map_or(hold.until, |until| until.min(hold.until)));

@@ -12,14 +12,16 @@ use protocol::layout::BROKER_SOCKET;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{Client, MAX_BODY_BYTES, Shared, bridge, serve};
+use super::refusals::Refusals;
+use super::{Client, MAX_BODY_BYTES, Shared, bridge, rate, serve};
 
 /// Connections of one sandbox that are served at a time; further ones wait.
-const MAX_CONNECTIONS: usize = 16;
+pub(super) const MAX_CONNECTIONS: usize = protocol::frame::MAX_CONNECTIONS;
 /// Memory for the request bodies of one sandbox, in KiB.
 const BODY_MEMORY_KIB: usize = 2 * MAX_BODY_BYTES / 1024;
 /// How long to wait when no connection can be accepted, which is when descriptors have run out.
@@ -100,6 +102,7 @@ pub(super) struct Room {
     closing: CancellationToken,
     places: Arc<Semaphore>,
     memory: Arc<Semaphore>,
+    refusals: Refusals,
     /// Keeps the broker from being settled while something may still be put down from here.
     _unsettled: TaskTrackerToken,
 }
@@ -113,6 +116,7 @@ impl Room {
             closing: CancellationToken::new(),
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             memory: Arc::new(Semaphore::new(BODY_MEMORY_KIB)),
+            refusals: Refusals::default(),
             _unsettled: shared.records.token(),
         })
     }
@@ -135,6 +139,40 @@ impl Room {
     pub(super) async fn reserve(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         let kib = u32::try_from(bytes.div_ceil(1024)).ok()?;
         Arc::clone(&self.memory).acquire_many_owned(kib).await.ok()
+    }
+
+    /// Counts a connection or a request of the sandbox, and waits until its pace allows for it; whether it had to.
+    pub(super) async fn keep_pace(&self) -> bool {
+        let wait = self.shared.requests.charge(&self.client.sandbox, 1, Instant::now());
+        tokio::time::sleep(wait).await;
+        !wait.is_zero()
+    }
+
+    /// Counts a request that was refused; its price in pace is paid by the next one.
+    pub(super) fn refused(&self) {
+        let now = Instant::now();
+        self.shared.requests.charge(&self.client.sandbox, rate::REFUSAL, now);
+        if let Some(count) = self.refusals.count(now) {
+            self.tell_refusals(count);
+        }
+    }
+
+    fn tell_refusals(&self, count: u64) {
+        tracing::info!(
+            group.name = %self.client.group,
+            sandbox.id = %self.client.sandbox,
+            count,
+            "requests of a sandbox were refused"
+        );
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let count = self.refusals.untold();
+        if count > 0 {
+            self.tell_refusals(count);
+        }
     }
 }
 

@@ -45,6 +45,16 @@ impl Members {
         (cursor.at == bytes.len()).then_some(Self { bytes, members })
     }
 
+    /// The names of all members.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The size of the whole object in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// A member, read as this type; `None` when it is not there.
     pub(super) fn read<'a, T: serde::Deserialize<'a>>(
         &'a self,

@@ -5,6 +5,7 @@
 //! the provider or in the sandbox, is allowed.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -33,7 +34,7 @@ pub(super) fn check(call: &ModelRequest) -> Result<(), Reply> {
     if call.member::<[IgnoredAny; 0]>("mcp_servers").is_some_and(|none| none.is_err()) {
         return refused("the provider's MCP connector");
     }
-    if call.member::<Tools>("tools").is_some_and(|tools| tools.is_err()) {
+    if call.member::<Tools<Harmless>>("tools").is_some_and(|tools| tools.is_err()) {
         return refused("a tool of the provider's");
     }
     if call.member::<Sources>("messages").is_some_and(|messages| messages.is_err()) {
@@ -42,8 +43,24 @@ pub(super) fn check(call: &ModelRequest) -> Result<(), Reply> {
     Ok(())
 }
 
-/// A list of harmless tools; reading anything else is an error. Nothing is kept, however long the list.
-struct Tools;
+/// A list of tools, or of other things with a type, that a rule allows; reading anything else is an error. Nothing is
+/// kept, however long the list.
+pub(super) struct Tools<R>(PhantomData<R>);
+
+/// Which types may be in a list.
+pub(super) trait Rule {
+    /// Whether this one may be.
+    fn allows(kind: Option<&str>) -> bool;
+}
+
+/// What does not reach the web.
+enum Harmless {}
+
+impl Rule for Harmless {
+    fn allows(kind: Option<&str>) -> bool {
+        kind.is_none_or(|kind| HARMLESS_TOOLS.iter().any(|harmless| kind.starts_with(harmless)))
+    }
+}
 
 #[derive(Deserialize)]
 struct Tool {
@@ -51,13 +68,13 @@ struct Tool {
     kind: Option<String>,
 }
 
-impl<'de> Deserialize<'de> for Tools {
+impl<'de, R: Rule> Deserialize<'de> for Tools<R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Self)
+        deserializer.deserialize_seq(Self(PhantomData))
     }
 }
 
-impl<'de> Visitor<'de> for Tools {
+impl<'de, R: Rule> Visitor<'de> for Tools<R> {
     type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,10 +83,8 @@ impl<'de> Visitor<'de> for Tools {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut tools: A) -> Result<Self, A::Error> {
         while let Some(Tool { kind }) = tools.next_element()? {
-            let harmless =
-                |kind: &str| HARMLESS_TOOLS.iter().any(|harmless| kind.starts_with(harmless));
-            if !kind.as_deref().is_none_or(harmless) {
-                return Err(serde::de::Error::custom("a tool that may reach the web"));
+            if !R::allows(kind.as_deref()) {
+                return Err(serde::de::Error::custom("a tool that is not allowed"));
             }
         }
         Ok(self)

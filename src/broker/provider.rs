@@ -61,8 +61,10 @@ pub(super) enum FailureKind {
     Broken,
     /// The provider does not serve this kind of request: ask another.
     Unfit,
-    /// The provider does not take our credentials: nothing, the owner must act.
+    /// The provider does not take our credentials, or our money: ask another, and the owner must act.
     Unauthorized,
+    /// The provider does not have the model, or not for us: ask another.
+    Denied,
     /// The request is wrong: nothing, every provider would say so.
     Rejected,
 }
@@ -72,9 +74,23 @@ impl FailureKind {
     pub(super) fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Self {
         match status.as_u16() {
             429 | 503 | OVERLOADED => Self::Busy { retry_after },
-            401 | 403 => Self::Unauthorized,
+            401 | 402 => Self::Unauthorized,
+            403 | 404 => Self::Denied,
             400..500 => Self::Rejected,
             _ => Self::Broken,
+        }
+    }
+
+    /// How much it says to whoever asked when nobody could answer: what passes by itself before what the owner must
+    /// mend, and that before what another provider would have made up for.
+    pub(super) fn weight(self) -> u8 {
+        match self {
+            Self::Rejected => 5,
+            Self::Busy { .. } => 4,
+            Self::Broken => 3,
+            Self::Unauthorized => 2,
+            Self::Denied => 1,
+            Self::Unfit => 0,
         }
     }
 }
@@ -114,6 +130,7 @@ impl Failure {
         let status = match kind.as_deref() {
             Ok("invalid_request_error") => 400,
             Ok("authentication_error") => 401,
+            Ok("billing_error") => 402,
             Ok("permission_error") => 403,
             Ok("not_found_error") => 404,
             Ok("request_too_large") => 413,
@@ -188,8 +205,9 @@ mod tests {
         for (status, expected) in [
             (400, FailureKind::Rejected),
             (401, FailureKind::Unauthorized),
-            (403, FailureKind::Unauthorized),
-            (404, FailureKind::Rejected),
+            (402, FailureKind::Unauthorized),
+            (403, FailureKind::Denied),
+            (404, FailureKind::Denied),
             (413, FailureKind::Rejected),
             (429, busy),
             (500, FailureKind::Broken),

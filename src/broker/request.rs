@@ -39,6 +39,8 @@ pub(super) struct ModelRequest {
     pub endpoint: Endpoint,
     /// The model, the configured one put in where none was named.
     pub model: String,
+    /// Whether that is the configured one.
+    pub is_configured: bool,
     /// Whether the answer is to be streamed.
     pub stream: bool,
     /// `anthropic-version`.
@@ -82,7 +84,8 @@ impl ModelRequest {
             .filter(|version| is_date(version))
             .unwrap_or(API_VERSION)
             .to_owned();
-        Ok(Self { endpoint, model, stream, version, betas: betas(headers), body })
+        let is_configured = model == configured;
+        Ok(Self { endpoint, model, is_configured, stream, version, betas: betas(headers), body })
     }
 
     /// The body for the Messages API, asking for this model.
@@ -95,6 +98,16 @@ impl ModelRequest {
     pub(super) fn bedrock_body(&self) -> Bytes {
         let cut = ["model", "stream", "anthropic_version"];
         self.body.rewritten(&cut, &[("anthropic_version", b"\"bedrock-2023-05-31\"")])
+    }
+
+    /// The names of the body's members, as the sandbox wrote them.
+    pub(super) fn members(&self) -> impl Iterator<Item = &str> {
+        self.body.names()
+    }
+
+    /// The size of the body in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.body.size()
     }
 
     /// A member of the body, read as this type; `None` when it is not there.

@@ -8,11 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, stream};
-use http_body_util::{BodyExt, Limited, StreamBody};
-use hyper::body::{Body as _, Frame, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
@@ -20,16 +18,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::bill::{Bill, metered};
+use super::budget::Reservation;
 use super::door::Room;
-use super::meter::Meter;
 use super::provider::AnswerBody;
-use super::reply::{self, Body, BodyError, Reply};
+use super::reply::{self, Body, Reply};
 use super::request::{Endpoint, ModelRequest};
 use super::{
-    Allowance, BODY_PATIENCE, Client, HEADER_PATIENCE, MAX_BODY_BYTES, MAX_HEAD_BYTES, Shared,
-    call, demo, policy, price,
+    Allowance, BODY_PATIENCE, HEADER_PATIENCE, MAX_BODY_BYTES, MAX_HEAD_BYTES, Shared, budget,
+    call, demo, policy, price, terms,
 };
-use crate::model::{GroupName, Usage};
+use crate::model::GroupName;
 use crate::text::one_line;
 
 /// The most characters of a model's name that are told.
@@ -40,6 +39,7 @@ pub(super) async fn serve<S>(stream: S, room: Arc<Room>, place: OwnedSemaphorePe
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    room.keep_pace().await;
     let place = Arc::new(place);
     let service = service_fn(move |request| {
         let (room, place) = (Arc::clone(&room), Arc::clone(&place));
@@ -62,9 +62,10 @@ async fn answer(
     place: Arc<OwnedSemaphorePermit>,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    let slowed_down = room.keep_pace().await;
     let started = Instant::now();
     let route = Route::of(&request);
-    let response = match route {
+    let mut response = match route {
         Route::Model(endpoint) => model_call(room, endpoint, request).await,
         Route::Tunnel => room.shared.web.connect(room, place, request).await.into_response(),
         Route::Greeting => greeting(),
@@ -74,15 +75,33 @@ async fn answer(
         }
         Route::Refused => Reply::refused("the broker does not offer this").into(),
     };
-    tracing::info!(
-        group.name = %room.client.group,
-        sandbox.id = %room.client.sandbox,
-        path = route.name(),
-        status = response.status().as_u16(),
-        duration_ms = started.elapsed().as_millis(),
-        "the broker answered"
-    );
+    if response.status().is_client_error() {
+        room.refused();
+        if slowed_down {
+            // What else was sent on this connection need not even be read.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    log(room, route, response.status(), started);
     response
+}
+
+/// A request that came to something has a line of its own; of what was refused, [`Room::refused`] tells the number.
+fn log(room: &Room, route: Route, status: StatusCode, started: Instant) {
+    let is_work = matches!(route, Route::Model(_) | Route::Tunnel) && status.is_success();
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                group.name = %room.client.group,
+                sandbox.id = %room.client.sandbox,
+                path = route.name(),
+                status = status.as_u16(),
+                duration_ms = started.elapsed().as_millis(),
+                "the broker answered"
+            )
+        };
+    }
+    if is_work { line!(info) } else { line!(debug) }
 }
 
 /// What a request is for.
@@ -150,21 +169,20 @@ async fn model_call(room: &Room, endpoint: Endpoint, request: Request<Incoming>)
     if let Err(refusal) = policy::check(&call) {
         return refusal.into();
     }
-    if let Err(refusal) = within_budget(shared, group, allowance, &call) {
-        return refusal.into();
-    }
+    let reservation = match within_budget(shared, group, allowance, &call).await {
+        Ok(reservation) => reservation,
+        Err(refusal) => return refusal.into(),
+    };
     let answer = match call::ask(&shared.sources, &call).await {
         Ok(answer) => answer,
         Err(failure) => return failure.reply.into(),
     };
     let counts = endpoint == Endpoint::Messages;
-    let mut bill = Bill::new(room, &call.model, counts);
+    let mut bill = Bill::new(room, &call.model, reservation, counts);
     let mut headers = answer.headers;
     match answer.body {
         AnswerBody::Whole(json) => {
-            bill.bytes = json.len();
-            bill.meter.watch_whole(&json);
-            bill.settle().await;
+            bill.settle_whole(&json).await;
             headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
             reply::respond(StatusCode::OK, headers, reply::full(json))
         }
@@ -179,31 +197,36 @@ async fn model_call(room: &Room, endpoint: Endpoint, request: Request<Incoming>)
 
 /// Whether a call may be made: pace and budget.
 async fn admit(shared: &Shared, group: &GroupName) -> Result<Allowance, Reply> {
-    shared.rates.admit(group, tokio::time::Instant::now()).map_err(|wait| {
+    shared.calls.admit(group, tokio::time::Instant::now()).map_err(|wait| {
         let message = "this group makes too many model calls; it may go on in a moment";
         Reply::error(StatusCode::TOO_MANY_REQUESTS, reply::REFUSED, message).retry_after(wait)
     })?;
     shared.ledger.may_spend(group).await.map_err(|sentence| Reply::refused(&sentence))
 }
 
-/// Whether a budget, where there is one, could stop calls like this: a model without a price would pass it by.
-fn within_budget(
+/// Whether a budget, where there is one, covers a call: what has no price or another one than the list's would pass it
+/// by, and what is under way has not been put down yet.
+async fn within_budget(
     shared: &Shared,
     group: &GroupName,
     allowance: Allowance,
     call: &ModelRequest,
-) -> Result<(), Reply> {
+) -> Result<Option<Reservation>, Reply> {
     let is_free = call.endpoint == Endpoint::CountTokens
         || shared.sources.iter().all(|source| source.provider.name() == demo::NAME);
-    if allowance == Allowance::Unlimited || is_free || price::is_known(&call.model) {
-        return Ok(());
+    if allowance == Allowance::Unlimited || is_free {
+        return Ok(None);
     }
-    Err(Reply::refused(&format!(
-        "the group has a daily budget, and the price of {} is not known here, so the budget could not stop it; \
-         name a model with a known price in ANTHROPIC_MODEL, or lift the budget: \
-         hermitcrab group set {group} --budget -",
-        one_line(&call.model, MODEL_TOLD)
-    )))
+    if !price::is_known(&call.model) {
+        return Err(Reply::refused(&format!(
+            "the group has a daily budget, and the price of {} is not known here, so the budget could not stop it; \
+             name a model with a known price in ANTHROPIC_MODEL, or lift the budget: \
+             hermitcrab group set {group} --budget -",
+            one_line(&call.model, MODEL_TOLD)
+        )));
+    }
+    terms::check(call, group)?;
+    budget::reserve(shared, group, call).await
 }
 
 /// Reads a request's body, and holds the memory for it against the door's share.
@@ -228,77 +251,4 @@ async fn read_body(room: &Room, body: Incoming) -> Result<(Bytes, OwnedSemaphore
         Ok(None) => Err(too_large()),
         Err(_elapsed) => Err(late()),
     }
-}
-
-/// What a call cost, put down in the ledger once: before the end of the answer is passed on, so that whoever acts on
-/// it is not ahead of the books; or when it is abandoned.
-struct Bill {
-    shared: Arc<Shared>,
-    client: Client,
-    meter: Meter,
-    bytes: usize,
-    since: Instant,
-    open: bool,
-}
-
-impl Bill {
-    fn new(room: &Room, model: &str, open: bool) -> Self {
-        let (shared, client) = (Arc::clone(&room.shared), room.client.clone());
-        Self { shared, client, meter: Meter::new(model), bytes: 0, since: Instant::now(), open }
-    }
-
-    fn watch(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len();
-        self.meter.watch(bytes);
-    }
-
-    async fn settle(&mut self) {
-        if let Some(usage) = self.close() {
-            self.shared.ledger.record(&self.client, usage).await;
-        }
-    }
-
-    /// What is to be put down; nothing the second time.
-    fn close(&mut self) -> Option<Usage> {
-        std::mem::take(&mut self.open).then(|| {
-            let usage = self.meter.usage();
-            tracing::info!(
-                group.name = %self.client.group,
-                size_bytes = self.bytes,
-                duration_ms = self.since.elapsed().as_millis(),
-                input_tokens = usage.input_tokens,
-                output_tokens = usage.output_tokens,
-                "a model call ended"
-            );
-            usage
-        })
-    }
-}
-
-impl Drop for Bill {
-    fn drop(&mut self) {
-        if let Some(usage) = self.close() {
-            let (shared, client) = (Arc::clone(&self.shared), self.client.clone());
-            let record = async move { shared.ledger.record(&client, usage).await };
-            self.shared.records.spawn_on(record, &self.shared.runtime);
-        }
-    }
-}
-
-/// Passes an answer on as it comes, and puts down what it cost before the answer ends.
-fn metered(chunks: BoxStream<'static, Result<Bytes, BodyError>>, bill: Bill) -> Body {
-    let frames = stream::unfold((chunks, bill), async |(mut chunks, mut bill)| {
-        let chunk = chunks.next().await;
-        match &chunk {
-            Some(Ok(bytes)) => {
-                bill.watch(bytes);
-                if bill.meter.has_ended() {
-                    bill.settle().await;
-                }
-            }
-            Some(Err(BodyError)) | None => bill.settle().await,
-        }
-        Some((chunk?.map(Frame::data), (chunks, bill)))
-    });
-    StreamBody::new(frames).boxed_unsync()
 }

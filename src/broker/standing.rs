@@ -15,6 +15,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The longest wait that a provider may ask for; what is beyond is a mistake.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 
+/// How long a provider is not the first choice that did not take our credentials, or did not have a model.
+const DENIAL: Duration = Duration::from_secs(600);
+/// The most models that a provider is known not to have; a sandbox may name any.
+const MOST_DENIED: usize = 16;
+
 /// How one provider stands.
 #[derive(Debug, Default)]
 pub(super) struct Standing(Mutex<State>);
@@ -25,6 +30,8 @@ struct State {
     /// Failures in a row; those of calls that were under way together count once.
     streak: u32,
     fault: Option<Fault>,
+    /// Models that it does not have, or not for us, and until when that is believed.
+    denied: Vec<(String, Instant)>,
 }
 
 /// A time in which a provider is left alone.
@@ -47,6 +54,8 @@ pub(crate) enum Fault {
     Broken,
     /// It did not take our credentials.
     Unauthorized,
+    /// It does not have the configured model, or not for us.
+    Denied,
 }
 
 impl fmt::Display for Fault {
@@ -55,6 +64,7 @@ impl fmt::Display for Fault {
             Self::Busy => "asks for patience (rate limit or overload)",
             Self::Broken => "cannot be reached or fails inside",
             Self::Unauthorized => "does not take the credentials",
+            Self::Denied => "does not have the model, or not for this account",
         })
     }
 }
@@ -70,25 +80,56 @@ impl Standing {
         self.lock().fault
     }
 
-    /// Notes that a call that was made at `asked` went well.
-    pub(super) fn succeeded(&self, asked: Instant) {
+    /// Whether it is known not to have a model.
+    pub(super) fn denies(&self, model: &str, now: Instant) -> bool {
+        self.lock().denied.iter().any(|(denied, until)| denied == model && *until > now)
+    }
+
+    /// Notes that it does not have a model, or not for us; whether that was not known. `is_configured` is whether the
+    /// owner named the model: what a sandbox names is no fault of the provider's.
+    pub(super) fn deny(&self, model: &str, is_configured: bool, now: Instant) -> bool {
         let mut state = self.lock();
+        let known = state.denied.len();
+        state.denied.retain(|(denied, _)| denied != model);
+        let is_news = state.denied.len() == known;
+        if state.denied.len() >= MOST_DENIED {
+            state.denied.remove(0);
+        }
+        state.denied.push((model.to_owned(), now + DENIAL));
+        if is_configured {
+            state.fault = Some(Fault::Denied);
+        }
+        is_news
+    }
+
+    /// Notes that a call of this model that was made at `asked` went well.
+    pub(super) fn succeeded(&self, model: &str, asked: Instant) {
+        let mut state = self.lock();
+        state.denied.retain(|(denied, _)| denied != model);
         // A call from before the hold says nothing about how things are since.
         if state.hold.is_none_or(|hold| hold.since <= asked) {
-            *state = State::default();
+            let denied = std::mem::take(&mut state.denied);
+            *state = State { denied, ..State::default() };
         }
     }
 
-    /// Notes that a call that was made at `asked` failed `now`; `jitter` is from 0 to 1.
-    pub(super) fn failed(&self, kind: FailureKind, asked: Instant, now: Instant, jitter: f64) {
+    /// Notes that a call that was made at `asked` failed `now`; `jitter` is from 0 to 1. Returns whether that is news.
+    pub(super) fn failed(
+        &self,
+        kind: FailureKind,
+        asked: Instant,
+        now: Instant,
+        jitter: f64,
+    ) -> bool {
         let (busy, asked_for, fault) = match kind {
             FailureKind::Busy { retry_after } => (true, retry_after, Fault::Busy),
             FailureKind::Broken => (false, None, Fault::Broken),
             FailureKind::Unauthorized => {
-                self.lock().fault = Some(Fault::Unauthorized);
-                return;
+                let mut state = self.lock();
+                state.hold = Some(Hold { busy: false, since: now, until: now + DENIAL });
+                return state.fault.replace(Fault::Unauthorized) != Some(Fault::Unauthorized);
             }
-            FailureKind::Unfit | FailureKind::Rejected => return,
+            FailureKind::Denied | FailureKind::Unfit | FailureKind::Rejected => return false,
         };
         let mut state = self.lock();
         state.fault = Some(fault);
@@ -108,6 +149,7 @@ impl Standing {
             }
             None => Hold { busy, since: now, until: now + wait },
         });
+        known.is_none()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -193,19 +235,40 @@ mod tests {
     fn only_news_from_after_the_hold_ends_it() {
         let (standing, start) = (Standing::default(), Instant::now());
         standing.failed(BUSY, start, start + seconds(1), 1.0);
-        standing.succeeded(start);
+        standing.succeeded("m", start);
         assert!(standing.hold(start + seconds(1)).is_some());
-        standing.succeeded(start + seconds(2));
+        standing.succeeded("m", start + seconds(2));
         assert!(standing.hold(start + seconds(1)).is_none());
         assert_eq!(standing.fault(), None);
     }
 
     #[test]
-    fn credentials_that_are_not_taken_are_no_reason_to_wait() {
+    fn credentials_that_are_not_taken_are_no_reason_to_wait_but_to_ask_others_first() {
         let (standing, now) = (Standing::default(), Instant::now());
-        standing.failed(FailureKind::Unauthorized, now, now, 1.0);
-        assert_eq!((standing.hold(now), standing.fault()), (None, Some(Fault::Unauthorized)));
-        standing.failed(FailureKind::Rejected, now, now, 1.0);
-        assert_eq!((standing.hold(now), standing.fault()), (None, Some(Fault::Unauthorized)));
+        assert!(standing.failed(FailureKind::Unauthorized, now, now, 1.0));
+        assert!(!standing.failed(FailureKind::Unauthorized, now, now, 1.0), "it is said once");
+        let hold = standing.hold(now).unwrap();
+        assert_eq!((hold.busy, hold.until), (false, now + DENIAL));
+        assert!(!standing.failed(FailureKind::Rejected, now, now, 1.0));
+        assert_eq!(standing.fault(), Some(Fault::Unauthorized));
+        standing.succeeded("m", now + seconds(1));
+        assert_eq!((standing.hold(now), standing.fault()), (None, None));
+    }
+
+    #[test]
+    fn a_model_that_is_not_there_concerns_no_other() {
+        let (standing, now) = (Standing::default(), Instant::now());
+        assert!(standing.deny("nonsense", false, now));
+        assert_eq!(standing.fault(), None, "what a sandbox asks for is no fault");
+        assert!(standing.deny("m", true, now) && !standing.deny("m", true, now));
+        assert_eq!((standing.hold(now), standing.fault()), (None, Some(Fault::Denied)));
+        assert!(standing.denies("m", now) && !standing.denies("other", now));
+        assert!(!standing.denies("m", now + DENIAL));
+        standing.succeeded("m", now);
+        assert!(!standing.denies("m", now) && standing.denies("nonsense", now));
+        for n in 0..100 {
+            standing.deny(&n.to_string(), false, now);
+        }
+        assert_eq!(standing.lock().denied.len(), MOST_DENIED);
     }
 }

@@ -3,7 +3,8 @@
 //! Folders on the host's disk have no quota of their own, so all that a sandbox may write to are measured together
 //! from time to time, from before its start until its end, during its runs and between them. What counts is the growth
 //! since the last run ended: the size is the owner's affair. No message waits for a measure: they are taken beside the
-//! runs, and the size at the end of one run is where the next begins.
+//! runs, and the size at the end of one run is where the next begins. Where a measure takes longer than runs do, there
+//! is still one at a time only, and the runs since the last known size are allowed their growth together.
 //!
 //! The measure is rough on purpose, and stops an agent that fills the disk. A file that is removed while a program
 //! holds it open is not seen; the end of the sandbox frees it.
@@ -12,6 +13,7 @@ use std::fs::ReadDir;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -36,8 +38,14 @@ pub(crate) struct Growth {
     bounds: Bounds,
     /// From where growth is counted, once it is known.
     first: Option<Size>,
-    /// The measure that is being taken; at most one counts.
+    /// How many runs may have grown since then, the present one included.
+    runs: u64,
+    /// How many of them began after the measure that is being taken.
+    later: u64,
+    /// The measure that is being taken; never more than one, since it cannot be taken back.
     measuring: JoinSet<Measure>,
+    /// Ends it early when nobody waits for it any more.
+    abandoned: Arc<AtomicBool>,
     /// When the next one is due, and before when none is taken.
     next: Instant,
     earliest: Instant,
@@ -55,6 +63,8 @@ struct Size {
 /// A size, and how long it took to find out.
 struct Measure {
     size: Size,
+    /// Whether it was ended before all was counted.
+    cut: bool,
     took: Duration,
 }
 
@@ -67,42 +77,64 @@ impl Growth {
 
     fn of(folders: Arc<[PathBuf]>, bounds: Bounds) -> Self {
         let now = Instant::now();
-        let measuring = JoinSet::new();
-        let mut growth = Self { folders, bounds, first: None, measuring, next: now, earliest: now };
+        let mut growth = Self {
+            folders,
+            bounds,
+            first: None,
+            runs: 1,
+            later: 0,
+            measuring: JoinSet::new(),
+            abandoned: Arc::default(),
+            next: now,
+            earliest: now,
+        };
         growth.measure();
         growth
     }
 
-    /// Counts from now on, because a run has ended. A size that is costly to find out may be taken a moment later.
+    /// Counts from now on, because a run has ended. Where the size cannot be found out now, because it is just being
+    /// measured or that is too costly, it is counted on from the last known one, for one run more.
     pub(super) fn renew(&mut self) {
-        self.first = None;
-        self.measuring = JoinSet::new();
-        if Instant::now() >= self.earliest {
+        if self.measuring.is_empty() && Instant::now() >= self.earliest {
+            self.first = None;
+            self.runs = 1;
             self.measure();
-        } else {
-            self.next = self.earliest;
+            return;
         }
+        self.runs += 1;
+        self.later += 1;
+        self.next = self.next.min(self.earliest);
     }
 
     /// Returns once there is too much; may be dropped and called again.
     pub(super) async fn exceeded(&mut self) -> Excess {
         loop {
-            let size = self.measured().await;
+            let (size, cut) = self.measured().await;
             let first = *self.first.get_or_insert(size);
             if size.entries > MOST_ENTRIES {
                 return Excess::Entries(MOST_ENTRIES);
             }
-            if size.bytes.saturating_sub(first.bytes) > self.bounds.growth {
+            if size.bytes.saturating_sub(first.bytes) > self.allowed() {
                 return Excess::Bytes(self.bounds.growth);
             }
             if size.hidden > first.hidden {
                 return Excess::Hidden;
             }
+            if self.runs > 1 && !cut {
+                // Runs that are over have kept within what they may; the present one is counted from here.
+                self.first = Some(size);
+                self.runs = 1 + self.later;
+            }
         }
     }
 
-    /// The next size. Nothing is lost when this is dropped: the measure goes on.
-    async fn measured(&mut self) -> Size {
+    /// By how much all that is counted may have grown.
+    fn allowed(&self) -> u64 {
+        self.bounds.growth.saturating_mul(self.runs)
+    }
+
+    /// The next size, and whether it is only a part. Nothing is lost when this is dropped: the measure goes on.
+    async fn measured(&mut self) -> (Size, bool) {
         loop {
             if self.measuring.is_empty() {
                 sleep_until(self.next).await;
@@ -111,34 +143,45 @@ impl Growth {
             let measure = self.measuring.join_next().await;
             let now = Instant::now();
             self.next = now + self.bounds.measure;
-            if let Some(Ok(Measure { size, took })) = measure {
+            if let Some(Ok(Measure { size, cut, took })) = measure {
                 self.earliest = now + took * SHARE;
                 self.next = self.next.max(self.earliest);
-                return size;
+                return (size, cut);
             }
         }
     }
 
+    /// Begins a measure; there must be none.
     fn measure(&mut self) {
-        let folders = self.folders.clone();
-        let enough = self.first.map_or(u64::MAX, |first| first.bytes + self.bounds.growth);
+        self.later = 0;
+        let (folders, abandoned) = (self.folders.clone(), self.abandoned.clone());
+        let enough =
+            self.first.map_or(u64::MAX, |first| first.bytes.saturating_add(self.allowed()));
         self.measuring.spawn_blocking(move || {
             let begun = std::time::Instant::now();
-            Measure { size: measure(&folders, enough), took: begun.elapsed() }
+            let (size, cut) =
+                measure(&folders, |size| size.bytes > enough || abandoned.load(Ordering::Relaxed));
+            Measure { size, cut, took: begun.elapsed() }
         });
     }
 }
 
-/// What all entries below some folders come to, links not followed; counted until there are more than `enough` bytes
-/// or [`MOST_ENTRIES`].
-fn measure(folders: &[PathBuf], enough: u64) -> Size {
+impl Drop for Growth {
+    fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What all entries below some folders come to, links not followed, and whether that was only a part: counted until
+/// it is `enough`, or more than [`MOST_ENTRIES`].
+fn measure(folders: &[PathBuf], enough: impl Fn(&Size) -> bool) -> (Size, bool) {
     let mut size = Size::default();
     let mut open: Vec<ReadDir> = Vec::new();
     for folder in folders {
         size.enter(folder.clone(), &mut open);
         while let Some(entries) = open.last_mut() {
-            if size.bytes > enough || size.entries > MOST_ENTRIES {
-                return size;
+            if enough(&size) || size.entries > MOST_ENTRIES {
+                return (size, true);
             }
             match entries.next() {
                 None => drop(open.pop()),
@@ -162,7 +205,7 @@ fn measure(folders: &[PathBuf], enough: u64) -> Size {
             }
         }
     }
-    size
+    (size, false)
 }
 
 impl Size {
@@ -191,7 +234,7 @@ mod tests {
     }
 
     fn size(folder: &Path) -> Size {
-        measure(&[folder.to_owned()], u64::MAX)
+        measure(&[folder.to_owned()], |_| false).0
     }
 
     #[test]
@@ -201,13 +244,14 @@ mod tests {
         std::fs::create_dir(two.path().join("sub")).unwrap();
         write(&two.path().join("sub/b"), 50_000);
         let folders = [one.path().to_owned(), two.path().to_owned()];
-        let before = measure(&folders, u64::MAX);
+        let before = measure(&folders, |_| false).0;
         assert!((150_000..200_000).contains(&before.bytes), "{before:?}");
         assert_eq!((before.entries, before.hidden), (3, 0));
         std::os::unix::fs::symlink("/usr", one.path().join("usr")).unwrap();
         std::fs::hard_link(one.path().join("a"), one.path().join("again")).unwrap();
-        assert!(measure(&folders, u64::MAX).bytes <= before.bytes + 3 * ENTRY_BYTES);
-        assert!(measure(&folders, 60_000).bytes < before.bytes, "enough is enough");
+        assert!(measure(&folders, |_| false).0.bytes <= before.bytes + 3 * ENTRY_BYTES);
+        let (part, cut) = measure(&folders, |size| size.bytes > 60_000);
+        assert!(cut && part.bytes < before.bytes, "enough is enough");
     }
 
     #[test]
@@ -234,8 +278,9 @@ mod tests {
         let mut growth = Growth::of([dir.path().to_owned()].into(), bounds);
         let calm = tokio::time::timeout(Duration::from_millis(50), growth.exceeded()).await;
         assert!(calm.is_err(), "a large folder that does not grow is no fault: {calm:?}");
-        write(&dir.path().join("new"), 200_000);
-        assert_eq!(growth.exceeded().await, Excess::Bytes(100_000));
+        write(&dir.path().join("new"), 80_000);
+        let calm = tokio::time::timeout(Duration::from_millis(50), growth.exceeded()).await;
+        assert!(calm.is_err(), "{calm:?}");
         growth.renew();
         let calm = tokio::time::timeout(Duration::from_millis(50), growth.exceeded()).await;
         assert!(calm.is_err(), "{calm:?}");
@@ -243,5 +288,63 @@ mod tests {
             write(&dir.path().join(number.to_string()), 0);
         }
         assert_eq!(growth.exceeded().await, Excess::Bytes(100_000));
+    }
+
+    /// Growth whose measure is under way as long as the sender lives, then finds this size.
+    fn under_way(folder: &Path, bounds: Bounds) -> (Growth, std::sync::mpsc::Sender<Size>) {
+        let mut growth = Growth::of([folder.to_owned()].into(), bounds);
+        let (tx, rx) = std::sync::mpsc::channel();
+        growth.measuring = JoinSet::new();
+        growth.measuring.spawn_blocking(move || Measure {
+            size: rx.recv().unwrap(),
+            cut: false,
+            took: Duration::ZERO,
+        });
+        (growth, tx)
+    }
+
+    #[tokio::test]
+    async fn runs_that_are_shorter_than_a_measure_have_one_at_a_time_and_a_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let bounds =
+            Bounds { growth: 100_000, measure: Duration::from_millis(1), ..Bounds::default() };
+        let (mut growth, found) = under_way(dir.path(), bounds);
+        for _ in 0..2 {
+            growth.renew();
+            assert_eq!(growth.measuring.len(), 1, "the measure under way is kept");
+        }
+        found.send(Size::default()).unwrap();
+        let calm = tokio::time::timeout(Duration::from_millis(50), growth.exceeded()).await;
+        assert!(calm.is_err(), "{calm:?}");
+        write(&dir.path().join("new"), 200_000);
+        assert_eq!(growth.exceeded().await, Excess::Bytes(100_000));
+    }
+
+    #[tokio::test]
+    async fn until_the_size_is_known_anew_the_runs_since_may_grow_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let bounds =
+            Bounds { growth: 100_000, measure: Duration::from_millis(1), ..Bounds::default() };
+        for (grown, calm) in [(180_000, true), (220_000, false)] {
+            let (mut growth, found) = under_way(dir.path(), bounds);
+            growth.first = Some(Size::default());
+            growth.renew();
+            found.send(Size { bytes: grown, ..Size::default() }).unwrap();
+            let result = tokio::time::timeout(Duration::from_millis(50), growth.exceeded()).await;
+            assert_eq!(result.is_err(), calm, "{grown}: {result:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_walks_on_for_a_sandbox_that_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let growth = Growth::of([dir.path().to_owned()].into(), Bounds::default());
+        let abandoned = growth.abandoned.clone();
+        drop(growth);
+        assert!(abandoned.load(Ordering::Relaxed));
+        let entry = dir.path().join("a");
+        write(&entry, 0);
+        let (size, cut) = measure(&[dir.path().to_owned()], |_| abandoned.load(Ordering::Relaxed));
+        assert_eq!((size.entries, cut), (0, true));
     }
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
+use super::writer::name;
 use super::{ClaimRun, Claimed, FinishRun, RunState, Store};
 use crate::clock::{ManualClock, SharedClock};
 use crate::model::{
@@ -52,6 +53,21 @@ impl Home {
         let store = self.open();
         store.add_group(Group::new(GroupName::main())).await.unwrap();
         store
+    }
+}
+
+impl Store {
+    /// Lets costs not be written down from now on, as on a disk without room, or lets them again.
+    pub(crate) async fn refuse_usage(&self, refuse: bool) {
+        let sql = if refuse {
+            "CREATE TRIGGER refuse BEFORE INSERT ON usage BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        } else {
+            "DROP TRIGGER refuse"
+        };
+        let set = self.write(name!("refuse_usage", "refuse usage"), move |connection| {
+            Ok(connection.execute_batch(sql)?)
+        });
+        set.await.expect("the trigger is made, and there");
     }
 }
 

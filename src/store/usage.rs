@@ -33,7 +33,8 @@ pub(crate) struct Counts {
 
 impl Store {
     /// Adds what model calls from a sandbox cost: to its group's day, and to its latest run. A call that outlasts its
-    /// run, be it by the run's end or by that of the sandbox, is the run's all the same.
+    /// run, be it by the run's end or by that of the sandbox, is the run's all the same. Which sandbox a run has is
+    /// written in its row alone, from before the sandbox starts.
     ///
     /// # Errors
     /// When it is not on disk.

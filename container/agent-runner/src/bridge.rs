@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::frame::MAX_CONNECTIONS;
 use protocol::{Frame, FrameKind};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -25,8 +26,6 @@ use connection::Inward;
 mod connection;
 mod streams;
 
-/// The most connections at a time; further ones wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 256;
 /// Frames that wait for one program inside.
 const INWARD_FRAMES: usize = 16;
 /// Frames that wait for the gateway.
@@ -94,6 +93,7 @@ impl Bridge {
         streams.spawn(streams::read(input, frames));
         streams.spawn(streams::write(output, outward_rx));
         loop {
+            // Further ones wait in the kernel's queue.
             let room = self.connections.len() < MAX_CONNECTIONS;
             tokio::select! {
                 Some(ended) = streams.join_next() => {

@@ -9,6 +9,10 @@ pub const HEADER_BYTES: usize = 9;
 /// The most bytes that one frame may carry.
 pub const MAX_PAYLOAD_BYTES: u32 = 64 * 1024;
 
+/// The most connections that the bridge has open at a time, which is as many as the broker serves; further ones wait
+/// in the sandbox.
+pub const MAX_CONNECTIONS: usize = 16;
+
 /// What a frame says about its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameKind {

@@ -6,6 +6,8 @@ use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use serde_json::{Value, json};
 use test_servers::model::{Fault, Keys, Script, Server, Turn, Usage as ServerUsage};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use super::support::{
     CANARY, House, Inside, Reply, Upstream, anthropic, bedrock, client, demo, own_user, post,
@@ -188,7 +190,7 @@ async fn who_asks_is_known_by_the_door() {
     let house = House::new(&demo());
     let other = tempfile::TempDir::new().unwrap();
     let _door = house.broker.open_socket(other.path(), own_user(), client("guests", &[])).unwrap();
-    let stream = tokio::net::UnixStream::connect(other.path().join("broker.sock")).await.unwrap();
+    let stream = UnixStream::connect(other.path().join("broker.sock")).await.unwrap();
     let mut request = post("/v1/messages", &whole("I am kin"));
     request.headers_mut().insert("x-group", HeaderValue::from_static("kin"));
     assert_eq!(Inside::new(stream).await.exchange(request).await.status, 200);
@@ -222,7 +224,7 @@ async fn a_budget_that_could_not_stop_a_model_stops_it_before_the_call() {
         (&free, whole("hello"), true, 200),
     ] {
         let house = House::new(settings);
-        house.book.budget.store(budget, std::sync::atomic::Ordering::Relaxed);
+        *house.book.budget.lock().unwrap() = budget.then_some(10_000_000);
         let asked = server.count();
         let reply = house.ask(&body).await;
         assert_eq!(reply.status.as_u16(), status, "{body} {budget}");
@@ -234,6 +236,49 @@ async fn a_budget_that_could_not_stop_a_model_stops_it_before_the_call() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn calls_that_are_made_together_do_not_spend_the_same_rest_of_a_budget() {
+    // Each costs 0.15 dollars, and says beforehand that it may.
+    let turn = Turn::text("hi").usage(ServerUsage { output: 10_000, ..ServerUsage::default() });
+    let script = Script::echo().on("hello", [turn]).fault(Fault::hang("held").first(1));
+    let server = Server::start(script).await.unwrap();
+    let house = House::new(&anthropic(&server.url()));
+    *house.book.budget.lock().unwrap() = Some(100_000);
+    let mut body = whole("hello");
+    body["max_tokens"] = 10_000.into();
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let (mut inside, body) = (house.connect().await, body.clone());
+        asking.spawn(async move { inside.ask(&body).await.status.as_u16() });
+    }
+    server.gate("held").arrived(1).await;
+    server.gate("held").open();
+    let mut answers = asking.join_all().await;
+    answers.sort_unstable();
+    // The first is let through alone; those that waited for it find nothing left.
+    assert_eq!(answers, [&[200][..], &[403; 15]].concat());
+    assert_eq!((server.count(), house.book.recorded(1).await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_budget_covers_no_options_of_another_price() {
+    let server = Server::start(Script::echo()).await.unwrap();
+    let house = House::new(&anthropic(&server.url()));
+    for (budget, status) in [(None, 200), (Some(10_000_000), 403)] {
+        *house.book.budget.lock().unwrap() = budget;
+        let mut request = post("/v1/messages", &whole("hello"));
+        let beta = HeaderValue::from_static("context-1m-2025-08-07");
+        request.headers_mut().insert("anthropic-beta", beta);
+        assert_eq!(house.connect().await.exchange(request).await.status, status, "{budget:?}");
+    }
+    let mut body = whole("hello");
+    body["speed"] = "fast".into();
+    let reply = house.ask(&body).await;
+    let sentence = reply.json()["error"]["message"].to_string();
+    assert!(sentence.contains("speed") && sentence.contains("set kin --budget -"), "{sentence}");
+    assert_eq!(server.count(), 1);
 }
 
 #[tokio::test]
@@ -251,6 +296,30 @@ async fn a_loop_gone_wild_is_slowed_down() {
     let reply = refused.expect("a refusal");
     assert_eq!((reply.status.as_u16(), reply.error().as_str()), (429, "hermitcrab_refused"));
     assert_eq!(reply.headers["retry-after"], "1");
+}
+
+#[tokio::test]
+async fn who_only_asks_for_what_is_refused_is_slowed_down_and_hung_up_on() {
+    let house = House::new(&demo());
+    let junk = "GET /x HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
+    let started = std::time::Instant::now();
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let stream = UnixStream::connect(house.socket()).await.unwrap();
+        let (mut from_broker, mut to_broker) = stream.into_split();
+        let mut heard = Vec::new();
+        // It hangs up on what is not read any more, so writing may fail.
+        let (read, _) =
+            tokio::join!(from_broker.read_to_end(&mut heard), to_broker.write_all(junk.as_bytes()));
+        read.ok();
+        answers.push(String::from_utf8(heard).unwrap().matches("HTTP/1.1 403").count());
+    }
+    // A burst of so many requests, of which each refused one counts for eleven; then one connection for each.
+    assert!((50..=60).contains(&answers[0]), "{answers:?}");
+    assert!(answers[1..].iter().all(|&count| count <= 1), "{answers:?}");
+    assert!(started.elapsed() >= std::time::Duration::from_secs(2), "{:?}", started.elapsed());
+    // Others are not concerned, nor is it kept from what it may have.
+    assert_eq!(house.ask(&whole("hello")).await.status, 200);
 }
 
 #[tokio::test]

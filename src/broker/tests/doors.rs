@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 
 use bytes::Bytes;
-use protocol::frame::HEADER_BYTES;
+use protocol::frame::{HEADER_BYTES, MAX_CONNECTIONS};
 use protocol::{Frame, FrameKind};
 use test_servers::model::{Fault, Script, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
@@ -132,19 +132,49 @@ async fn many_connections_in_one_stream_and_one_that_is_reset() {
     let (group, _) = house.book.recorded(1).await.remove(0);
     assert_eq!(group.as_str(), "streamed");
 
-    let numbers: Vec<u32> = (1..=40).collect();
-    for &number in &numbers {
-        bridge.ask(number, &format!("[[id:{number}]]")).await;
-    }
-    let heard = bridge.until_finished(numbers.clone()).await;
-    for number in numbers {
-        assert!(heard[&number].starts_with("HTTP/1.1 200 OK\r\n"), "{}", heard[&number]);
-        assert!(heard[&number].contains(&format!("[[id:{number}]]")), "{}", heard[&number]);
+    // No more at a time than the other side opens.
+    for some in (1..=40).collect::<Vec<u32>>().chunks(MAX_CONNECTIONS) {
+        for &number in some {
+            bridge.ask(number, &format!("[[id:{number}]]")).await;
+        }
+        let heard = bridge.until_finished(some.to_vec()).await;
+        for number in some {
+            assert!(heard[number].starts_with("HTTP/1.1 200 OK\r\n"), "{}", heard[number]);
+            assert!(heard[number].contains(&format!("[[id:{number}]]")), "{}", heard[number]);
+        }
     }
     assert_eq!(house.book.recorded(41).await.len(), 41);
 
     drop(bridge);
     door.ended().await;
+}
+
+#[tokio::test]
+async fn who_opens_more_connections_than_can_be_served_holds_no_memory_with_them() {
+    let server = Server::start(Script::echo().fault(Fault::hang("held"))).await.unwrap();
+    let house = House::new(&anthropic(&server.url()));
+    let (ours, theirs) = tokio::io::duplex(4096);
+    let _door = house.broker.open_stream(theirs, client("streamed", &[]));
+    let mut bridge = Bridge::new(ours);
+    let served = u32::try_from(MAX_CONNECTIONS).unwrap();
+    for number in 1..=served {
+        bridge.ask(number, "hello").await;
+    }
+    server.gate("held").arrived(MAX_CONNECTIONS).await;
+    let mut refused = Vec::new();
+    for number in served + 1..=256 {
+        bridge.say(number, FrameKind::Open, b"").await;
+        if number > 2 * served {
+            let (frame, _) = bridge.connections.recv().await.unwrap();
+            assert_eq!(frame.kind, FrameKind::Reset);
+            refused.push(frame.connection);
+            // What is sent to it all the same is dropped, or the stream would be held up here.
+            for _ in 0..16 {
+                bridge.say(number, FrameKind::Data, &[b'x'; 64 * 1024]).await;
+            }
+        }
+    }
+    assert_eq!(refused, (2 * served + 1..=256).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
-use test_servers::model::{Failure, Fault, FaultKind, Script, Server};
+use test_servers::model::{Denial, Failure, Fault, FaultKind, Script, Server};
 use tokio::net::TcpListener;
 
 use super::support::{House, Reply, Upstream, anthropic, bedrock, both, post, streamed, whole};
@@ -126,23 +126,69 @@ async fn an_answer_that_has_begun_is_not_begun_again() {
 }
 
 #[tokio::test]
-async fn credentials_that_are_not_taken_and_wrong_requests_are_said_at_once() {
-    for (fault, status, error, known) in [
-        (Fault::unauthorized(), 403, "permission_error", Some(ProviderFault::Unauthorized)),
-        (Fault::prompt_too_long(), 400, "invalid_request_error", None),
+async fn a_provider_that_refuses_us_is_stepped_in_for_and_not_asked_with_every_call() {
+    let wrong_region = Failure::Invalid("The provided model identifier is invalid.".to_owned());
+    for (fault, known) in [
+        (Fault::unauthorized(), ProviderFault::Unauthorized),
+        (Fault::refuse(Failure::Unauthorized(Denial::Bearer)), ProviderFault::Denied),
+        (Fault::refuse(Failure::NotFound("x".to_owned())), ProviderFault::Denied),
+        (Fault::refuse(wrong_region), ProviderFault::Denied),
     ] {
-        let (first, second) =
-            (server(Script::echo().fault(fault)).await, server(Script::echo()).await);
-        let house = House::new(&both(&first.url(), &second.url()));
-        let reply = house.ask(&streamed("hello")).await;
-        let got = reply.error();
-        // Bedrock reports an unknown key as 403 with a name of its own.
-        let wanted = if status == 403 { [error, "authentication_error"] } else { [error, error] };
-        assert!(wanted.contains(&got.as_str()), "{reply:?}");
-        assert!([status, 401].contains(&reply.status.as_u16()), "{reply:?}");
-        assert_eq!(faults(&house), [known, None]);
-        assert_eq!((first.count(), second.count()), (1, 0));
+        let (refusing, other) =
+            (server(Script::echo().fault(fault.clone())).await, server(Script::echo()).await);
+        let house = House::new(&both(&refusing.url(), &other.url()));
+        for n in 1..=3 {
+            let reply = house.ask(&streamed("hello")).await;
+            assert_eq!(reply.status, 200, "{fault:?}: {reply:?}");
+            assert_eq!((refusing.count(), other.count()), (1, n), "{fault:?}");
+        }
+        assert_eq!(faults(&house), [Some(known), None], "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn a_second_provider_that_refuses_us_does_not_end_the_wait_for_the_first() {
+    let busy = server(Script::echo().fault(Fault::rate_limited(1).first(1))).await;
+    let refusing = server(Script::echo().fault(Fault::unauthorized())).await;
+    let house = House::new(&both(&busy.url(), &refusing.url()));
+    assert_eq!(house.ask(&streamed("hello")).await.status, 200);
+    assert_eq!((busy.count(), refusing.count()), (2, 1));
+    assert_eq!(faults(&house), [None, Some(ProviderFault::Unauthorized)]);
+}
+
+#[tokio::test]
+async fn when_all_refuse_the_most_useful_sentence_is_said() {
+    for (first, second, status, error) in [
+        (
+            Fault::refuse(Failure::NotFound("x".to_owned())),
+            Fault::unauthorized(),
+            401,
+            "authentication_error",
+        ),
+        (Fault::unauthorized(), Fault::internal(), 500, "api_error"),
+        (Fault::internal(), Fault::unauthorized(), 500, "api_error"),
+        (Fault::unauthorized(), Fault::prompt_too_long(), 400, "invalid_request_error"),
+    ] {
+        let told = format!("{first:?} {second:?}");
+        let first = server(Script::echo().fault(first)).await;
+        let second = server(Script::echo().fault(second)).await;
+        let house = House::new(&both(&first.url(), &second.url()));
+        for _ in 0..2 {
+            let reply = house.ask(&whole("hello")).await;
+            assert_eq!((reply.status.as_u16(), reply.error().as_str()), (status, error), "{told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn wrong_requests_are_said_at_once() {
+    let fault = Fault::prompt_too_long();
+    let (first, second) = (server(Script::echo().fault(fault)).await, server(Script::echo()).await);
+    let house = House::new(&both(&first.url(), &second.url()));
+    let reply = house.ask(&streamed("hello")).await;
+    assert_eq!((reply.status.as_u16(), reply.error().as_str()), (400, "invalid_request_error"));
+    assert_eq!(faults(&house), [None, None]);
+    assert_eq!((first.count(), second.count()), (1, 0));
     let server = server(Script::echo().fault(Fault::unauthorized())).await;
     let reply = House::new(&anthropic(&server.url())).ask(&whole("hello")).await;
     assert_eq!((reply.status.as_u16(), reply.error().as_str()), (401, "authentication_error"));

@@ -1,7 +1,6 @@
 //! A sandbox's end of a door, a ledger in memory, and settings that point at test servers.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -33,8 +32,8 @@ pub(super) const CANARY: &str = "sk-canary-0451";
 pub(super) struct Book {
     /// The sentence with which everything is refused.
     pub refusal: Mutex<Option<String>>,
-    /// Whether the group has a budget.
-    pub budget: AtomicBool,
+    /// The group's budget, if it has one.
+    pub budget: Mutex<Option<u64>>,
     recorded: watch::Sender<Vec<(GroupName, Usage)>>,
 }
 
@@ -49,14 +48,21 @@ impl Book {
 #[async_trait]
 impl Ledger for Book {
     async fn may_spend(&self, _group: &GroupName) -> Result<Allowance, String> {
-        let budget = self.budget.load(Ordering::Relaxed);
-        let allowance = if budget { Allowance::Budget } else { Allowance::Unlimited };
+        let spent: u64 = self.recorded.borrow().iter().map(|(_, usage)| usage.cost_micros).sum();
+        let budget = *self.budget.lock().unwrap();
+        let allowance = match budget.map(|budget| budget.saturating_sub(spent)) {
+            None => Allowance::Unlimited,
+            Some(0) => return Err("the budget is used up".to_owned()),
+            Some(left) => Allowance::Budget { left },
+        };
         self.refusal.lock().unwrap().clone().map_or(Ok(allowance), Err)
     }
 
     async fn record(&self, client: &Client, usage: Usage) {
         self.recorded.send_modify(|recorded| recorded.push((client.group.clone(), usage)));
     }
+
+    async fn settle(&self) {}
 }
 
 /// The Anthropic API at this address.

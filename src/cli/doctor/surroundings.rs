@@ -196,4 +196,6 @@ impl Ledger for NoLedger {
     }
 
     async fn record(&self, _client: &Client, _usage: Usage) {}
+
+    async fn settle(&self) {}
 }

@@ -16,6 +16,8 @@ const ROOT: &str = "/sys/fs/cgroup";
 const PERIOD: u64 = 100_000;
 /// The controllers that we need in version 2.
 const CONTROLLERS: &str = "+cpu +memory +pids";
+/// The leaf for the gateway itself, beside its sandboxes; `DelegateSubgroup=` in systemd/hermitcrab.service.
+const LEAF: &str = "gateway";
 /// How often a cgroup is tried to be removed whose last process is just going.
 const REMOVALS: u32 = 100;
 /// The pause between two such tries.
@@ -69,7 +71,7 @@ fn places(root: &Path, own: &str, name: &str) -> Vec<Cgroups> {
         let delegated = own
             .lines()
             .find_map(|line| line.strip_prefix("0::/"))
-            .map(|path| Cgroups::Unified(root.join(path).join(name)));
+            .map(|path| Cgroups::Unified(root.join(delegated(path)).join(name)));
         return [Some(Cgroups::Unified(root.join(name))), delegated]
             .into_iter()
             .flatten()
@@ -81,6 +83,15 @@ fn places(root: &Path, own: &str, name: &str) -> Vec<Cgroups> {
     }
     let cpu = cpu.is_dir().then(|| cpu.join(name));
     vec![Cgroups::Split { memory: memory.join(name), pids: pids.join(name), cpu }]
+}
+
+/// The part of version 2 that may be ours, by the cgroup that we are in: this one, or the one above when we are in its
+/// leaf already, be it by `DelegateSubgroup=` of the unit or because [`hand_down_controllers`] moved us there.
+fn delegated(own: &str) -> &str {
+    match own.rsplit_once('/') {
+        Some((above, LEAF)) => above,
+        _ => own,
+    }
 }
 
 impl Cgroups {
@@ -247,8 +258,9 @@ fn remove_empty(folder: &Path) {
 
 /// Lets the folder that will hold our cgroups use the controllers.
 ///
-/// A cgroup of version 2 that has processes hands nothing down, so where it is our own we move into a leaf first; if
-/// others are in it as well, that fails, and with it the try.
+/// A cgroup of version 2 that has processes hands nothing down. Under systemd 254 or later the unit puts us into a leaf
+/// from the start, so that a new gateway finds its place there while sandboxes of an earlier one keep the controllers in
+/// use. Elsewhere we move into such a leaf first; if others are in the cgroup as well, that fails, and with it the try.
 fn hand_down_controllers(folder: &Path) -> io::Result<()> {
     let Some(parent) = folder.parent() else { return Ok(()) };
     let handed = std::fs::read_to_string(parent.join("cgroup.subtree_control"))?;
@@ -261,7 +273,7 @@ fn hand_down_controllers(folder: &Path) -> io::Result<()> {
     if write(parent, "cgroup.subtree_control", CONTROLLERS).is_ok() {
         return Ok(());
     }
-    let leaf = parent.join("gateway");
+    let leaf = parent.join(LEAF);
     make(&leaf)?;
     let own = std::process::id().to_string();
     write(&leaf, "cgroup.procs", &own)?;
@@ -313,6 +325,19 @@ mod tests {
             places(root, own, "x"),
             [unified("x"), unified("user.slice/hermitcrab.service/x")]
         );
+        // In the leaf that the unit gives to the gateway, the sandboxes are beside it.
+        assert_eq!(
+            places(root, "0::/user.slice/hermitcrab.service/gateway\n", "x"),
+            [unified("x"), unified("user.slice/hermitcrab.service/x")]
+        );
+        assert_eq!(places(root, "0::/gateway\n", "x")[1], unified("gateway/x"));
+    }
+
+    #[test]
+    fn the_unit_puts_the_gateway_into_the_leaf_that_is_looked_for() {
+        let unit = include_str!("../../../systemd/hermitcrab.service");
+        assert!(unit.lines().any(|line| line == format!("DelegateSubgroup={LEAF}")), "{unit}");
+        assert!(unit.lines().any(|line| line == "Delegate=yes"), "{unit}");
     }
 
     #[test]

@@ -160,7 +160,8 @@ impl Store {
     }
 
     /// Notes in which sandbox a run is about to happen, where its claim said another or did not know the kind: before
-    /// that sandbox is started, so that no later gateway takes it for gone on another kind's word.
+    /// that sandbox is started, since no later gateway may take it for gone on another kind's word, and what it spends is
+    /// put down for the run that names it.
     ///
     /// # Errors
     /// [`StoreError::NotThere`].

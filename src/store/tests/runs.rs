@@ -298,6 +298,28 @@ async fn a_call_is_put_down_for_the_latest_run_of_its_sandbox_and_for_no_other()
     assert!(changed.iter().any(|run| run.id == runs[1]), "whoever follows the runs learns of it");
 }
 
+#[tokio::test]
+async fn a_run_that_moved_to_another_sandbox_is_charged_for_it_before_anybody_says_that_it_started()
+{
+    let home = Home::new();
+    let store = home.with_main().await;
+    let (warm, fresh): (SandboxId, SandboxId) = ("s1".parse().unwrap(), "s2".parse().unwrap());
+    keep(&store, &main_chat(), "1").await;
+    let wish = ClaimRun { sandbox: Some(warm.clone()), ..wish(10) };
+    let claimed = store.claim_run(wish).await.unwrap().unwrap();
+    store.run_moved(claimed.run, &fresh, SandboxKind::Fake).await.unwrap();
+    let usage = Usage { requests: 1, cost_micros: 4, ..Usage::default() };
+    store.add_usage(&GroupName::main(), &fresh, date(2026, 2, 8), usage).await.unwrap();
+    store.add_usage(&GroupName::main(), &warm, date(2026, 2, 8), usage).await.unwrap();
+    let run = store.run(claimed.run).await.unwrap().unwrap();
+    assert_eq!((run.usage, run.sandbox), (usage, Some(fresh.clone())));
+
+    store.give_up_run(claimed.run, "late", "sorry", claimed.through).await.unwrap();
+    store.run_moved(claimed.run, &warm, SandboxKind::Fake).await.unwrap();
+    let run = store.run(claimed.run).await.unwrap().unwrap();
+    assert_eq!(run.sandbox, Some(fresh), "a run that is over moves no more");
+}
+
 /// The router may have looked just before what it saw was given up.
 #[tokio::test]
 async fn what_was_given_up_meanwhile_is_not_claimed() {

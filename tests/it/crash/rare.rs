@@ -19,11 +19,12 @@ use crate::support::terminal::Terminal;
 type Way = fn(String) -> BoxFuture<'static, ()>;
 
 /// What is written, and the way that leads there.
-const WAYS: [(&str, Way); 9] = [
+const WAYS: [(&str, Way); 10] = [
     ("outbox_absent", |point| nobody_is_there(point).boxed()),
     ("outbox_later", |point| nobody_says_that_it_was_shown(point).boxed()),
     ("fail_run", |point| the_model_refuses_once(point).boxed()),
     ("give_up_run", |point| there_is_no_such_engine(point).boxed()),
+    ("run_moved", |point| the_warm_sandbox_does_not_fit(point).boxed()),
     ("cancel_waiting", |point| what_waits_is_stopped(point).boxed()),
     ("add_group", |point| a_group_is_added(point).boxed()),
     ("set_group", |point| a_group_is_added(point).boxed()),
@@ -147,6 +148,21 @@ async fn there_is_no_such_engine(point: String) {
     assert_eq!(answer["ends"]["answered"], false, "{answer}");
 }
 
+async fn the_warm_sandbox_does_not_fit(point: String) {
+    let home = home();
+    let change = async {
+        let mut terminal = connect(&home).await;
+        terminal.say("warm", "[[id:warm]]").await.unwrap();
+        terminal.answer().await.unwrap();
+        is_warm(&mut terminal).await;
+        json(&home, &["group", "set", "main", "--allow-web", "example.org", "--json"]).await;
+        terminal.say("first", "[[id:first]]").await.unwrap();
+        while terminal.next().await.is_some() {}
+    };
+    killed(&home, &point, change).await;
+    assert_answered(&ends_once(&home).await);
+}
+
 async fn what_waits_is_stopped(point: String) {
     // Without a sandbox nothing leaves the queue; who comes second has nothing in front of it but the queue.
     let home = home().with("SANDBOX", "docker").with("DOCKER_HOST", "unix:///nowhere.sock");
@@ -176,6 +192,17 @@ async fn are_queued(terminal: &mut Terminal, count: u64) {
         terminal.send(json!({ "type": "status" })).await.unwrap();
         let status = terminal.next_of("status").await.unwrap();
         if status["state"]["queued"] == count {
+            return;
+        }
+    }
+}
+
+/// Asks until a sandbox waits for the next message.
+async fn is_warm(terminal: &mut Terminal) {
+    loop {
+        terminal.send(json!({ "type": "status" })).await.unwrap();
+        let status = terminal.next_of("status").await.unwrap();
+        if status["state"]["warm"] == 1 {
             return;
         }
     }
