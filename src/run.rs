@@ -223,7 +223,9 @@ impl Runs {
         let order = Order { claimed, cancel: &cancel };
         let verdict = outcome::judge(&followed.end, claimed.attempt);
         let file = followed.file.take();
-        if !matches!(followed.end, End::Done(_)) || live.exit.borrow().is_some() {
+        let ended = !matches!(followed.end, End::Done(_)) || live.exit.borrow().is_some();
+        // Another attempt goes on in the same sandbox, or when it is gone: never beside it.
+        if ended || (!live.is_ours() && matches!(verdict, Verdict::Retry { .. })) {
             return self.close_and_commit(live, order, verdict, Some(&followed)).await;
         }
         let ran = self.commit(order, verdict, Some(&followed)).await;

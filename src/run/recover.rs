@@ -17,8 +17,8 @@ use crate::model::{SandboxId, SandboxKind};
 use crate::sandbox::LiveSandbox;
 use crate::store::{RunRow, RunState};
 
-/// The pause before sandboxes are listed again.
-const LIST_PAUSE: Duration = Duration::from_secs(2);
+/// The pause before sandboxes are listed, or a row is read, again.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// A run that the gateway before this one left unfinished, and what there is of its sandbox.
 pub(crate) struct Unfinished {
@@ -60,7 +60,7 @@ impl Runs {
                     warn!(%error, "the sandboxes of an earlier gateway cannot be listed yet");
                 }
             }
-            tokio::time::sleep(LIST_PAUSE).await;
+            tokio::time::sleep(PAUSE).await;
         };
         let wanted = |id: &SandboxId| rows.iter().any(|row| row.sandbox.as_ref() == Some(id));
         for orphan in live.iter().filter(|sandbox| !wanted(&sandbox.id)) {
@@ -114,23 +114,26 @@ impl Runs {
         place: Place,
         cancel: &CancellationToken,
     ) -> Ran {
-        let id = left.row.id;
-        match self.store.claimed(id).await {
-            Ok(Some(claimed)) => {
-                let order = Order { claimed: &claimed, cancel };
-                let work = self.take_up_claimed(left, order, place);
-                self.guard(order, work).await
+        let claimed = loop {
+            match self.store.claimed(left.row.id).await {
+                Ok(claimed) => break claimed,
+                Err(error) => {
+                    warn!(%error, run.id = %left.row.id, "an unfinished run cannot be read now");
+                }
             }
-            Ok(None) => {
-                // Its group is gone: there is nobody to follow it for, and nothing to try again.
-                self.forsake(left, place).await;
-                Ran::Ended
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = self.halt.cancelled() => return Ran::Ended,
             }
-            Err(error) => {
-                warn!(%error, run.id = %id, "an unfinished run cannot be read");
-                Ran::Ended
-            }
-        }
+        };
+        let Some(claimed) = claimed else {
+            // Its group is gone: there is nobody to follow it for, and nothing to try again.
+            self.forsake(left, place).await;
+            return Ran::Ended;
+        };
+        let order = Order { claimed: &claimed, cancel };
+        let work = self.take_up_claimed(left, order, place);
+        self.guard(order, work).await
     }
 
     async fn take_up_claimed(&self, left: &Unfinished, order: Order<'_>, place: Place) -> Ran {
