@@ -40,12 +40,10 @@ use crate::prompt;
 use crate::queue::Waiting;
 use crate::sandbox::SandboxError;
 use crate::session;
-use crate::store::{ClaimRun, Claimed, FinishRun, RunState, Store, StoreError};
+use crate::store::{self, ClaimRun, Claimed, FinishRun, RunState, Store, StoreError};
 
 /// The most messages that one prompt holds; older ones are counted and left out.
 const MAX_MESSAGES: usize = 200;
-/// How often a commit that the store refused is tried again before the run is left to the next start.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Bounds of a run that no setting changes; tests tighten them.
 #[derive(Debug, Clone, Copy)]
@@ -135,10 +133,14 @@ impl Runs {
         let claim = ClaimRun {
             conversation: conversation.clone(),
             max_messages: MAX_MESSAGES,
-            seen: waiting.seen.map(|seen| (seen.through, seen.triggered)),
+            seen: waiting.seen,
             sandbox: Some(id),
         };
-        let (claimed, ()) = tokio::join!(self.store.claim_run(claim), async {
+        // Until it is claimed the conversation is held here, so that a wish to stop it meanwhile finds the run.
+        let refused = "a run cannot be claimed now, and its messages wait";
+        let claiming =
+            store::patiently(refused, &self.halt, || self.store.claim_run(claim.clone()));
+        let (claimed, ()) = tokio::join!(claiming, async {
             if let Some(live) = &mut warm {
                 follow::turn_away(live);
                 live.look_again(&self.opener);
@@ -147,7 +149,7 @@ impl Runs {
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
-                warn!(%error, "a run could not be claimed; its messages wait");
+                debug!(%error, "the gateway ends before the run is claimed; its messages wait");
                 None
             }
         };
@@ -314,7 +316,7 @@ impl Runs {
     }
 
     /// Writes down what became of a run; a store that does not take it is asked again, for nothing else may happen
-    /// before.
+    /// before. A run that cannot be written down before the end is left to the next start.
     async fn commit(
         &self,
         claimed: &Claimed,
@@ -322,16 +324,11 @@ impl Runs {
         followed: Option<&follow::Followed>,
     ) {
         let released = verdict == Verdict::Release;
-        while let Err(error) = self.try_commit(claimed, &verdict, followed).await {
-            let hopeless = matches!(error, StoreError::NotThere(_) | StoreError::Closed);
-            warn!(%error, run.id = %claimed.run, hopeless, "what became of the run could not be written down");
-            if hopeless {
-                return;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(COMMIT_PATIENCE) => {}
-                () = self.halt.cancelled() => return,
-            }
+        let refused = "what became of a run cannot be written down now";
+        let attempt = || self.try_commit(claimed, &verdict, followed);
+        if let Err(error) = store::patiently(refused, &self.halt, attempt).await {
+            warn!(%error, run.id = %claimed.run, "what became of the run was not written down");
+            return;
         }
         if !released {
             fail_point!("run.committed");

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::live::Remains;
 use super::{Found, Place, Running, Runs};
 use crate::model::{GroupName, RunId, SandboxId};
-use crate::store::{Claimed, RunRow, RunState};
+use crate::store::{self, Claimed, RunRow, RunState};
 
 /// The pause before sandboxes are listed again.
 const LIST_PAUSE: Duration = Duration::from_secs(2);
@@ -61,13 +61,16 @@ impl Runs {
         cancel: CancellationToken,
     ) {
         let id = left.row.id;
-        match self.store.claimed(id).await {
+        let refused = "an unfinished run cannot be read now";
+        match store::patiently(refused, &self.halt, || self.store.claimed(id)).await {
             Ok(Some(claimed)) => {
                 let work = self.take_up_claimed(&left, &claimed, place, cancel);
                 self.guard(&claimed, work).await;
             }
             Ok(None) => self.put_back(id).await,
-            Err(error) => warn!(%error, run.id = %id, "an unfinished run cannot be read"),
+            Err(error) => {
+                warn!(%error, run.id = %id, "an unfinished run was not read; the next start takes it up");
+            }
         }
     }
 
@@ -106,9 +109,12 @@ impl Runs {
     }
 
     async fn put_back(&self, run: RunId) {
-        match self.store.release_run(run).await {
+        let refused = "an unfinished run cannot be put back now";
+        match store::patiently(refused, &self.halt, || self.store.release_run(run)).await {
             Ok(()) => info!(run.id = %run, "an unfinished run begins anew"),
-            Err(error) => warn!(%error, run.id = %run, "an unfinished run could not be put back"),
+            Err(error) => {
+                warn!(%error, run.id = %run, "an unfinished run was not put back; the next start takes it up");
+            }
         }
     }
 
