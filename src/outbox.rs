@@ -72,7 +72,8 @@ impl Outbox {
                 if stopping && sending.is_empty() {
                     return;
                 }
-                let pause = match this.due(&name, stopping).await {
+                let pause = match this.due(&name).await {
+                    _ if stopping => POLL,
                     Ok((due, pause)) => {
                         setback.over(UNREADABLE);
                         this.start(due, &stop, &mut sending, &mut under_way);
@@ -99,15 +100,8 @@ impl Outbox {
         .await;
     }
 
-    /// What is to be sent now, which is nothing when stopping, and how long until there is more.
-    async fn due(
-        &self,
-        name: &ChannelName,
-        stopping: bool,
-    ) -> Result<(Vec<OutboxRow>, Duration), StoreError> {
-        if stopping {
-            return Ok((Vec::new(), POLL));
-        }
+    /// What is to be sent now, and how long until there is more.
+    async fn due(&self, name: &ChannelName) -> Result<(Vec<OutboxRow>, Duration), StoreError> {
         let due = self.store.outbox_due(name, AT_ONCE * 2).await?;
         let pause = match self.store.outbox_next_at(name).await? {
             // One that is due is started at once or under way, and its end is the next turn.
