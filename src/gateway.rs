@@ -26,12 +26,12 @@ use crate::config::{EnvFile, Settings, Unknown};
 use crate::control::Control;
 use crate::model::{Group, GroupName};
 use crate::outbox::{self, Outbox};
-use crate::pool::Pool;
+use crate::pool::{Left, Pool};
 use crate::queue::Queue;
 use crate::router::Router;
 pub use crate::run::Bounds;
-use crate::run::{Active, Finder, Found, Opener, Runs, Shelf, Supply};
-use crate::sandbox::{Sandbox, SandboxError, runner, select};
+use crate::run::{Active, Finder, Found, Opener, Reaper, Runs, Shelf, Supply};
+use crate::sandbox::{Sandbox, SandboxError, SandboxKind, runner, select};
 use crate::store::{Store, StoreError};
 
 use desk::Desk;
@@ -104,6 +104,8 @@ pub struct Options {
     pub bounds: Bounds,
     /// A kind of sandbox that is used without looking for one.
     pub sandbox: Option<Arc<dyn Sandbox>>,
+    /// Another kind, which is not used but can be asked about what it made.
+    pub elsewhere: Option<Arc<dyn Sandbox>>,
     /// Channels beside the terminal.
     pub channels: Vec<Arc<dyn Channel>>,
     /// A shorter stop.
@@ -156,7 +158,9 @@ impl Gateway {
         let tasks = TaskTracker::new();
         let halt = CancellationToken::new();
         let shelf = Arc::new(Shelf::new(settings.runs.slots, settings.runs.idle_timeout));
-        let supply = Arc::new(Supply::new(finder(options.sandbox, settings.clone())));
+        let finder = finder(options.sandbox, options.elsewhere, settings.clone());
+        let reaper = Reaper::new(tasks.clone(), halt.clone(), finder.clone(), options.bounds.stop);
+        let supply = Arc::new(Supply::new(finder));
         let runs = Arc::new(Runs {
             settings: settings.clone(),
             store: store.clone(),
@@ -167,6 +171,7 @@ impl Gateway {
                 settings: settings.clone(),
                 broker: broker.clone(),
                 tasks: tasks.clone(),
+                reaper,
                 runner,
                 bounds: options.bounds,
             },
@@ -224,7 +229,11 @@ impl Gateway {
             pool: pool.clone(),
             wake: wakes.router.clone(),
         });
-        desk.employ(queue, router.clone(), runs.clone());
+        // Before anything that could put them on the queue, or wish to stop them.
+        let left = left.into_iter();
+        let left: Vec<Left> =
+            left.map(|row| Left { hold: queue.begin(&row.conversation), row }).collect();
+        desk.employ(queue, router.clone(), runs);
 
         let (watch, tasks) = (&self.watch, &self.tasks);
         for channel in channels.iter() {
@@ -261,14 +270,7 @@ impl Gateway {
         });
         let stop = self.work.clone();
         watch.spawn(tasks, "pool", &self.work, async move {
-            tokio::select! {
-                left = runs.left_over(left) => {
-                    for unfinished in left {
-                        pool.take_up(unfinished).await;
-                    }
-                }
-                () = stop.cancelled() => return,
-            }
+            pool.take_up(left, &stop).await;
             pool.run(stop).await;
         });
     }
@@ -393,22 +395,39 @@ impl Finder for SelectFinder {
         let (sandbox, strength) = select::choose(&self.0).await?;
         Ok(Found { sandbox, strength })
     }
+
+    async fn reach(&self, kind: SandboxKind) -> Result<Arc<dyn Sandbox>, SandboxError> {
+        select::reach(&self.0, kind).await
+    }
 }
 
-/// The sandbox that a test has given.
-struct GivenFinder(Arc<dyn Sandbox>);
+/// The sandboxes that a test has given.
+struct GivenFinder {
+    sandbox: Arc<dyn Sandbox>,
+    elsewhere: Option<Arc<dyn Sandbox>>,
+}
 
 #[async_trait]
 impl Finder for GivenFinder {
     async fn find(&self) -> Result<Found, SandboxError> {
-        let strength = self.0.probe().await?;
-        Ok(Found { sandbox: self.0.clone(), strength })
+        let strength = self.sandbox.probe().await?;
+        Ok(Found { sandbox: self.sandbox.clone(), strength })
+    }
+
+    async fn reach(&self, kind: SandboxKind) -> Result<Arc<dyn Sandbox>, SandboxError> {
+        let mut given = std::iter::once(&self.sandbox).chain(&self.elsewhere);
+        let reached = given.find(|sandbox| sandbox.kind() == kind);
+        reached.cloned().ok_or(SandboxError::Unsupported("be had in this test"))
     }
 }
 
-fn finder(given: Option<Arc<dyn Sandbox>>, settings: Arc<Settings>) -> Arc<dyn Finder> {
+fn finder(
+    given: Option<Arc<dyn Sandbox>>,
+    elsewhere: Option<Arc<dyn Sandbox>>,
+    settings: Arc<Settings>,
+) -> Arc<dyn Finder> {
     match given {
-        Some(sandbox) => Arc::new(GivenFinder(sandbox)),
+        Some(sandbox) => Arc::new(GivenFinder { sandbox, elsewhere }),
         None => Arc::new(SelectFinder(settings)),
     }
 }

@@ -11,4 +11,4 @@ pub use id::{
     SandboxId, Seq, SessionId, ThreadId,
 };
 pub use message::{Incoming, Kept, KeptMessage, Message, Seen, Sender};
-pub use run::{Activity, Receipt, RunEnd, Usage};
+pub use run::{Activity, Receipt, RunEnd, SandboxKind, Usage};

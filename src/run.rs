@@ -4,11 +4,13 @@
 //! transaction; until then nothing is consumed, and whatever dies, the messages are still there. A run is tried again
 //! only when its sandbox is known to be gone.
 
+mod commit;
 mod disk;
 mod follow;
 mod guard;
 mod live;
 mod outcome;
+mod reaper;
 mod recover;
 mod requests;
 mod shelf;
@@ -22,10 +24,11 @@ use std::time::{Duration, Instant};
 use protocol::{Input, Prompt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, warn};
 
-pub(crate) use live::{Live, OpenError, Opener};
+pub(crate) use live::{Live, NotOpened, OpenError, Opener};
 pub(crate) use outcome::{End, Verdict};
+pub(crate) use reaper::Reaper;
 pub(crate) use recover::Unfinished;
 pub(crate) use requests::{Asker, Requests};
 pub(crate) use shelf::{Place, Shelf};
@@ -40,11 +43,10 @@ use crate::prompt;
 use crate::queue::Waiting;
 use crate::sandbox::SandboxError;
 use crate::session;
-use crate::store::{self, ClaimRun, Claimed, FinishRun, RunState, Store, StoreError};
+use crate::store::{self, ClaimRun, Claimed, Store};
 
 /// The most messages that one prompt holds; older ones are counted and left out.
 const MAX_MESSAGES: usize = 200;
-
 /// Bounds of a run that no setting changes; tests tighten them.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -58,6 +60,8 @@ pub struct Bounds {
     pub growth: u64,
     /// How often that is measured.
     pub measure: Duration,
+    /// The pause before a sandbox that could not be stopped is stopped again; doubled up to a minute.
+    pub stop: Duration,
 }
 
 impl Default for Bounds {
@@ -68,6 +72,7 @@ impl Default for Bounds {
             cancel: Duration::from_secs(5),
             growth: 2 * 1024 * 1024 * 1024,
             measure: Duration::from_secs(2),
+            stop: Duration::from_secs(1),
         }
     }
 }
@@ -108,6 +113,22 @@ pub(crate) struct ActiveRun {
     sandbox: Option<SandboxId>,
 }
 
+/// A run that has been claimed, and the wish to stop it.
+#[derive(Clone, Copy)]
+struct Order<'a> {
+    claimed: &'a Claimed,
+    cancel: &'a CancellationToken,
+}
+
+/// What a run left in its conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ran {
+    /// Nothing that waited for it.
+    Ended,
+    /// What waited still waits, for another attempt or for another gateway.
+    PutBack,
+}
+
 /// The note that a run is under way; taken back when dropped, whatever the run came to.
 struct Noted<'a> {
     active: &'a Active,
@@ -126,7 +147,7 @@ struct Running<'a> {
 
 impl Runs {
     /// Runs the agent for a conversation, if anything in it waits.
-    pub(crate) async fn execute(&self, waiting: &Waiting) {
+    pub(crate) async fn execute(&self, waiting: &Waiting, cancel: &CancellationToken) -> Ran {
         let conversation = &waiting.conversation;
         let mut warm = self.shelf.take(&waiting.group);
         let id = warm.as_ref().map_or_else(live::fresh_id, |live| live.id.clone());
@@ -135,6 +156,7 @@ impl Runs {
             max_messages: MAX_MESSAGES,
             seen: waiting.seen,
             sandbox: Some(id),
+            kind: warm.as_ref().map(|live| live.kind).or_else(|| self.supply.state().kind()),
         };
         // Until it is claimed the conversation is held here, so that a wish to stop it meanwhile finds the run.
         let refused = "a run cannot be claimed now, and its messages wait";
@@ -158,30 +180,35 @@ impl Runs {
             if let Some(live) = warm {
                 self.shelf.put(live);
             }
-            return;
+            return Ran::PutBack;
         };
+        let order = Order { claimed: &claimed, cancel };
         let noted = self.active.begin(&claimed);
         let work = async {
             self.channels.show(conversation, &Activity::Working).await;
-            self.attempt(&claimed, warm, waiting.cancel.clone()).await;
+            self.attempt(order, warm).await
         };
-        self.guard(&claimed, work).await;
+        let ran = self.guard(order, work).await;
         drop(noted);
         self.channels.show(conversation, &Activity::Idle).await;
+        ran
     }
 
-    async fn attempt(&self, claimed: &Claimed, warm: Option<Live>, cancel: CancellationToken) {
-        let live = match self.sandbox(claimed, warm, &cancel).await {
+    async fn attempt(&self, order: Order<'_>, warm: Option<Live>) -> Ran {
+        let claimed = order.claimed;
+        let live = match self.sandbox(order, warm).await {
             Ok(live) => live,
-            Err(verdict) => return self.commit(claimed, verdict, None).await,
+            Err(Some(verdict)) => return self.commit(order, verdict, None).await,
+            // What had begun of a sandbox may still live; the next start takes the run up.
+            Err(None) => return Ran::Ended,
         };
         fail_point!("run.opened");
         let deadline = self.deadline(claimed);
-        let run = Running { claimed, live, cancel, deadline, begun: true };
+        let run = Running { claimed, live, cancel: order.cancel.clone(), deadline, begun: true };
         if let Err(error) = run.live.ipc.put_input(&Input::Prompt(Box::new(self.prompt(claimed)))) {
             let end = End::NotPrompted(error.to_string());
             let verdict = outcome::judge(&end, claimed.attempt);
-            return self.close_and_commit(run.live, claimed, verdict, None).await;
+            return self.close_and_commit(run.live, order, verdict, None).await;
         }
         fail_point!("run.prompted");
         if let Err(error) = self.store.run_started(claimed.run, &run.live.id).await {
@@ -189,68 +216,53 @@ impl Runs {
             debug!(%error, run.id = %claimed.run, "the start of the run was not noted");
         }
         self.leave_snapshot(&run).await;
-        self.see_through(run).await;
+        self.see_through(run).await
     }
 
     /// Follows a run to its end and commits what came of it.
-    async fn see_through(&self, mut run: Running<'_>) {
+    async fn see_through(&self, mut run: Running<'_>) -> Ran {
         let mut followed = self.follow(&mut run).await;
         fail_point!("run.ended");
-        let Running { claimed, live, .. } = run;
+        let Running { claimed, live, cancel, .. } = run;
+        let order = Order { claimed, cancel: &cancel };
         let verdict = outcome::judge(&followed.end, claimed.attempt);
         let file = followed.file.take();
         if !matches!(followed.end, End::Done(_)) || live.exit.borrow().is_some() {
-            return self.close_and_commit(live, claimed, verdict, Some(&followed)).await;
+            return self.close_and_commit(live, order, verdict, Some(&followed)).await;
         }
-        self.commit(claimed, verdict, Some(&followed)).await;
+        let ran = self.commit(order, verdict, Some(&followed)).await;
         if let Some(file) = file
             && let Err(error) = live.ipc.forget(file)
         {
             debug!(%error, run.id = %claimed.run, "a claimed outcome is left behind");
         }
-        self.shelf.put(live);
-    }
-
-    /// Ends a sandbox, then commits what became of its run.
-    ///
-    /// Only a sandbox that is gone makes it safe to try again: it must not answer beside its successor. Where nobody
-    /// can tell, the run stays unfinished, and the next start takes it up.
-    async fn close_and_commit(
-        &self,
-        live: Live,
-        claimed: &Claimed,
-        verdict: Verdict,
-        followed: Option<&follow::Followed>,
-    ) {
-        match live.close().await {
-            Some(place) => {
-                drop(place);
-                self.commit(claimed, verdict, followed).await;
-            }
-            None => {
-                error!(run.id = %claimed.run, "the run's sandbox may still live; the next start takes it up");
-            }
+        if live.is_ours() {
+            self.shelf.put(live);
+        } else {
+            drop(live.close());
         }
+        ran
     }
 
-    /// Gets a sandbox that fits: the warm one, or a fresh one.
-    async fn sandbox(
-        &self,
-        claimed: &Claimed,
-        warm: Option<Live>,
-        cancel: &CancellationToken,
-    ) -> Result<Live, Verdict> {
-        let mut place = None;
-        let mut id = None;
+    /// Gets a sandbox that fits: the warm one, or a fresh one. Without one it says what becomes of the run, or nothing
+    /// where the gateway halts before that is known.
+    async fn sandbox(&self, order: Order<'_>, warm: Option<Live>) -> Result<Live, Option<Verdict>> {
+        let claimed = order.claimed;
+        let mut id = claimed.sandbox.clone().unwrap_or_else(live::fresh_id);
+        let mut unfit = None;
         if let Some(live) = warm {
             if live.fits(&claimed.group) {
                 return Ok(live);
             }
-            id = Some(live::fresh_id());
-            place = live.close().await;
+            id = live::fresh_id();
+            unfit = Some(live.close());
         }
         let room = async {
-            let place = match place {
+            let left = match unfit {
+                Some(ended) => ended.await.ok().and_then(|gone| gone.place),
+                None => None,
+            };
+            let place = match left {
                 Some(place) => place,
                 None => self.shelf.place().await,
             };
@@ -258,26 +270,37 @@ impl Runs {
         };
         let (place, found) = tokio::select! {
             room = room => room,
-            () = cancel.cancelled() => {
-                let answer = "Stopped.".to_owned();
-                return Err(Verdict::Finish { cancelled: true, answer, session: claimed.session.clone() });
-            }
-            () = self.halt.cancelled() => return Err(Verdict::Release),
+            () = order.cancel.cancelled() => return Err(Some(commit::stopped())),
+            () = self.halt.cancelled() => return Err(Some(Verdict::Release)),
         };
-        let id = id.or_else(|| claimed.sandbox.clone()).unwrap_or_else(live::fresh_id);
-        self.active.moved(claimed.run, &id);
-        match self.opener.start(&found, &claimed.group, &id, place).await {
-            Ok(live) => Ok(live),
-            Err(OpenError::Sandbox(error)) if is_absence(&error) => {
-                warn!(%error, "the sandbox is not to be had any more; the run waits");
-                self.supply.report(&error);
-                Err(Verdict::Release)
-            }
-            Err(error) => {
-                warn!(error = format!("{:#}", anyhow::Error::new(error)), run.id = %claimed.run, "no sandbox for the run");
-                Err(outcome::judge(&End::NotStarted, claimed.attempt))
-            }
+        let kind = found.sandbox.kind();
+        if (claimed.sandbox.as_ref(), claimed.kind) != (Some(&id), Some(kind))
+            && let Err(error) = self.store.run_moved(claimed.run, &id, kind).await
+        {
+            warn!(%error, run.id = %claimed.run, "where the run happens could not be noted; it is tried again");
+            return Err(Some(outcome::judge(&End::NotStarted, claimed.attempt)));
         }
+        self.active.moved(claimed.run, &id);
+        let started = self.opener.start(&found, &claimed.group, &id, place).await;
+        let NotOpened { error, ended } = match started {
+            Ok(live) => return Ok(live),
+            Err(not_opened) => not_opened,
+        };
+        let verdict = match &error {
+            OpenError::Sandbox(error) if is_absence(error) => {
+                warn!(%error, "the sandbox is not to be had any more; the run waits");
+                self.supply.report(error);
+                Verdict::Release
+            }
+            _ => outcome::judge(&End::NotStarted, claimed.attempt),
+        };
+        warn!(error = format!("{:#}", anyhow::Error::new(error)), run.id = %claimed.run, "no sandbox for the run");
+        if let Some(ended) = ended
+            && self.gone(&claimed.conversation, ended).await.is_none()
+        {
+            return Err(None);
+        }
+        Err(Some(verdict))
     }
 
     fn prompt(&self, claimed: &Claimed) -> Prompt {
@@ -313,68 +336,6 @@ impl Runs {
 
     fn limit(&self, claimed: &Claimed) -> Duration {
         claimed.group.settings.timeout.map_or(self.settings.runs.deadline, Duration::from_millis)
-    }
-
-    /// Writes down what became of a run; a store that does not take it is asked again, for nothing else may happen
-    /// before. A run that cannot be written down before the end is left to the next start.
-    async fn commit(
-        &self,
-        claimed: &Claimed,
-        verdict: Verdict,
-        followed: Option<&follow::Followed>,
-    ) {
-        let released = verdict == Verdict::Release;
-        let refused = "what became of a run cannot be written down now";
-        let attempt = || self.try_commit(claimed, &verdict, followed);
-        if let Err(error) = store::patiently(refused, &self.halt, attempt).await {
-            warn!(%error, run.id = %claimed.run, "what became of the run was not written down");
-            return;
-        }
-        if !released {
-            fail_point!("run.committed");
-            self.outbox.notify_waiters();
-        }
-    }
-
-    async fn try_commit(
-        &self,
-        claimed: &Claimed,
-        verdict: &Verdict,
-        followed: Option<&follow::Followed>,
-    ) -> Result<(), StoreError> {
-        let run = claimed.run;
-        let through = followed.map_or(claimed.through, |followed| followed.through);
-        match verdict {
-            Verdict::Finish { cancelled, answer, session } => {
-                let state = if *cancelled { RunState::Cancelled } else { RunState::Done };
-                let end = FinishRun {
-                    run,
-                    state,
-                    session: session.clone(),
-                    through,
-                    answer: Some(answer.clone()),
-                };
-                self.store.finish_run(end).await?;
-                info!(run.id = %run, group.name = %claimed.group.name, "run finished");
-            }
-            Verdict::Retry { error } => {
-                let wait = outcome::back_off(self.bounds.retry, claimed.attempt);
-                let at = self.clock.now().checked_add(wait).unwrap_or(jiff::Timestamp::MAX);
-                self.store.fail_run(run, error, at).await?;
-                warn!(run.id = %run, attempt = claimed.attempt, "run failed; it is tried again");
-                let reason = format!("something went wrong; trying again in {} s", wait.as_secs());
-                self.channels.show(&claimed.conversation, &Activity::Waiting { reason }).await;
-            }
-            Verdict::GiveUp { error, sentence } => {
-                self.store.give_up_run(run, error, sentence, through).await?;
-                warn!(run.id = %run, attempt = claimed.attempt, "run given up; the chat is told");
-            }
-            Verdict::Release => {
-                self.store.release_run(run).await?;
-                info!(run.id = %run, "run put back");
-            }
-        }
-        Ok(())
     }
 }
 

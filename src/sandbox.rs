@@ -25,6 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use crate::model::SandboxKind;
 use crate::model::{GroupName, SandboxId};
 
 /// A way to make sandboxes.
@@ -74,17 +75,6 @@ pub trait Sandbox: Send + Sync {
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
-
-/// The kinds of sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SandboxKind {
-    /// Docker or Podman, through the Engine API.
-    Docker,
-    /// The daemonless kind on Linux.
-    Bubblewrap,
-    /// The stand-in of the tests.
-    Fake,
-}
 
 /// Everything that a sandbox is made from. All paths are absolute, exist, and were checked by whoever built this.
 #[derive(Debug, Clone, PartialEq, Eq)]

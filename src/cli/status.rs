@@ -158,6 +158,9 @@ fn live_lines(live: &Value, lines: &mut Vec<(&'static str, String)>) {
         let ready = sandbox.get("ready").and_then(Value::as_bool).unwrap_or(false);
         lines.push(("sandbox", if ready { line } else { format!("none: {line}") }));
     }
+    for stuck in live.get("stuck").and_then(Value::as_array).into_iter().flatten() {
+        lines.push(("stuck", text(stuck)));
+    }
     for channel in live.get("channels").and_then(Value::as_array).into_iter().flatten() {
         let part = |name: &str| channel.get(name).map(text).unwrap_or_default();
         lines.push(("channel", format!("{} {}", part("name"), part("state"))));

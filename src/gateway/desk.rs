@@ -13,7 +13,7 @@ use crate::channel::{Channel, Intake, Kept, NotKept};
 use crate::config::Settings;
 use crate::failpoint::fail_point;
 use crate::model::{Conversation, GroupName, Incoming};
-use crate::queue::{Queue, Stopping};
+use crate::queue::{Hold, Queue, Stopping};
 use crate::router::Router;
 use crate::run::Runs;
 use crate::store::{Store, StoreError};
@@ -58,17 +58,6 @@ impl Desk {
         *self.staff.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Gives up what waits, in the queue or for another attempt, also when the router has not looked at it yet or has
-    /// not written down what it saw; whether anything waited.
-    async fn give_up(
-        &self,
-        conversation: &Conversation,
-        staff: &Staff,
-    ) -> Result<bool, StoreError> {
-        staff.router.look_at(conversation).await?;
-        self.store.cancel_waiting(conversation, "Stopped.").await
-    }
-
     fn staff(&self) -> Option<Staff> {
         self.staff.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -91,19 +80,12 @@ impl Intake for Desk {
 
     async fn cancel(&self, conversation: &Conversation) {
         let Some(staff) = self.staff() else { return };
-        if staff.queue.stop(conversation) == Stopping::Run {
-            return;
+        let Stopping::Nothing(hold) = staff.queue.stop(conversation) else { return };
+        let wish = give_up(staff.clone(), self.router.clone(), hold);
+        // Carried out also when whoever wished it leaves meanwhile.
+        if let Err(error) = staff.runs.opener.tasks.spawn(wish).await {
+            warn!(%error, chat.id = %conversation.chat, "a wish to stop was not carried out");
         }
-        // No run is under way, and none begins meanwhile.
-        match self.give_up(conversation, &staff).await {
-            Ok(true) => staff.runs.outbox.notify_waiters(),
-            Ok(false) => {}
-            Err(error) => {
-                warn!(%error, chat.id = %conversation.chat, "what waits could not be given up");
-            }
-        }
-        staff.queue.end(conversation);
-        self.router.notify_one();
     }
 }
 
@@ -155,9 +137,28 @@ impl terminal::Desk for Desk {
             "runs": runs,
             "queued": staff.queue.len(),
             "warm": staff.runs.shelf.warm_count(),
+            "stuck": staff.runs.opener.reaper.troubles(),
             "disk_full": self.store.is_full(),
         })
     }
+}
+
+/// Gives up what waits in a conversation that is held, in the queue or for another attempt, also when the router has not
+/// looked at it yet or has not written down what it saw.
+async fn give_up(staff: Staff, router: Arc<Notify>, hold: Hold) {
+    let mut held = Some(hold);
+    while let Some(hold) = held {
+        let given_up = match staff.router.look_at(hold.conversation()).await {
+            Ok(()) => staff.runs.give_up_waiting(hold.conversation()).await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = given_up {
+            warn!(%error, chat.id = %hold.conversation().chat, "what waits could not be given up");
+        }
+        // Somebody may have wished it again, of what has come since.
+        held = hold.let_go();
+    }
+    router.notify_one();
 }
 
 /// The channels and the state of their connections.

@@ -65,13 +65,19 @@ impl Gateway {
     /// Waits until all that ran has ended, and ends the warm sandboxes.
     async fn wind_up(&self) {
         let sandboxes = async {
-            self.runs.wait().await;
-            // A run that ended just now may have put its sandbox back.
-            self.shelf.clear().await;
+            loop {
+                self.runs.wait().await;
+                // A run that ended just now may have put its sandbox back.
+                self.shelf.clear().await;
+                // Among them are those who wait for the ends of the sandboxes, and the one who begins runs: it may have
+                // begun its last as all this was asked.
+                self.tasks.wait().await;
+                if self.runs.is_empty() {
+                    return;
+                }
+            }
         };
         tokio::join!(sandboxes, self.outboxes.wait());
-        // Among them are those who wait for the ends of the sandboxes.
-        self.tasks.wait().await;
         self.broker.settle().await;
     }
 }

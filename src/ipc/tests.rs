@@ -93,7 +93,10 @@ fn requests_are_read_oldest_first_and_forgotten() {
 fn progress_is_read_in_the_order_of_its_numbers() {
     let place = Place::new();
     for number in [10, 9, 100_000_000, 99_999_999] {
-        let json = serde_json::to_string(&Progress { run: number, signs: vec![Sign::Ready] });
+        let json = serde_json::to_string(&Progress {
+            run: number,
+            signs: vec![Sign::Ready { through: 1 }],
+        });
         place.leave(&format!("progress/{number:08}.json"), &json.unwrap());
     }
     let sweep = place.ipc.sweep(Mailbox::Progress).unwrap();

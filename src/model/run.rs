@@ -1,4 +1,4 @@
-//! Runs as others see them: what they cost, what they are doing, what they sent.
+//! Runs as others see them: what they cost, what they are doing, what they sent, what they happen in.
 
 use super::Seq;
 
@@ -75,4 +75,39 @@ pub struct RunEnd {
     pub through: Seq,
     /// Whether it answered; otherwise it says why not.
     pub answered: bool,
+}
+
+/// The kinds of sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SandboxKind {
+    /// Docker or Podman, through the Engine API.
+    Docker,
+    /// The daemonless kind on Linux.
+    Bubblewrap,
+    /// The stand-in of the tests.
+    Fake,
+}
+
+impl SandboxKind {
+    /// The kind as it stands in the store, and in sentences.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Bubblewrap => "bubblewrap",
+            Self::Fake => "fake",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Docker, Self::Bubblewrap, Self::Fake].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl std::fmt::Display for SandboxKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }

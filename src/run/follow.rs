@@ -5,24 +5,26 @@
 //! said.
 
 use futures_util::FutureExt;
-use protocol::{Done, FollowUp, Input, Progress, Reply, Request, Sign};
+use protocol::{Done, Input, Progress, Sign};
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::outcome::{self, End, Excess};
-use super::{Asker, Live, Running, Runs};
-use crate::ipc::{ClaimedFile, IpcError, Mailbox, RejectReason, Rejected};
-use crate::model::{Activity, RequestId, Seq};
-use crate::prompt;
+use super::{Running, Runs};
+use crate::ipc::{ClaimedFile, IpcError, Mailbox};
+use crate::model::{Activity, Seq};
 use crate::sandbox::Exit;
-use crate::trigger::Trigger;
+use mail::{forget, quarantine};
+
+pub(super) use mail::turn_away;
+
+mod hand_over;
+mod mail;
 
 /// What a file counts for at least, in bytes of output: many small ones are much as well.
 const FILE_COST: u64 = 1024;
 /// The most requests of one run.
 const MAX_REQUESTS: usize = 200;
-/// The most follow-up messages that are handed over at once.
-const MAX_FOLLOW_UPS: usize = 50;
 
 /// What following a run came to.
 pub(super) struct Followed {
@@ -38,13 +40,25 @@ pub(super) struct Followed {
 struct Course {
     last_sign: Instant,
     output: u64,
-    handed_over: Vec<Seq>,
+    /// The place up to which messages have been left for the agent for sure.
+    left: Seq,
+    /// The furthest place up to which they may have been: an earlier gateway may have left more.
+    latest: Seq,
     cancelled_at: Option<Instant>,
     file: Option<ClaimedFile>,
+    /// How many requests were dealt with, and whether there were more than a run may make.
     requests: usize,
-    /// A request waits for the store: the run has not ended before it is decided.
+    too_many_requests: bool,
+    /// A request waits for the store, or its reply for room: the run has not ended before.
     undecided: bool,
     rejected: bool,
+}
+
+impl Course {
+    /// Counts what the agent wrote towards what a run may produce.
+    fn count(&mut self, file: &ClaimedFile) {
+        self.output += FILE_COST.max(file.bytes.len() as u64);
+    }
 }
 
 /// What one look at the ipc directory came to.
@@ -77,14 +91,12 @@ impl Runs {
         let mut course = Course {
             last_sign: Instant::now(),
             output: 0,
-            // A run that is taken up again may have been handed more by the gateway before.
-            handed_over: (claimed.through > claimed.begun)
-                .then_some(claimed.through)
-                .into_iter()
-                .collect(),
+            left: claimed.begun,
+            latest: claimed.through,
             cancelled_at: None,
             file: None,
             requests: 0,
+            too_many_requests: false,
             undecided: false,
             rejected: false,
         };
@@ -127,8 +139,8 @@ impl Runs {
             }
         };
         let through = match &end {
-            End::Done(done) => outcome::through(claimed.begun, &course.handed_over, done),
-            _ => course.handed_over.last().copied().unwrap_or(claimed.begun),
+            End::Done(done) => outcome::through(claimed.begun, course.latest, done),
+            _ => course.latest,
         };
         Followed { end, through, file: course.file }
     }
@@ -225,7 +237,6 @@ impl Runs {
                 self.tidy(run);
             }
             for file in sweep.files {
-                course.output += FILE_COST.max(file.bytes.len() as u64);
                 match from {
                     Mailbox::Progress => self.progress(run, course, file).await,
                     Mailbox::Messages | Mailbox::Tasks => self.request(run, course, file).await,
@@ -233,7 +244,7 @@ impl Runs {
             }
         }
         let limit = self.settings.runs.max_output_bytes;
-        let end = if course.requests > MAX_REQUESTS {
+        let end = if course.too_many_requests {
             Some(End::Requests(MAX_REQUESTS))
         } else {
             (course.output > limit).then_some(End::Output(limit))
@@ -244,8 +255,9 @@ impl Runs {
     async fn progress(&self, run: &mut Running<'_>, course: &mut Course, file: ClaimedFile) {
         let progress = match file.parse::<Progress>() {
             Ok(progress) => progress,
-            Err(reason) => return quarantine(run, file, &reason),
+            Err(reason) => return quarantine(run, course, file, &reason),
         };
+        course.count(&file);
         forget(&run.live, file);
         if progress.run != run.claimed.run.0 {
             return;
@@ -255,131 +267,11 @@ impl Runs {
                 self.channels.show(&run.claimed.conversation, &activity).await;
             }
             run.begun |= sign == Sign::Accepted;
-            if sign == Sign::Ready {
-                self.hand_over(run, course).await;
+            if let Sign::Ready { through } = sign {
+                self.hand_over(run, course, Seq(through)).await;
             }
         }
     }
-
-    /// Hands over what was said in the conversation meanwhile, if any of it is addressed to the assistant.
-    async fn hand_over(&self, run: &Running<'_>, course: &mut Course) {
-        let group = &run.claimed.group;
-        let after = course.handed_over.last().copied().unwrap_or(run.claimed.begun);
-        let said = match self.store.messages(&run.claimed.conversation, after, MAX_FOLLOW_UPS).await
-        {
-            Ok(said) => said,
-            Err(error) => {
-                debug!(%error, run.id = %run.claimed.run, "follow-ups wait for the next run");
-                return;
-            }
-        };
-        let trigger = Trigger::of(group, &self.settings.assistant_name);
-        let addressed = |text: &str| !group.needs_trigger() || trigger.is_addressed(text);
-        if !said.iter().any(|kept| !kept.message.from_me && addressed(&kept.message.text)) {
-            return;
-        }
-        let extended = match self.store.extend_run(run.claimed.run).await {
-            Ok(Some(messages)) => messages,
-            Ok(None) => return,
-            Err(error) => {
-                debug!(%error, run.id = %run.claimed.run, "follow-ups wait for the next run");
-                return;
-            }
-        };
-        let Some(through) = extended.last().map(|kept| kept.seq) else { return };
-        let follow_up = FollowUp {
-            run: run.claimed.run.0,
-            through: through.0,
-            text: prompt::follow_up(&extended, &self.settings.time_zone),
-        };
-        if let Err(error) = run.live.ipc.put_input(&Input::FollowUp(follow_up)) {
-            warn!(%error, run.id = %run.claimed.run, "follow-ups could not be handed over; they wait for the next run");
-            return;
-        }
-        super::fail_point!("run.handed_over");
-        course.handed_over.push(through);
-    }
-
-    /// Deals with a request; it stays claimed until the store has taken it.
-    async fn request(&self, run: &Running<'_>, course: &mut Course, file: ClaimedFile) {
-        course.requests += 1;
-        if course.requests > MAX_REQUESTS {
-            return;
-        }
-        let id = file.id.clone();
-        let request = match file.parse::<Request>() {
-            Ok(request) => request,
-            Err(reason) => {
-                answer(
-                    &run.live,
-                    &id,
-                    &refusal(&id, &format!("the request cannot be read: {reason}")),
-                );
-                return quarantine(run, file, &reason);
-            }
-        };
-        let Some(reply) = self.requests.decide(&asker(run), &id, request).await else {
-            course.undecided = true;
-            return;
-        };
-        super::fail_point!("run.request_decided");
-        answer(&run.live, &id, &reply);
-        super::fail_point!("run.request_answered");
-        forget(&run.live, file);
-    }
-
-    fn reject(&self, run: &Running<'_>, course: &mut Course, rejected: &Rejected) {
-        // Said once a run: an agent that leaves such files without end must not fill the log.
-        if !std::mem::replace(&mut course.rejected, true) {
-            warn!(
-                sandbox.id = %run.live.id, group.name = %run.live.group.name, file = %rejected.shown,
-                reason = %rejected.reason, "a file of the agent was put into quarantine"
-            );
-        }
-        if let Some(id) = &rejected.id {
-            let text = format!("the file was refused: {}", rejected.reason);
-            answer(&run.live, id, &refusal(id, &text));
-        }
-    }
-
-    /// Removes what was rejected, where nobody waits for it: it may be large.
-    fn tidy(&self, run: &Running<'_>) {
-        let ipc = run.live.ipc.clone();
-        self.opener.tasks.spawn_blocking(move || while ipc.tidy().unwrap_or(false) {});
-    }
-}
-
-/// Turns away what was left in a warm sandbox since its last run: it belongs to no conversation any more.
-pub(super) fn turn_away(live: &Live) {
-    for from in [Mailbox::Messages, Mailbox::Tasks, Mailbox::Progress] {
-        let Ok(sweep) = live.ipc.sweep(from) else { continue };
-        for file in sweep.files {
-            if from != Mailbox::Progress {
-                let id = file.id.clone();
-                answer(live, &id, &refusal(&id, "it came when no run was under way"));
-            }
-            forget(live, file);
-        }
-    }
-}
-
-fn answer(live: &Live, id: &RequestId, reply: &Reply) {
-    if let Err(error) = live.ipc.put_reply(id, reply) {
-        warn!(%error, sandbox.id = %live.id, "a reply could not be left");
-    }
-}
-
-fn asker(run: &Running<'_>) -> Asker {
-    Asker {
-        group: run.live.group.name.clone(),
-        run: run.claimed.run,
-        conversation: run.claimed.conversation.clone(),
-        from: run.claimed.from,
-    }
-}
-
-fn refusal(id: &RequestId, text: &str) -> Reply {
-    Reply { id: id.to_string(), ok: false, text: text.to_owned() }
 }
 
 fn unreadable(error: &IpcError) -> End {
@@ -394,26 +286,10 @@ fn activity(sign: &Sign) -> Option<Activity> {
         }
         Sign::Waiting { reason } => Some(Activity::Waiting { reason: reason.clone() }),
         Sign::Accepted => Some(Activity::Working),
-        Sign::Started | Sign::Heartbeat | Sign::Ready | Sign::FreshSession { .. } => None,
+        Sign::Started | Sign::Heartbeat | Sign::Ready { .. } | Sign::FreshSession { .. } => None,
     }
 }
 
 fn exit(run: &Running<'_>) -> Exit {
     run.live.exit.borrow().unwrap_or(Exit::Gone)
-}
-
-fn forget(live: &Live, file: ClaimedFile) {
-    if let Err(error) = live.ipc.forget(file) {
-        debug!(%error, sandbox.id = %live.id, "a claimed file is left behind");
-    }
-}
-
-fn quarantine(run: &Running<'_>, file: ClaimedFile, reason: &RejectReason) {
-    warn!(
-        sandbox.id = %run.live.id, group.name = %run.live.group.name, file = %file.id, %reason,
-        "a file of the agent was put into quarantine"
-    );
-    if let Err(error) = run.live.ipc.quarantine(file) {
-        debug!(%error, sandbox.id = %run.live.id, "a file could not be put aside");
-    }
 }

@@ -1,6 +1,6 @@
 //! A sandbox with everything that belongs to it: its ipc directory, its door to the broker, its end.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,24 +11,18 @@ use tracing::{debug, warn};
 
 use super::Bounds;
 use super::disk::Growth;
+use super::reaper::{self, Doomed, Ended, Grip, Maker, Reaper};
 use super::shelf::Place;
 use super::supply::Found;
 use crate::broker::{Broker, Client, Door};
 use crate::config::Settings;
 use crate::ipc::{IpcDir, IpcError, IpcWatch};
-use crate::model::{Group, GroupName, SandboxId};
-use crate::sandbox::{Exit, Sandbox, SandboxError, SandboxSpec, spec};
-use crate::store::RunRow;
+use crate::model::{Group, GroupName, SandboxId, SandboxKind};
+use crate::sandbox::{Exit, SandboxError, SandboxSpec, spec};
 
-/// How often it is tried to stop a sandbox, and the pause between: two minutes outlast a daemon that restarts.
-const STOPS: u32 = 24;
-const STOP_PAUSE: Duration = Duration::from_secs(5);
 /// The pause before a bridge that broke is opened anew.
 const REOPEN: Duration = Duration::from_millis(500);
-/// How long a sandbox that is no longer needed may take to end by itself.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// A sandbox that lives.
+/// A sandbox that lives, and ends when this is dropped.
 pub(crate) struct Live {
     /// Its id.
     pub(crate) id: SandboxId,
@@ -42,17 +36,17 @@ pub(crate) struct Live {
     pub(crate) exit: watch::Receiver<Option<Exit>>,
     /// How much grows what it may write to.
     pub(super) growth: Growth,
-    spec: SandboxSpec,
-    sandbox: Arc<dyn Sandbox>,
-    broker_dir: PathBuf,
-    place: Place,
+    /// Its kind.
+    pub(super) kind: SandboxKind,
+    /// What it was made from; nobody knows of one that an earlier gateway started.
+    made_from: Option<SandboxSpec>,
     /// What it was made from has changed on this machine.
     stale: bool,
-    _way: Option<Way>,
+    grip: Grip,
 }
 
 /// The sandbox's way to the broker; closed when dropped.
-enum Way {
+pub(super) enum Way {
     /// A socket that is mounted into it.
     Socket {
         /// The socket.
@@ -67,13 +61,12 @@ enum Way {
 
 /// What was made for a sandbox before it became one.
 struct Opened {
-    place: Place,
-    group: Group,
     spec: SandboxSpec,
     client: Client,
     ipc: IpcDir,
     watch: IpcWatch,
     growth: Growth,
+    way: Option<Way>,
 }
 
 /// What there is of a sandbox that an earlier gateway started.
@@ -100,6 +93,20 @@ pub(crate) enum OpenError {
     Broker(#[from] crate::broker::BrokerError),
 }
 
+/// A sandbox could not be opened, and what there is of it is being ended.
+pub(crate) struct NotOpened {
+    /// Why.
+    pub(crate) error: OpenError,
+    /// Comes when nothing is left of it; none where nothing had begun.
+    pub(crate) ended: Option<Ended>,
+}
+
+impl<E: Into<OpenError>> From<E> for NotOpened {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), ended: None }
+    }
+}
+
 /// Opens sandboxes.
 pub(crate) struct Opener {
     /// The settings of this gateway.
@@ -108,6 +115,8 @@ pub(crate) struct Opener {
     pub(crate) broker: Broker,
     /// Who owns what runs in the background.
     pub(crate) tasks: TaskTracker,
+    /// Who ends them.
+    pub(crate) reaper: Arc<Reaper>,
     /// The agent-runner binary on the host.
     pub(crate) runner: PathBuf,
     /// How much may grow.
@@ -118,91 +127,105 @@ impl Opener {
     /// Starts a fresh sandbox for a group.
     ///
     /// # Errors
-    /// [`OpenError`]; nothing of the sandbox is left behind.
+    /// [`NotOpened`]; it must not be tried again before what had begun has ended.
     pub(crate) async fn start(
         &self,
         found: &Found,
         group: &Group,
         id: &SandboxId,
         place: Place,
-    ) -> Result<Live, OpenError> {
+    ) -> Result<Live, NotOpened> {
         let spec = self.spec(group, id)?;
         let owner = (spec.user.uid, spec.user.gid);
         let ipc = IpcDir::create(&self.ipc_root(), &group.name, id, owner)?;
-        let started = match self.opened(group, spec, ipc.clone(), place) {
-            Ok(opened) => self.start_opened(found, opened).await,
-            Err(error) => Err(error.into()),
-        };
-        if started.is_err() {
-            if let Err(error) = found.sandbox.stop(id, Duration::ZERO).await {
-                warn!(%error, sandbox.id = %id, "what is left of a failed start is removed with the next one");
+        let mut grip = self.hold(found, group, id, place);
+        grip.doomed().remains.ipc = Some(ipc.clone());
+        match self.start_held(found, group, (spec, ipc)).await {
+            Ok(opened) => {
+                let made_from = Some(opened.spec.clone());
+                Ok(Live { made_from, ..self.live(found, group, opened, grip) })
             }
-            remove_ipc(ipc, id).await;
-            remove_dir(&self.broker_dir(id), id);
+            Err(error) => Err(NotOpened { error, ended: Some(grip.end()) }),
         }
-        started
     }
 
-    async fn start_opened(&self, found: &Found, opened: Opened) -> Result<Live, OpenError> {
-        let door = self.socket_door(found, &opened)?;
+    async fn start_held(
+        &self,
+        found: &Found,
+        group: &Group,
+        (spec, ipc): (SandboxSpec, IpcDir),
+    ) -> Result<Opened, OpenError> {
+        let mut opened = self.opened(group, spec, ipc)?;
+        opened.way = self.socket_door(found, &opened)?;
         found.sandbox.start(&opened.spec).await?;
-        let way = match door {
-            Some(door) => Way::Socket { _door: door },
-            None => self.bridge(found, &opened).await?,
-        };
-        Ok(self.live(found, opened, Some(way)))
+        if opened.way.is_none() {
+            opened.way = Some(self.bridge(found, &opened).await?);
+        }
+        Ok(opened)
     }
 
-    /// Takes over a sandbox that an earlier gateway started, or what it left if it lives no more.
+    /// Takes over a sandbox that an earlier gateway started, or what it left if it lives no more. It was made as
+    /// things were then, so it is good for the run it has and for no other.
     ///
     /// # Errors
-    /// [`OpenError`]; the sandbox is left as it is.
+    /// [`NotOpened`].
     pub(super) async fn adopt(
         &self,
         remains: &Remains<'_>,
         group: &Group,
         place: Place,
-    ) -> Result<Live, OpenError> {
+    ) -> Result<Live, NotOpened> {
         let Remains { found, id, lives } = remains;
-        let spec = self.spec(group, id)?;
-        let owner = (spec.user.uid, spec.user.gid);
-        let ipc = IpcDir::open(&self.ipc_root(), &group.name, id, owner)?;
-        let opened = self.opened(group, spec, ipc, place)?;
-        let way = match self.socket_door(found, &opened)? {
-            Some(door) => Some(Way::Socket { _door: door }),
-            None if *lives => Some(self.bridge(found, &opened).await?),
-            None => None,
+        let mut grip = self.hold(found, group, id, place);
+        let adopted = async {
+            let spec = self.spec(group, id)?;
+            let owner = (spec.user.uid, spec.user.gid);
+            let ipc = IpcDir::open(&self.ipc_root(), &group.name, id, owner)?;
+            grip.doomed().remains.ipc = Some(ipc.clone());
+            let mut opened = self.opened(group, spec, ipc)?;
+            opened.way = self.socket_door(found, &opened)?;
+            if opened.way.is_none() && *lives {
+                opened.way = Some(self.bridge(found, &opened).await?);
+            }
+            Ok(opened)
         };
-        Ok(self.live(found, opened, way))
+        match adopted.await {
+            Ok(opened) => Ok(self.live(found, group, opened, grip)),
+            Err(error) => Err(NotOpened { error, ended: Some(grip.end()) }),
+        }
     }
 
-    fn opened(
-        &self,
-        group: &Group,
-        spec: SandboxSpec,
-        ipc: IpcDir,
-        place: Place,
-    ) -> Result<Opened, IpcError> {
+    /// Holds what is about to become a sandbox, or may be one.
+    fn hold(&self, found: &Found, group: &Group, id: &SandboxId, place: Place) -> Grip {
+        self.reaper.hold(Doomed {
+            id: id.clone(),
+            group: group.name.clone(),
+            maker: Maker::Here(found.sandbox.clone()),
+            place: Some(place),
+            exit: None,
+            way: None,
+            remains: reaper::Remains { ipc: None, broker_dir: Some(self.broker_dir(id)) },
+        })
+    }
+
+    fn opened(&self, group: &Group, spec: SandboxSpec, ipc: IpcDir) -> Result<Opened, IpcError> {
         let (watch, client) = (ipc.watch()?, client(group, &spec.id));
         let growth = Growth::begin(&spec, self.bounds);
-        Ok(Opened { place, group: group.clone(), spec, client, ipc, watch, growth })
+        Ok(Opened { spec, client, ipc, watch, growth, way: None })
     }
 
-    /// Removes what is left on disk of a sandbox that works for nobody.
-    pub(crate) async fn clear_away(&self, group: &GroupName, id: &SandboxId) {
+    /// What lies on disk of a sandbox that an earlier gateway started.
+    pub(super) fn remains(&self, group: &GroupName, id: &SandboxId) -> reaper::Remains {
         let user = spec::user();
-        if let Ok(ipc) = IpcDir::open(&self.ipc_root(), group, id, (user.uid, user.gid)) {
-            remove_ipc(ipc, id).await;
-        }
-        remove_dir(&self.broker_dir(id), id);
+        let ipc = IpcDir::open(&self.ipc_root(), group, id, (user.uid, user.gid)).ok();
+        reaper::Remains { ipc, broker_dir: Some(self.broker_dir(id)) }
     }
 
-    /// Removes what is left on disk of sandboxes that work for none of these runs.
-    pub(crate) async fn clear_away_all_but(&self, rows: &[RunRow]) {
-        let wanted: Vec<SandboxId> = rows.iter().filter_map(|row| row.sandbox.clone()).collect();
+    /// Removes what is left on disk of sandboxes that are none of these.
+    pub(crate) async fn clear_away_all_but(&self, wanted: Vec<SandboxId>) {
         for id in self.broker_dirs() {
             if !wanted.contains(&id) {
-                remove_dir(&self.broker_dir(&id), &id);
+                reaper::remove_dir(&self.broker_dir(&id), &id);
             }
         }
         let root = self.ipc_root();
@@ -212,8 +235,8 @@ impl Opener {
         }
     }
 
-    fn live(&self, found: &Found, opened: Opened, way: Option<Way>) -> Live {
-        let Opened { place, group, spec, ipc, watch, growth, .. } = opened;
+    fn live(&self, found: &Found, group: &Group, opened: Opened, mut grip: Grip) -> Live {
+        let Opened { spec, ipc, watch, growth, way, .. } = opened;
         let (ended, exit) = watch::channel(None);
         let (sandbox, id) = (found.sandbox.clone(), spec.id.clone());
         self.tasks.spawn(async move {
@@ -226,19 +249,19 @@ impl Opener {
             };
             ended.send_replace(Some(exit));
         });
+        grip.doomed().exit = Some(exit.clone());
+        grip.doomed().way = way;
         Live {
-            id: spec.id.clone(),
-            group,
+            id: spec.id,
+            group: group.clone(),
             ipc,
             watch,
             exit,
             growth,
-            broker_dir: self.broker_dir(&spec.id),
-            spec,
-            sandbox: found.sandbox.clone(),
-            place,
+            kind: found.sandbox.kind(),
+            made_from: None,
             stale: false,
-            _way: way,
+            grip,
         }
     }
 
@@ -246,14 +269,14 @@ impl Opener {
         spec::build(&self.settings, group, id, &self.runner)
     }
 
-    fn socket_door(&self, found: &Found, opened: &Opened) -> Result<Option<Door>, OpenError> {
+    fn socket_door(&self, found: &Found, opened: &Opened) -> Result<Option<Way>, OpenError> {
         if !found.strength.socket {
             return Ok(None);
         }
         let Opened { spec, client, .. } = opened;
         let user = (spec.user.uid, spec.user.gid);
         let door = self.broker.open_socket(&self.broker_dir(&spec.id), user, client.clone())?;
-        Ok(Some(door))
+        Ok(Some(Way::Socket { _door: door }))
     }
 
     /// Opens a bridge, and sees to it that it is opened anew when it breaks: a daemon that restarts takes it down, but
@@ -296,61 +319,25 @@ impl Opener {
 impl Live {
     /// Looks whether it would be made the same way today: the owner may have taken a mount back.
     pub(crate) fn look_again(&mut self, opener: &Opener) {
-        self.stale = opener.spec(&self.group, &self.id).map_or(true, |now| now != self.spec);
+        let now = opener.spec(&self.group, &self.id).ok();
+        self.stale = now.is_none() || now != self.made_from;
+    }
+
+    /// Whether it may ever do another run: one that an earlier gateway started has what was allowed then, and the
+    /// agent-runner of then.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.made_from.is_some()
     }
 
     /// Whether it lives and fits what the group is allowed now; call [`Self::look_again`] before.
     pub(crate) fn fits(&self, group: &Group) -> bool {
-        !self.stale && self.exit.borrow().is_none() && self.group == *group
+        self.is_ours() && !self.stale && self.exit.borrow().is_none() && self.group == *group
     }
 
-    /// Ends it, removes what is left of it, and gives its place back.
-    ///
-    /// `None` when nobody can tell whether it has ended: as long as it may live, it takes up its place.
-    pub(crate) async fn close(self) -> Option<Place> {
-        if self.exit.borrow().is_none()
-            && let Err(error) = self.ipc.put_input(&protocol::Input::Close)
-        {
-            debug!(%error, sandbox.id = %self.id, "the agent-runner could not be asked to end");
-        }
-        if !stopped(&*self.sandbox, &self.id, GRACE).await {
-            self.place.forget();
-            return None;
-        }
-        remove_ipc(self.ipc, &self.id).await;
-        remove_dir(&self.broker_dir, &self.id);
-        Some(self.place)
-    }
-}
-
-/// Stops a sandbox, and tries for a while if the kind does not answer; whether it is known to have ended.
-pub(super) async fn stopped(sandbox: &dyn Sandbox, id: &SandboxId, grace: Duration) -> bool {
-    for attempt in 1..=STOPS {
-        match sandbox.stop(id, grace).await {
-            Ok(()) => return true,
-            Err(error) => {
-                warn!(%error, sandbox.id = %id, attempt, "a sandbox could not be stopped");
-            }
-        }
-        tokio::time::sleep(STOP_PAUSE).await;
-    }
-    false
-}
-
-/// What an agent left may be large: it is removed where nobody waits for the thread.
-async fn remove_ipc(ipc: IpcDir, id: &SandboxId) {
-    let removed = tokio::task::spawn_blocking(move || ipc.remove()).await;
-    if let Ok(Err(error)) = removed {
-        warn!(%error, sandbox.id = %id, "an ipc directory is left behind");
-    }
-}
-
-fn remove_dir(dir: &Path, id: &SandboxId) {
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            warn!(%error, sandbox.id = %id, "a broker directory is left behind");
-        }
-        _ => {}
+    /// Ends it and removes what is left of it, whether anybody waits for that or not: as long as it may live, it takes
+    /// up its place.
+    pub(crate) fn close(self) -> Ended {
+        self.grip.end()
     }
 }
 

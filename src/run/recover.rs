@@ -2,18 +2,20 @@
 //!
 //! A run is followed again where it was left: its ipc directory holds all that the agent said. If its sandbox still
 //! lives, the run goes on; if it ended meanwhile, an outcome that was left is committed, and without one the run is
-//! tried again. Sandboxes that work for no run are removed.
+//! tried again. Only the kind that made a sandbox is believed when it says that it is gone: as long as it is not to be
+//! had, the run waits, and everything else goes on. Sandboxes that work for no run are removed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::live::Remains;
-use super::{Found, Place, Running, Runs};
-use crate::model::{GroupName, RunId, SandboxId};
-use crate::store::{self, Claimed, RunRow, RunState};
+use super::reaper::{self, Doomed, Ended, Maker};
+use super::{Found, NotOpened, Order, Place, Ran, Running, Runs};
+use crate::model::{SandboxId, SandboxKind};
+use crate::sandbox::LiveSandbox;
+use crate::store::{self, RunRow, RunState};
 
 /// The pause before sandboxes are listed again.
 const LIST_PAUSE: Duration = Duration::from_secs(2);
@@ -26,9 +28,29 @@ pub(crate) struct Unfinished {
     lives: bool,
 }
 
+/// What was left, as far as the kind that is there now can tell.
+pub(crate) struct LeftOver {
+    found: Found,
+    live: Vec<LiveSandbox>,
+}
+
+impl LeftOver {
+    /// The run with what there is of its sandbox; `None` when another kind made it, which must be asked.
+    pub(crate) fn of(&self, row: &RunRow) -> Option<Unfinished> {
+        let ours = self.found.sandbox.kind();
+        if row.sandbox.is_some() && row.kind.is_some_and(|kind| kind != ours) {
+            return None;
+        }
+        let its =
+            |sandbox: &LiveSandbox| sandbox.running && row.sandbox.as_ref() == Some(&sandbox.id);
+        let lives = self.live.iter().any(its);
+        Some(Unfinished { row: row.clone(), found: self.found.clone(), lives })
+    }
+}
+
 impl Runs {
-    /// Sorts out what was left: removes the sandboxes that work for nobody, and returns the runs to be taken up.
-    pub(crate) async fn left_over(&self, rows: Vec<RunRow>) -> Vec<Unfinished> {
+    /// Sorts out what was left: ends the sandboxes that work for none of these runs.
+    pub(crate) async fn left_over(&self, rows: &[RunRow]) -> LeftOver {
         let found = self.supply.ready().await;
         // Without the list nobody knows which runs still go on: nothing else may begin.
         let live = loop {
@@ -42,61 +64,97 @@ impl Runs {
         };
         let wanted = |id: &SandboxId| rows.iter().any(|row| row.sandbox.as_ref() == Some(id));
         for orphan in live.iter().filter(|sandbox| !wanted(&sandbox.id)) {
-            self.remove(&found, &orphan.group, &orphan.id).await;
+            drop(self.opener.reaper.end(Doomed {
+                id: orphan.id.clone(),
+                group: orphan.group.clone(),
+                maker: Maker::Here(found.sandbox.clone()),
+                // It takes up room until it is gone.
+                place: self.shelf.try_place(),
+                exit: None,
+                way: None,
+                remains: self.opener.remains(&orphan.group, &orphan.id),
+            }));
         }
-        self.opener.clear_away_all_but(&rows).await;
-        let lives = |row: &RunRow| {
-            live.iter().any(|sandbox| sandbox.running && row.sandbox.as_ref() == Some(&sandbox.id))
-        };
-        rows.into_iter()
-            .map(|row| Unfinished { lives: lives(&row), found: found.clone(), row })
-            .collect()
+        // What belongs to an orphan goes with it.
+        let rows = rows.iter().filter_map(|row| row.sandbox.clone());
+        let wanted = rows.chain(live.iter().map(|sandbox| sandbox.id.clone())).collect();
+        self.opener.clear_away_all_but(wanted).await;
+        LeftOver { found, live }
+    }
+
+    /// Ends the sandbox of a run, which another kind made than the one in use; `None` when the gateway halts first.
+    /// What the sandbox left is looked through by whoever takes the run up.
+    pub(crate) async fn end_elsewhere(&self, row: &RunRow) -> Option<Unfinished> {
+        let (Some(id), Some(kind)) = (&row.sandbox, row.kind) else { return None };
+        warn!(
+            run.id = %row.id, group.name = %row.group, sandbox.id = %id, %kind,
+            "an unfinished run waits until the kind of sandbox that it was in says that it is gone"
+        );
+        let ended = self.end_by(kind, row, id);
+        self.gone(&row.conversation, ended).await?;
+        Some(Unfinished { row: row.clone(), found: self.supply.ready().await, lives: false })
+    }
+
+    fn end_by(&self, kind: SandboxKind, row: &RunRow, id: &SandboxId) -> Ended {
+        self.opener.reaper.end(Doomed {
+            id: id.clone(),
+            group: row.group.clone(),
+            maker: Maker::Away(kind),
+            place: None,
+            exit: None,
+            way: None,
+            remains: reaper::Remains::default(),
+        })
     }
 
     /// Takes a run up where it was left.
     pub(crate) async fn take_up(
-        self: &Arc<Self>,
-        left: Unfinished,
+        &self,
+        left: &Unfinished,
         place: Place,
-        cancel: CancellationToken,
-    ) {
+        cancel: &CancellationToken,
+    ) -> Ran {
         let id = left.row.id;
         let refused = "an unfinished run cannot be read now";
         match store::patiently(refused, &self.halt, || self.store.claimed(id)).await {
             Ok(Some(claimed)) => {
-                let work = self.take_up_claimed(&left, &claimed, place, cancel);
-                self.guard(&claimed, work).await;
+                let order = Order { claimed: &claimed, cancel };
+                let work = self.take_up_claimed(left, order, place);
+                self.guard(order, work).await
             }
-            Ok(None) => self.put_back(id).await,
+            Ok(None) => {
+                // Its group is gone: there is nobody to follow it for, and nothing to try again.
+                self.forsake(left, place).await;
+                Ran::Ended
+            }
             Err(error) => {
                 warn!(%error, run.id = %id, "an unfinished run was not read; the next start takes it up");
+                Ran::Ended
             }
         }
     }
 
-    async fn take_up_claimed(
-        &self,
-        left: &Unfinished,
-        claimed: &Claimed,
-        place: Place,
-        cancel: CancellationToken,
-    ) {
-        let Some(sandbox) = &left.row.sandbox else { return self.put_back(left.row.id).await };
+    async fn take_up_claimed(&self, left: &Unfinished, order: Order<'_>, place: Place) -> Ran {
+        let claimed = order.claimed;
+        let Some(sandbox) = &left.row.sandbox else { return self.put_back(order).await };
         let remains = Remains { found: &left.found, id: sandbox, lives: left.lives };
-        let adopted = self.opener.adopt(&remains, &claimed.group, place).await;
-        let live = match adopted {
+        let live = match self.opener.adopt(&remains, &claimed.group, place).await {
             Ok(live) => live,
-            Err(error) => {
+            Err(NotOpened { error, ended }) => {
                 info!(%error, run.id = %claimed.run, "nothing is left of the run's sandbox; it begins anew");
-                self.remove(&left.found, &claimed.group.name, sandbox).await;
-                return self.put_back(claimed.run).await;
+                if let Some(ended) = ended
+                    && self.gone(&claimed.conversation, ended).await.is_none()
+                {
+                    return Ran::Ended;
+                }
+                return self.put_back(order).await;
             }
         };
         info!(run.id = %claimed.run, sandbox.id = %sandbox, lives = left.lives, "a run was taken up");
         let _noted = self.active.begin(claimed);
         let deadline = self.deadline(claimed);
         let begun = left.row.state == RunState::Running;
-        let run = Running { claimed, live, cancel, deadline, begun };
+        let run = Running { claimed, live, cancel: order.cancel.clone(), deadline, begun };
         if !begun {
             // Whether the prompt was left is unknown. Should it be there twice, the second outcome is nobody's.
             let prompt = protocol::Input::Prompt(Box::new(self.prompt(claimed)));
@@ -105,23 +163,35 @@ impl Runs {
             }
         }
         super::fail_point!("run.taken_up");
-        self.see_through(run).await;
+        self.see_through(run).await
     }
 
-    async fn put_back(&self, run: RunId) {
-        let refused = "an unfinished run cannot be put back now";
-        match store::patiently(refused, &self.halt, || self.store.release_run(run)).await {
-            Ok(()) => info!(run.id = %run, "an unfinished run begins anew"),
-            Err(error) => {
-                warn!(%error, run.id = %run, "an unfinished run was not put back; the next start takes it up");
+    async fn put_back(&self, order: Order<'_>) -> Ran {
+        info!(run.id = %order.claimed.run, "an unfinished run begins anew");
+        self.commit(order, super::Verdict::Release, None).await
+    }
+
+    /// Ends the sandbox of a run whose group is gone, and then the run.
+    async fn forsake(&self, left: &Unfinished, place: Place) {
+        let RunRow { id: run, group, sandbox, conversation, .. } = &left.row;
+        if let Some(sandbox) = sandbox {
+            let ended = self.opener.reaper.end(Doomed {
+                id: sandbox.clone(),
+                group: group.clone(),
+                maker: Maker::Here(left.found.sandbox.clone()),
+                place: Some(place),
+                exit: None,
+                way: None,
+                remains: self.opener.remains(group, sandbox),
+            });
+            if self.gone(conversation, ended).await.is_none() {
+                return;
             }
         }
-    }
-
-    async fn remove(&self, found: &Found, group: &GroupName, id: &SandboxId) {
-        if let Err(error) = found.sandbox.stop(id, Duration::ZERO).await {
-            warn!(%error, sandbox.id = %id, "a sandbox of an earlier gateway could not be removed");
+        let refused = "an unfinished run cannot be put back now";
+        match store::patiently(refused, &self.halt, || self.store.release_run(*run)).await {
+            Ok(()) => info!(run.id = %run, "an unfinished run of a group that is gone has ended"),
+            Err(error) => warn!(%error, run.id = %run, "an unfinished run could not be put back"),
         }
-        self.opener.clear_away(group, id).await;
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -17,6 +18,8 @@ use crate::model::GroupName;
 
 /// How often warm sandboxes are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long one that gives up its place may take before the next one must as well.
+const EVICTION: Duration = Duration::from_secs(3);
 
 /// A place for one sandbox; given back when dropped.
 pub(crate) type Place = OwnedSemaphorePermit;
@@ -54,26 +57,37 @@ impl Shelf {
         warm.remove(index).map(|warm| warm.live)
     }
 
-    /// Gets a place for a fresh sandbox; the one that has been idle longest gives up its own when none is free.
+    /// Gets a place for a fresh sandbox; the one that has been idle longest gives up its own when none is free. What
+    /// has begun to end does so also when this is dropped.
     pub(crate) async fn place(&self) -> Place {
+        // In one line with all who wait, from now on.
+        let mut place = std::pin::pin!(self.places.clone().acquire_owned());
         loop {
             let put = self.put.notified();
             let full = self.places.available_permits() == 0;
             let idle = if full { self.warm().pop_front() } else { None };
-            if let Some(Warm { live, .. }) = idle {
-                debug!(sandbox.id = %live.id, "a warm sandbox gives up its place");
-                // Whoever has waited longer for a place gets this one first.
-                drop(live.close().await);
-            }
+            let news = async {
+                match idle {
+                    Some(Warm { live, .. }) => {
+                        debug!(sandbox.id = %live.id, "a warm sandbox gives up its place");
+                        // Its place is free when it is dropped here, or later when nobody waits here any more.
+                        timeout(EVICTION, live.close()).await.map(drop).ok();
+                    }
+                    // What is put here may hold the place that is waited for.
+                    None => put.await,
+                }
+            };
             tokio::select! {
                 biased;
-                place = self.places.clone().acquire_owned() => {
-                    return place.expect("the shelf never closes its places");
-                }
-                // What was just put here may hold the place that is waited for.
-                () = put => {}
+                place = &mut place => return place.expect("the shelf never closes its places"),
+                () = news => {}
             }
         }
+    }
+
+    /// A place, if one is free.
+    pub(crate) fn try_place(&self) -> Option<Place> {
+        self.places.clone().try_acquire_owned().ok()
     }
 
     /// Puts a sandbox on the shelf for the next message of its group.
@@ -101,7 +115,7 @@ impl Shelf {
             }
             for warm in self.expired() {
                 debug!(sandbox.id = %warm.live.id, "a warm sandbox is given up");
-                warm.live.close().await;
+                drop(warm.live.close());
             }
         }
         self.clear().await;

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::model::SandboxKind;
 use crate::sandbox::{Sandbox, SandboxError, Strength};
 
 /// The first wait before a sandbox is looked for again.
@@ -26,6 +27,12 @@ pub(crate) trait Finder: Send + Sync {
     /// # Errors
     /// When there is none, with what mends it.
     async fn find(&self) -> Result<Found, SandboxError>;
+
+    /// Reaches a kind that need not be the one in use, to ask about what it made.
+    ///
+    /// # Errors
+    /// When it is not to be had.
+    async fn reach(&self, kind: SandboxKind) -> Result<Arc<dyn Sandbox>, SandboxError>;
 }
 
 /// A kind of sandbox that can be used.
@@ -55,6 +62,14 @@ impl State {
             Self::Looking => ("looking for one".to_owned(), false),
             Self::Ready(found) => (found.strength.description.clone(), true),
             Self::Missing(problem) => (problem.clone(), false),
+        }
+    }
+
+    /// The kind that is there.
+    pub(crate) fn kind(&self) -> Option<SandboxKind> {
+        match self {
+            Self::Ready(found) => Some(found.sandbox.kind()),
+            Self::Looking | Self::Missing(_) => None,
         }
     }
 

@@ -11,6 +11,7 @@
 mod arguments;
 mod cgroup;
 mod process;
+mod starting;
 mod state;
 
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ use tracing::{debug, warn};
 use self::arguments::Host;
 use self::cgroup::{Cgroup, Cgroups};
 use self::process::Process;
+use self::starting::Starting;
 use self::state::{Record, State, Status};
 use super::install::Install;
 use super::probe::{self, Telling};
@@ -118,7 +120,10 @@ impl BubblewrapSandbox {
         let cgroup = self.cgroup(&spec.id);
         let words = words_file().map_err(failed)?;
         self.words().insert(spec.id.clone(), words.try_clone().map_err(failed)?);
-        let mut child = Command::new(self.program)
+        if let Some(cgroup) = &cgroup {
+            cgroup.create(&spec.limits).map_err(failed)?;
+        }
+        let child = Command::new(self.program)
             .args(self.host.arguments(spec, cgroup.is_some()))
             .env_clear()
             .current_dir("/")
@@ -129,25 +134,31 @@ impl BubblewrapSandbox {
             .process_group(0)
             .spawn()
             .map_err(failed)?;
+        let mut starting = Starting::new(child);
+        let child = starting.child();
         let launched = async {
-            // While bubblewrap is at work, which takes its place in there before it makes the sandbox, or as it does.
+            // As early as can be: to be moved makes bubblewrap wait before it starts the sandbox, and the sandbox after.
             if let Some(cgroup) = &cgroup {
-                cgroup.create(&spec.limits).map_err(failed)?;
                 enter(cgroup, child.id()).map_err(failed)?;
             }
-            self.see_start(spec, cgroup.as_ref(), &mut child).await
+            self.see_start(spec, cgroup.as_ref(), child).await
         };
         let launched = tokio::time::timeout(START_PATIENCE, launched);
         let launched = launched.await.unwrap_or_else(|_elapsed| {
             Err(SandboxError::failed("start bubblewrap", "the agent-runner did not start in time"))
         });
-        let id = spec.id.clone();
+        if launched.is_err() {
+            // What it has written until then is its last word, by which what it made is found and ended.
+            starting.kill().await.map_err(failed)?;
+            return launched;
+        }
+        let (id, mut child) = (spec.id.clone(), starting.done());
         self.tasks.spawn(async move {
             if let Err(error) = child.wait().await {
                 debug!(%error, sandbox.id = %id, "the end of bubblewrap was not seen");
             }
         });
-        launched
+        Ok(())
     }
 
     /// Makes sure that the sandbox is in its cgroup, lets it begin, and returns once the agent-runner runs.
@@ -222,6 +233,25 @@ impl BubblewrapSandbox {
     /// The cgroup of a sandbox.
     fn cgroup(&self, id: &SandboxId) -> Option<Cgroup> {
         self.cgroups.as_ref().map(|cgroups| cgroups.of(id))
+    }
+
+    /// Waits until it is written down which process is the sandbox's, or nobody can write it down any more: a gateway
+    /// that died in the middle of a start may have left a bubblewrap that goes on with it.
+    async fn await_process(&self, id: &SandboxId, record: &Record) -> Result<(), SandboxError> {
+        let failed = |source| SandboxError::failed("stop a sandbox", source);
+        let deadline = tokio::time::Instant::now() + KILL_PATIENCE;
+        while record.boot == self.state.boot() {
+            // Asked before the status is read, which bubblewrap writes before it lets go.
+            let written_to = self.state.is_written_to(id).map_err(failed)?;
+            if !written_to || self.state.status(id).map_err(failed)?.init.is_some() {
+                break;
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return Err(SandboxError::failed("stop a sandbox", "it is still being started"));
+            }
+            tokio::time::sleep(START_LOOK).await;
+        }
+        Ok(())
     }
 
     /// Ends the process of a sandbox.
@@ -308,10 +338,11 @@ impl Sandbox for BubblewrapSandbox {
 
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Result<(), SandboxError> {
         let failed = |source| SandboxError::failed("stop a sandbox", source);
-        if let Some(record) = self.state.record(id).map_err(failed)?
-            && let Some(process) = self.process(id, &record)?
-        {
-            self.end_process(&process, grace).await?;
+        if let Some(record) = self.state.record(id).map_err(failed)? {
+            self.await_process(id, &record).await?;
+            if let Some(process) = self.process(id, &record)? {
+                self.end_process(&process, grace).await?;
+            }
         }
         if let Some(cgroup) = self.cgroup(id) {
             cgroup.remove().await.map_err(failed)?;
@@ -441,4 +472,29 @@ async fn admit(gate: Option<ChildStdin>) -> std::io::Result<()> {
 /// Whether bubblewrap itself has ended.
 fn has_ended(child: &mut Child) -> bool {
     !matches!(child.try_wait(), Ok(None))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sandbox_that_somebody_still_starts_is_not_taken_for_gone() {
+        let home = tempfile::tempdir().unwrap();
+        let install = Install::open(home.path()).unwrap();
+        let sandbox = BubblewrapSandbox::open(install).await.unwrap();
+        let id: SandboxId = "s1".parse().unwrap();
+        let status = sandbox.state.create(&id, &"family".parse().unwrap()).unwrap();
+        {
+            let mut stop = std::pin::pin!(sandbox.stop(&id, Duration::ZERO));
+            assert!(poll!(&mut stop).is_pending());
+            assert!(sandbox.state.record(&id).unwrap().is_some());
+            // As when a bubblewrap ends that an earlier gateway left.
+            drop(status);
+            stop.await.unwrap();
+        }
+        assert!(sandbox.state.record(&id).unwrap().is_none());
+    }
 }

@@ -80,6 +80,7 @@ pub struct FakeSandbox(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
+    called: tokio::sync::Notify,
     tasks: TaskTracker,
 }
 
@@ -93,6 +94,8 @@ struct State {
     calls: Vec<Call>,
     unavailable: Option<(String, String)>,
     no_socket: bool,
+    kind: Option<SandboxKind>,
+    stubborn: bool,
 }
 
 struct Live {
@@ -137,6 +140,38 @@ impl FakeSandbox {
         self.state().no_socket = true;
     }
 
+    /// From now on it says that it is of another kind.
+    pub fn pretend(&self, kind: SandboxKind) {
+        self.state().kind = Some(kind);
+    }
+
+    /// From now on no sandbox can be stopped, and each lives on; [`Self::obedient`] ends that.
+    pub fn stubborn(&self) {
+        self.state().stubborn = true;
+    }
+
+    /// From now on sandboxes can be stopped again.
+    pub fn obedient(&self) {
+        self.state().stubborn = false;
+    }
+
+    /// Waits until the calls made so far are such.
+    pub async fn until(&self, such: impl Fn(&[Call]) -> bool) {
+        loop {
+            let called = self.0.called.notified();
+            if such(&self.state().calls) {
+                return;
+            }
+            called.await;
+        }
+    }
+
+    /// The sandboxes that are there, whether they run or have ended.
+    #[must_use]
+    pub fn there(&self) -> Vec<SandboxId> {
+        self.state().live.keys().cloned().collect()
+    }
+
     /// The calls made so far.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
@@ -151,6 +186,7 @@ impl FakeSandbox {
     fn record(&self, call: Call) -> Result<MutexGuard<'_, State>, SandboxError> {
         let mut state = self.state();
         state.calls.push(call);
+        self.0.called.notify_waiters();
         match &state.unavailable {
             Some((reason, mend)) => {
                 Err(SandboxError::Unavailable { reason: reason.clone(), mend: mend.clone() })
@@ -163,7 +199,7 @@ impl FakeSandbox {
 #[async_trait]
 impl Sandbox for FakeSandbox {
     fn kind(&self) -> SandboxKind {
-        SandboxKind::Fake
+        self.state().kind.unwrap_or(SandboxKind::Fake)
     }
 
     async fn probe(&self) -> Result<Strength, SandboxError> {
@@ -211,7 +247,13 @@ impl Sandbox for FakeSandbox {
     }
 
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Result<(), SandboxError> {
-        let live = self.record(Call::Stop(id.clone(), grace))?.live.remove(id);
+        let live = {
+            let mut state = self.record(Call::Stop(id.clone(), grace))?;
+            if state.stubborn {
+                return Err(SandboxError::failed("stop the sandbox", "it lives on"));
+            }
+            state.live.remove(id)
+        };
         let Some(mut live) = live else { return Ok(()) };
         live.stop.cancel();
         // Its end, or the end of its task: either way it does nothing more.

@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::docker::{DockerSandbox, Endpoint};
 use super::install::Install;
-use super::{Sandbox, SandboxError, Strength, mounts};
+use super::{Sandbox, SandboxError, SandboxKind, Strength, mounts};
 use crate::config::{BrokerTransport, SandboxChoice, Settings};
 
 /// A kind of sandbox, and what it enforces.
@@ -38,6 +38,30 @@ pub async fn choose(settings: &Settings) -> Result<Chosen, SandboxError> {
     }
 }
 
+/// Reaches a kind that made sandboxes before, whether it is the one that is asked for now or not. Nothing is made
+/// ready in it: it is only asked about what it made.
+///
+/// # Errors
+/// When it is not to be had.
+pub async fn reach(
+    settings: &Settings,
+    kind: SandboxKind,
+) -> Result<Arc<dyn Sandbox>, SandboxError> {
+    let install = Install::open(&settings.store_dir())
+        .map_err(|source| SandboxError::failed("prepare the store for sandboxes", source))?;
+    match kind {
+        SandboxKind::Docker => {
+            let image = &settings.sandbox.image;
+            Ok(Arc::new(DockerSandbox::connect(&endpoints(settings)?, install, image).await?))
+        }
+        #[cfg(target_os = "linux")]
+        SandboxKind::Bubblewrap => {
+            Ok(Arc::new(super::bubblewrap::BubblewrapSandbox::open(install).await?))
+        }
+        _ => Err(SandboxError::Unsupported("be had on this machine")),
+    }
+}
+
 /// How to install the kind that needs no daemon: a program and its arguments; `None` where it cannot be had.
 #[must_use]
 pub fn install_command() -> Option<Vec<&'static str>> {
@@ -51,15 +75,20 @@ pub fn install_command() -> Option<Vec<&'static str>> {
     }
 }
 
-async fn docker(settings: &Settings, install: Install) -> Result<Chosen, SandboxError> {
-    let endpoints = match &settings.sandbox.docker_host {
-        Some(host) => vec![Endpoint::parse(host)?],
-        None => Endpoint::usual(
+/// Where Docker is looked for.
+fn endpoints(settings: &Settings) -> Result<Vec<Endpoint>, SandboxError> {
+    match &settings.sandbox.docker_host {
+        Some(host) => Ok(vec![Endpoint::parse(host)?]),
+        None => Ok(Endpoint::usual(
             rustix::process::geteuid().as_raw(),
             mounts::owner_home(&settings.sandbox.mount_allowlist),
-        ),
-    };
-    let sandbox = DockerSandbox::connect(&endpoints, install, &settings.sandbox.image).await?;
+        )),
+    }
+}
+
+async fn docker(settings: &Settings, install: Install) -> Result<Chosen, SandboxError> {
+    let image = &settings.sandbox.image;
+    let sandbox = DockerSandbox::connect(&endpoints(settings)?, install, image).await?;
     sandbox.ensure_image().await?;
     let mut strength = sandbox.probe().await?;
     match settings.sandbox.broker {

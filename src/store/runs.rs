@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::Store;
 use super::error::{Step, StoreError};
 use super::values::{Count, Millis, conversation, state_column, time, time_if_any, usage};
-use crate::model::{Conversation, GroupName, RunId, SandboxId, Seq, Usage};
+use crate::model::{Conversation, GroupName, RunId, SandboxId, SandboxKind, Seq, Usage};
 
 pub(crate) use self::claim::{ClaimRun, Claimed};
 pub(crate) use self::end::FinishRun;
@@ -33,6 +33,8 @@ pub(crate) struct RunRow {
     pub(crate) state: RunState,
     /// Where it happens, once it has started.
     pub(crate) sandbox: Option<SandboxId>,
+    /// The kind of that sandbox, as far as it is known.
+    pub(crate) kind: Option<SandboxKind>,
     /// When it was claimed.
     pub(crate) created_at: Timestamp,
     /// When its sandbox took it.
@@ -102,6 +104,7 @@ impl RunState {
 }
 
 state_column!(RunState);
+state_column!(SandboxKind);
 
 impl Store {
     /// The runs that have begun and not ended, oldest first.
@@ -187,6 +190,7 @@ fn run(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         attempt: row.get("attempt")?,
         state: row.get("state")?,
         sandbox: row.get("sandbox")?,
+        kind: row.get("sandbox_kind")?,
         created_at: time(row, "created_at")?,
         started_at: time_if_any(row, "started_at")?,
         finished_at: time_if_any(row, "finished_at")?,

@@ -86,6 +86,7 @@ pub(super) async fn claim(store: &Store, conversation: &Conversation) -> Claimed
         max_messages: 10,
         seen: Some(Seen { through: Seq(9_000), triggered: Seq(9_000) }),
         sandbox: None,
+        kind: None,
     };
     store.claim_run(claim).await.unwrap().expect("there is something to run for")
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hermitcrab::channel::Channel;
 use hermitcrab::channel::fake::FakeChannel;
 use hermitcrab::config::Settings;
-use hermitcrab::gateway::{Bounds, Gateway, Options};
+use hermitcrab::gateway::{Bounds, Gateway, Options, Patience};
 use hermitcrab::sandbox::Exit;
 use hermitcrab::sandbox::fake::{FakeSandbox, Inside};
 use serde_json::{Value, json};
@@ -18,7 +18,10 @@ use crate::support::gateway::PATIENCE;
 use crate::support::terminal::Terminal;
 
 mod filled;
+mod handed;
+mod reaped;
 mod stopped;
+mod wishes;
 
 /// A gateway in this process.
 struct Inhouse {
@@ -33,18 +36,22 @@ impl Inhouse {
     }
 
     async fn start_with(sandbox: FakeSandbox, options: Options) -> Self {
-        let home = tempfile::Builder::new().prefix("hc").tempdir().unwrap();
+        Self::start_in(home(""), sandbox, Options { bounds: bounds(), ..options }).await
+    }
+
+    /// In a home that is there already.
+    async fn start_in(home: tempfile::TempDir, sandbox: FakeSandbox, options: Options) -> Self {
         let settings = Settings::load(Some(home.path().to_owned())).unwrap();
-        let bounds = Bounds {
-            retry: Duration::from_millis(1),
-            silence: Duration::from_secs(2),
-            growth: 4 * 1024 * 1024,
-            measure: Duration::from_millis(20),
-            ..Bounds::default()
-        };
-        let options = Options { bounds, sandbox: Some(Arc::new(sandbox.clone())), ..options };
+        let options = Options { sandbox: Some(Arc::new(sandbox.clone())), ..options };
         let gateway = Gateway::start_with(settings, options).await.unwrap();
         Self { home, sandbox, gateway }
+    }
+
+    /// Stops the gateway while its sandboxes cannot be reached, so that they and their runs are left behind.
+    async fn leave_behind(self) -> tempfile::TempDir {
+        self.sandbox.unavailable(Some(("the daemon hangs", "restart it")));
+        self.gateway.stop().await;
+        self.home
     }
 
     async fn terminal(&self) -> Terminal {
@@ -67,6 +74,37 @@ impl Inhouse {
         let output = command.arg("--home").arg(self.home.path()).args(args).output().await.unwrap();
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+/// A home with these lines in its `.env`.
+fn home(lines: &str) -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let home = tempfile::Builder::new().prefix("hc").tempdir().unwrap();
+    let env = home.path().join(".env");
+    std::fs::write(&env, lines).unwrap();
+    std::fs::set_permissions(env, std::fs::Permissions::from_mode(0o600)).unwrap();
+    home
+}
+
+/// Bounds for those who do not want to wait.
+fn bounds() -> Bounds {
+    Bounds {
+        retry: Duration::from_millis(1),
+        silence: Duration::from_secs(2),
+        growth: 4 * 1024 * 1024,
+        measure: Duration::from_millis(20),
+        stop: Duration::from_millis(5),
+        ..Bounds::default()
+    }
+}
+
+/// A stop that waits for nobody.
+fn short() -> Patience {
+    Patience {
+        stop: Duration::from_secs(2),
+        grace: Duration::from_millis(100),
+        last: Duration::from_secs(1),
     }
 }
 
@@ -195,38 +233,6 @@ async fn a_run_that_panics_is_a_failed_attempt_and_its_conversation_goes_on() {
     inhouse.gateway.stop().await;
 }
 
-/// However soon it comes: before the router has looked, while the claim is being written, or later.
-#[tokio::test]
-async fn a_wish_to_stop_is_never_lost() {
-    const CONVERSATIONS: usize = 30;
-    let sandbox = FakeSandbox::new();
-    // Agents that end when they are asked to, and never by themselves.
-    sandbox.always(|inside| async move {
-        loop {
-            let run = input(&inside.ipc(), "cancel").await["run"].as_u64().unwrap();
-            let cancelled = done(run, "", None).replace("answer", "cancelled");
-            leave(&inside.ipc(), "done.json", &cancelled.replace(r#""text":"","#, ""));
-        }
-    });
-    let inhouse = Inhouse::start(sandbox).await;
-    let socket = inhouse.home.path().join("store/chat.sock");
-    let stopped = (0..CONVERSATIONS).map(|number| {
-        let (socket, thread) = (socket.clone(), format!("t{number}"));
-        async move {
-            let mut terminal =
-                Terminal::connect(&socket, "main", Some(&thread), None).await.unwrap();
-            terminal.say(&thread, "hello").await.unwrap();
-            tokio::time::sleep(Duration::from_micros(300) * u32::try_from(number).unwrap()).await;
-            terminal.send(json!({ "type": "cancel" })).await.unwrap();
-            answer(&mut terminal).await
-        }
-    });
-    for text in futures_util::future::join_all(stopped).await {
-        assert_eq!(text, "Stopped.");
-    }
-    inhouse.gateway.stop().await;
-}
-
 #[tokio::test]
 async fn an_agent_that_runs_out_of_memory_fails_alone_and_once() {
     let sandbox = FakeSandbox::new();
@@ -319,7 +325,11 @@ async fn what_is_said_meanwhile_reaches_an_agent_that_is_ready_for_it() {
         // Ready again and again, as the engine is between its tool calls.
         let mut number = 2;
         let follow_up = loop {
-            leave(&ipc, &format!("progress/{number:08}.json"), &signs(json!({ "type": "ready" })));
+            leave(
+                &ipc,
+                &format!("progress/{number:08}.json"),
+                &signs(json!({ "type": "ready", "through": 1 })),
+            );
             number += 1;
             let next = timeout(Duration::from_millis(50), input(&ipc, "follow_up")).await;
             if let Ok(follow_up) = next {

@@ -81,19 +81,21 @@ pub(crate) struct Link {
     cancel: CancellationToken,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct FollowUps {
     waiting: VecDeque<FollowUp>,
+    /// The last `seq` that was given to this run, be it one that waits here.
+    given: u64,
     /// The highest `through` that was handed to the engine.
     through: Option<u64>,
-    /// One was turned away; so are all after it, or `through` would claim it.
-    full: bool,
 }
 
 impl Link {
-    /// A link that reports to `reporter`.
-    pub(crate) fn new(reporter: Arc<Reporter>) -> Self {
-        Self { reporter, follow_ups: Mutex::default(), cancel: CancellationToken::new() }
+    /// A link for the run of this prompt that reports to `reporter`.
+    pub(crate) fn new(reporter: Arc<Reporter>, prompt: &Prompt) -> Self {
+        let follow_ups =
+            FollowUps { waiting: VecDeque::new(), given: prompt.through, through: None };
+        Self { reporter, follow_ups: Mutex::new(follow_ups), cancel: CancellationToken::new() }
     }
 
     /// Says a sign of life.
@@ -103,8 +105,8 @@ impl Link {
 
     /// Says that the engine can take follow-ups, and takes those that wait.
     pub(crate) fn ready(&self) -> Vec<FollowUp> {
-        self.say(Sign::Ready);
         let mut follow_ups = self.follow_ups();
+        self.say(Sign::Ready { through: follow_ups.given });
         let taken: Vec<_> = follow_ups.waiting.drain(..).collect();
         let highest = taken.iter().map(|follow_up| follow_up.through).max();
         follow_ups.through = follow_ups.through.max(highest);
@@ -121,11 +123,12 @@ impl Link {
         self.cancel.cancel();
     }
 
-    /// Keeps a follow-up for the engine; too many are left for a later run.
+    /// Keeps a follow-up for the engine, if it goes on where this run stands and there is room; it is left for a later
+    /// run otherwise.
     pub(crate) fn follow_up(&self, follow_up: FollowUp) {
         let mut follow_ups = self.follow_ups();
-        follow_ups.full |= follow_ups.waiting.len() >= MAX_FOLLOW_UPS;
-        if !follow_ups.full {
+        if follow_up.after == follow_ups.given && follow_ups.waiting.len() < MAX_FOLLOW_UPS {
+            follow_ups.given = follow_up.through;
             follow_ups.waiting.push_back(follow_up);
         }
     }

@@ -126,7 +126,7 @@ impl Server {
         let run = prompt.run;
         self.reporter.begin(run);
         self.reporter.say_now(Sign::Accepted);
-        let link = Link::new(Arc::clone(&self.reporter));
+        let link = Link::new(Arc::clone(&self.reporter), prompt);
         let ended = if prompt.version == protocol::VERSION {
             self.think(prompt, &link).await?
         } else {

@@ -48,10 +48,15 @@ pub struct Prompt {
 }
 
 /// Messages that arrived while the agent worked.
+///
+/// They go on exactly where the agent-runner stands, or it leaves them alone: so what a run says it has dealt with never
+/// covers a message that it was not given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FollowUp {
     /// The run they belong to; dropped when that run is over.
     pub run: u64,
+    /// The `seq` that they come after.
+    pub after: u64,
     /// The highest `seq` among them; comes back in [`crate::Done::through`] once the engine has taken them.
     pub through: u64,
     /// The messages, as text for the model.

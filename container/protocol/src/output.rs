@@ -35,7 +35,10 @@ pub enum Sign {
         summary: String,
     },
     /// The engine can take follow-ups now.
-    Ready,
+    Ready {
+        /// The last `seq` that it has been given, with the prompt or a follow-up.
+        through: u64,
+    },
     /// The model asked for patience and the engine waits.
     Waiting {
         /// Why, for a person.

@@ -61,7 +61,7 @@ fn available_groups() {
 
 #[test]
 fn input() {
-    let follow_up = FollowUp { run: 7, through: 42, text: String::from("and this") };
+    let follow_up = FollowUp { run: 7, after: 41, through: 42, text: String::from("and this") };
     check(
         "input",
         &[
@@ -83,7 +83,7 @@ fn progress() {
         Sign::Heartbeat,
         Sign::Text { delta: String::from("Hel") },
         Sign::Tool { name: String::from("bash"), summary: String::from("ls -la") },
-        Sign::Ready,
+        Sign::Ready { through: 41 },
         Sign::Waiting { reason: reason() },
         Sign::FreshSession { reason: reason() },
     ];

@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::process::Init;
@@ -85,7 +87,27 @@ impl State {
         let record = RecordFile { group: group.to_string(), boot: self.boot.clone() };
         let new = |path| OpenOptions::new().append(true).create_new(true).mode(0o600).open(path);
         new(self.path(id, "json"))?.write_all(&serde_json::to_vec(&record)?)?;
-        new(self.path(id, "status"))
+        let status = new(self.path(id, "status"))?;
+        // The lock belongs to the open file: it ends when the last process that has it is gone.
+        rustix::fs::flock(&status, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(status)
+    }
+
+    /// Whether a bubblewrap may still write the status of a sandbox.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub(super) fn is_written_to(&self, id: &SandboxId) -> io::Result<bool> {
+        let status = match File::open(self.path(id, "status")) {
+            Ok(status) => status,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        match rustix::fs::flock(&status, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(Errno::WOULDBLOCK) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What is written about a sandbox; `None` when there is none, or nothing that can be understood.
@@ -194,7 +216,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (id, group) = ("s1".parse().unwrap(), "family".parse::<GroupName>().unwrap());
         let state = State::open(&home.path().join("sandboxes")).unwrap();
-        state.create(&id, &group).unwrap();
+        let status = state.create(&id, &group).unwrap();
+        assert!(state.is_written_to(&id).unwrap());
+        drop(status);
+        assert!(!state.is_written_to(&id).unwrap());
         assert!(state.create(&id, &group).is_err(), "an id is used once");
         std::fs::write(state.folder().join("other.json"), "cut").unwrap();
         let again = State::open(state.folder()).unwrap();

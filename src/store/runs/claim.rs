@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::{RunRow, change_time, unfinished};
-use crate::model::{Conversation, Group, KeptMessage, RunId, SandboxId, Seen, Seq, SessionId};
+use crate::model::{
+    Conversation, Group, KeptMessage, RunId, SandboxId, SandboxKind, Seen, Seq, SessionId,
+};
 use crate::store::Store;
 use crate::store::error::{Step, StoreError};
 use crate::store::groups::group;
@@ -27,6 +29,8 @@ pub(crate) struct ClaimRun {
     pub(crate) seen: Option<Seen>,
     /// The sandbox in which it is to happen.
     pub(crate) sandbox: Option<SandboxId>,
+    /// Its kind, where that is known already.
+    pub(crate) kind: Option<SandboxKind>,
 }
 
 /// A run that is to start.
@@ -54,6 +58,8 @@ pub(crate) struct Claimed {
     pub(crate) session: Option<SessionId>,
     /// The sandbox in which it is to happen.
     pub(crate) sandbox: Option<SandboxId>,
+    /// Its kind, as far as it is known.
+    pub(crate) kind: Option<SandboxKind>,
 }
 
 /// A part of a conversation.
@@ -119,7 +125,7 @@ impl Store {
             let after = Seq(row.from.0.saturating_sub(1));
             let range = Range { after, through: begun };
             let taken = newest(connection, &row.conversation, range, MORE)?;
-            let RunRow { conversation, attempt, through, sandbox, .. } = row;
+            let RunRow { conversation, attempt, through, sandbox, kind, .. } = row;
             Ok(taken.map(|Taken { messages, omitted, from }| Claimed {
                 run,
                 conversation,
@@ -132,6 +138,7 @@ impl Store {
                 through,
                 session,
                 sandbox,
+                kind,
             }))
         })
         .await
@@ -161,13 +168,39 @@ impl Store {
         .await
     }
 
-    /// Hands a run the messages that came since, at most 200 at a time; `None` when there are none, or it has ended.
+    /// Notes in which sandbox a run is about to happen, where its claim said another or did not know the kind: before
+    /// that sandbox is started, so that no later gateway takes it for gone on another kind's word.
+    ///
+    /// # Errors
+    /// [`StoreError::NotThere`].
+    pub(crate) async fn run_moved(
+        &self,
+        run: RunId,
+        sandbox: &SandboxId,
+        kind: SandboxKind,
+    ) -> Result<(), StoreError> {
+        let (now, sandbox) = (self.now(), sandbox.clone());
+        self.write(name!("run_moved", "note the sandbox of a run"), move |connection| {
+            if unfinished(connection, run)?.is_none() {
+                return Ok(());
+            }
+            let sql =
+                "UPDATE runs SET sandbox = ?2, sandbox_kind = ?3, updated_at = ?4 WHERE id = ?1";
+            let changed = change_time(connection, now)?;
+            connection.prepare_cached(sql)?.execute(params![run, sandbox, kind, changed])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Hands a run the messages after a place, at most 200 at a time; `None` when there are none, or it has ended.
     ///
     /// # Errors
     /// [`StoreError::NotThere`].
     pub(crate) async fn extend_run(
         &self,
         run: RunId,
+        after: Seq,
     ) -> Result<Option<Vec<KeptMessage>>, StoreError> {
         let now = self.now();
         self.write(name!("extend_run", "hand a run more messages"), move |connection| {
@@ -177,11 +210,12 @@ impl Store {
                        ORDER BY seq LIMIT ?4";
             let Conversation { chat, thread } = &row.conversation;
             let mut statement = connection.prepare_cached(sql)?;
-            let values = params![chat, thread_key(thread.as_ref()), row.through, Count::of(MORE)];
+            let values = params![chat, thread_key(thread.as_ref()), after, Count::of(MORE)];
             let found = statement.query_map(values, message)?;
             let more = gather(found, &mut { MOST_TEXT })?;
             let Some(last) = more.last() else { return Ok(None) };
-            let sql = "UPDATE runs SET through_seq = ?2, updated_at = ?3 WHERE id = ?1";
+            let sql =
+                "UPDATE runs SET through_seq = max(through_seq, ?2), updated_at = ?3 WHERE id = ?1";
             let changed = change_time(connection, now)?;
             connection.prepare_cached(sql)?.execute(params![run, last.seq, changed])?;
             Ok(Some(more))
@@ -224,7 +258,7 @@ fn claim_for(
     now: Timestamp,
 ) -> Step<Option<Claimed>> {
     let Candidate { group, cursor, attempt, session } = candidate;
-    let ClaimRun { conversation, max_messages, sandbox, .. } = claim;
+    let ClaimRun { conversation, max_messages, sandbox, kind, .. } = claim;
     let range = Range { after: cursor, through: Seq(u64::MAX) };
     let taken = newest(connection, conversation, range, (*max_messages).max(1))?;
     let Some(Taken { messages, omitted, from }) = taken else { return Ok(None) };
@@ -233,15 +267,16 @@ fn claim_for(
     let attempt = attempt.saturating_add(1);
     let sql =
         "INSERT INTO runs (chat_id, thread, group_name, from_seq, begun_seq, through_seq, attempt,
-                                 state, sandbox, created_at, updated_at)
+                                 state, sandbox, sandbox_kind, created_at, updated_at)
                VALUES (:chat, :thread, :group, :from, :through, :through, :attempt,
-                       'claimed', :sandbox, :now, :changed)
+                       'claimed', :sandbox, :kind, :now, :changed)
                RETURNING id";
     let changed = change_time(connection, now)?;
     let run = connection.prepare_cached(sql)?.query_row(
         named_params! {
             ":chat": conversation.chat, ":thread": thread, ":group": group.name,
             ":from": from, ":through": through, ":attempt": attempt, ":sandbox": sandbox,
+            ":kind": kind,
             ":now": Millis(now), ":changed": changed,
         },
         |row| row.get(0),
@@ -258,6 +293,7 @@ fn claim_for(
         through,
         session,
         sandbox: sandbox.clone(),
+        kind: *kind,
     }))
 }
 

@@ -101,7 +101,13 @@ async fn a_conversation_waits_until_its_run_has_dealt_with_it() {
     store.fail_run(run.run, "it broke", later).await.unwrap();
     let paused = Due { not_before: Some(later), ..waiting.clone() };
     assert_eq!(store.due(9).await.unwrap(), [paused]);
-    let early = ClaimRun { conversation: main.clone(), max_messages: 9, seen: None, sandbox: None };
+    let early = ClaimRun {
+        conversation: main.clone(),
+        max_messages: 9,
+        seen: None,
+        sandbox: None,
+        kind: None,
+    };
     assert_eq!(
         store.claim_run(early).await.unwrap(),
         None,
@@ -126,7 +132,7 @@ async fn a_message_that_a_run_took_before_the_router_looked_is_not_looked_at_aga
     keep(&store, &main_chat(), "1").await;
     let run = claim(&store, &main_chat()).await;
     let second = keep(&store, &main_chat(), "2").await;
-    store.extend_run(run.run).await.unwrap();
+    store.extend_run(run.run, run.through).await.unwrap();
     let end = crate::store::FinishRun { through: second, ..done(&run, "") };
     store.finish_run(end).await.unwrap();
     assert_eq!(unseen(&store).await, []);

@@ -7,12 +7,12 @@ use jiff::civil::date;
 
 use super::{Home, claim, done, keep, main_chat, main_thread, said};
 use crate::clock::Clock;
-use crate::model::{Group, GroupName, RunEnd, RunId, SandboxId, Seen, Seq, Usage};
+use crate::model::{Group, GroupName, RunEnd, RunId, SandboxId, SandboxKind, Seen, Seq, Usage};
 use crate::store::{ClaimRun, Claimed, FinishRun, Listed, RunState, Store, StoreError};
 
 fn wish(max_messages: usize) -> ClaimRun {
     let seen = Some(Seen { through: Seq(9_000), triggered: Seq(9_000) });
-    ClaimRun { conversation: main_chat(), max_messages, seen, sandbox: None }
+    ClaimRun { conversation: main_chat(), max_messages, seen, sandbox: None, kind: None }
 }
 
 async fn state(store: &Store, run: RunId) -> RunState {
@@ -47,6 +47,7 @@ async fn a_claim_takes_the_newest_messages_and_tells_of_the_others() {
         through: Seq(3),
         session: None,
         sandbox: None,
+        kind: None,
     };
     assert_eq!(claimed, expected);
     assert_eq!(store.claim_run(wish(2)).await.unwrap(), None);
@@ -70,8 +71,9 @@ async fn more_text_than_there_is_room_for_is_taken_in_parts() {
     for id in 7..=12 {
         store.keep(said(&main_chat(), &id.to_string(), &text)).await.unwrap();
     }
-    let more = async || store.extend_run(claimed.run).await.unwrap().map(|more| more.len());
-    assert_eq!((more().await, more().await, more().await), (Some(4), Some(2), None));
+    let more = async |after| store.extend_run(claimed.run, Seq(after)).await.unwrap();
+    let count = async |after| more(after).await.map(|more| more.len());
+    assert_eq!((count(6).await, count(10).await, count(12).await), (Some(4), Some(2), None));
 }
 
 #[tokio::test]
@@ -92,12 +94,15 @@ async fn a_run_is_handed_what_came_since() {
     let store = home.with_main().await;
     keep(&store, &main_chat(), "1").await;
     let run = claim(&store, &main_chat()).await.run;
-    assert_eq!(store.extend_run(run).await.unwrap(), None);
+    assert_eq!(store.extend_run(run, Seq(1)).await.unwrap(), None);
     let second = keep(&store, &main_chat(), "2").await;
-    let more = store.extend_run(run).await.unwrap().unwrap();
-    assert_eq!(more.iter().map(|kept| kept.seq).collect::<Vec<_>>(), [second]);
-    assert_eq!(store.run(run).await.unwrap().unwrap().through, second);
-    assert_eq!(store.extend_run(run).await.unwrap(), None);
+    // As often as it is asked: whether it was really left is not known here.
+    for _ in 0..2 {
+        let more = store.extend_run(run, Seq(1)).await.unwrap().unwrap();
+        assert_eq!(more.iter().map(|kept| kept.seq).collect::<Vec<_>>(), [second]);
+        assert_eq!(store.run(run).await.unwrap().unwrap().through, second);
+    }
+    assert_eq!(store.extend_run(run, second).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -108,12 +113,12 @@ async fn a_run_is_taken_up_as_it_was_claimed() {
         keep(&store, &main_chat(), &id.to_string()).await;
     }
     let sandbox = Some("box1".parse().unwrap());
-    let claim = ClaimRun { sandbox, ..wish(200) };
+    let claim = ClaimRun { sandbox, kind: Some(SandboxKind::Bubblewrap), ..wish(200) };
     let claimed = store.claim_run(claim).await.unwrap().unwrap();
     assert_eq!((claimed.messages.len(), claimed.omitted), (200, 1));
     assert_eq!(store.claimed(claimed.run).await.unwrap(), Some(claimed.clone()));
     let last = keep(&store, &main_chat(), "follow-up").await;
-    store.extend_run(claimed.run).await.unwrap();
+    store.extend_run(claimed.run, claimed.through).await.unwrap();
     let expected = Claimed { through: last, ..claimed.clone() };
     assert_eq!(store.claimed(claimed.run).await.unwrap(), Some(expected));
     store.finish_run(done(&claimed, "")).await.unwrap();
@@ -160,7 +165,7 @@ async fn an_end_moves_everything_at_once_and_only_once() {
     store.give_up_run(claimed.run, "late", "sorry", Seq(1)).await.unwrap();
     store.release_run(claimed.run).await.unwrap();
     store.run_started(claimed.run, &sandbox).await.unwrap();
-    assert_eq!(store.extend_run(claimed.run).await.unwrap(), None);
+    assert_eq!(store.extend_run(claimed.run, claimed.through).await.unwrap(), None);
     assert_eq!(store.run(claimed.run).await.unwrap().unwrap(), row);
     assert_eq!(store.outbox(9, Listed::All).await.unwrap(), outbox);
     assert_eq!(state(&store, next.run).await, RunState::Claimed);
@@ -242,7 +247,7 @@ async fn a_run_ends_in_one_of_two_ways_and_must_exist() {
     let nobody = RunId(77);
     let lost = FinishRun { run: nobody, ..done(&claimed, "") };
     assert!(matches!(store.finish_run(lost).await, Err(StoreError::NotThere(_))));
-    assert!(matches!(store.extend_run(nobody).await, Err(StoreError::NotThere(_))));
+    assert!(matches!(store.extend_run(nobody, Seq(0)).await, Err(StoreError::NotThere(_))));
     assert!(matches!(store.release_run(nobody).await, Err(StoreError::NotThere(_))));
     assert_eq!(store.run(nobody).await.unwrap(), None);
     assert_eq!(state(&store, claimed.run).await, RunState::Claimed);

@@ -73,15 +73,20 @@ impl Walker {
             }
             Step::Look => self.look().await,
             Step::Claim(max_messages) => {
-                let claim =
-                    ClaimRun { conversation: main_chat(), max_messages, seen: None, sandbox: None };
+                let claim = ClaimRun {
+                    conversation: main_chat(),
+                    max_messages,
+                    seen: None,
+                    sandbox: None,
+                    kind: None,
+                };
                 let claimed = self.store.claim_run(claim).await.unwrap();
                 assert!(claimed.is_none() || self.run.is_none(), "two runs at a time");
                 self.run = self.run.take().or(claimed);
             }
             Step::Extend => {
                 let Some(run) = &mut self.run else { return };
-                if let Some(more) = self.store.extend_run(run.run).await.unwrap() {
+                if let Some(more) = self.store.extend_run(run.run, run.through).await.unwrap() {
                     assert!(more.first().unwrap().seq > run.through);
                     run.through = more.last().unwrap().seq;
                 }

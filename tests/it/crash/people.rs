@@ -71,7 +71,7 @@ impl Crowd {
         let person = |(number, (group, thread)): (usize, (&'static str, usize))| {
             let thread = (thread > 0).then(|| format!("t{thread}"));
             // Who waits for the note says the next message while the agent is at work.
-            let ahead = if noted { 1 } else { 3 };
+            let ahead = if noted { 2 } else { 3 };
             let (sent, kept, seen, answered, noted) = (0, 0, None, 0, 0);
             let person = Person { number, group, thread, ahead, sent, kept, seen, answered, noted };
             Arc::new(Mutex::new(person))

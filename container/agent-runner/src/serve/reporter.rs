@@ -199,13 +199,13 @@ mod tests {
         let (ipc, reporter) = open();
         reporter.say_now(Sign::Started);
         reporter.begin(3);
-        for sign in [text("a"), text("b"), Sign::Ready, text("c")] {
+        for sign in [text("a"), text("b"), Sign::Ready { through: 1 }, text("c")] {
             reporter.say(sign);
         }
         reporter.end();
         let expected = [
             Progress { run: 0, signs: vec![Sign::Started] },
-            Progress { run: 3, signs: vec![text("ab"), Sign::Ready, text("c")] },
+            Progress { run: 3, signs: vec![text("ab"), Sign::Ready { through: 1 }, text("c")] },
         ];
         assert_eq!(read(ipc.path()), expected);
     }

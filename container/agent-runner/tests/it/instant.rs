@@ -23,7 +23,7 @@ fn prompts_are_answered_in_order_and_close_ends_the_program() {
             done.outcome,
             Outcome::Answer { text: format!("ok [[id:{run}]] [[id:x{run}]]") }
         );
-        assert_eq!(runner.signs(run), [Sign::Accepted, Sign::Ready]);
+        assert_eq!(runner.signs(run), [Sign::Accepted, Sign::Ready { through: run }]);
     }
     runner.put(&Input::Close);
     assert!(runner.wait().success());
@@ -35,7 +35,12 @@ fn what_cannot_be_read_or_is_too_late_is_passed_over() {
     let mut runner = Runner::start(NO_BROKER, &[]);
     runner.put_bytes(b"{ not json");
     runner.put(&Input::Cancel { run: 7 });
-    runner.put(&Input::FollowUp(FollowUp { run: 7, through: 3, text: String::from("late") }));
+    runner.put(&Input::FollowUp(FollowUp {
+        run: 7,
+        after: 7,
+        through: 8,
+        text: String::from("late"),
+    }));
     runner.put(&Input::Prompt(Box::new(instant(8, "go on"))));
     let done = runner.done(8);
     assert_eq!((done.outcome, done.through), (Outcome::Answer { text: String::from("ok") }, None));

@@ -339,22 +339,26 @@ async fn follow_ups_are_taken_between_calls_and_before_the_end() {
     let server = Server::start(script).await.unwrap();
     let mut runner = start(&server);
     put(&mut runner, prompt(1, "go"));
-    let follow_up = |run, through, text: &str| {
-        Input::FollowUp(FollowUp { run, through, text: text.to_owned() })
+    let follow_up = |run, after, through, text: &str| {
+        Input::FollowUp(FollowUp { run, after, through, text: text.to_owned() })
     };
     server.gate("first").arrived(1).await;
-    runner.put(&follow_up(9, 99, "for another run"));
-    runner.put(&follow_up(1, 5, "one more"));
-    runner.taken(3);
+    runner.put(&follow_up(9, 1, 99, "for another run"));
+    runner.put(&follow_up(1, 2, 9, "behind a gap"));
+    runner.put(&follow_up(1, 1, 5, "one more"));
+    runner.put(&follow_up(1, 1, 5, "once again"));
+    runner.taken(5);
     server.gate("first").open();
     server.gate("second").arrived(1).await;
-    runner.put(&follow_up(1, 6, "very last"));
-    runner.taken(4);
+    runner.put(&follow_up(1, 5, 6, "very last"));
+    runner.taken(6);
     server.gate("second").open();
     let done = runner.done(1);
     assert_eq!(answer(&done.outcome), "Saw: one more.\n\nThe end.");
     assert_eq!(done.through, Some(6));
-    assert!(runner.signs(1).contains(&Sign::Ready));
+    for through in [5, 6] {
+        assert!(runner.signs(1).contains(&Sign::Ready { through }));
+    }
     let messages = &server.requests()[1].body["messages"];
     assert_eq!(messages[2]["content"][0]["type"], "tool_result");
     assert_eq!(messages[2]["content"][1]["text"], "one more");

@@ -31,7 +31,7 @@ impl Pending {
             }
             Sign::Waiting { reason } => Sign::Waiting { reason: short(reason) },
             Sign::FreshSession { reason } => Sign::FreshSession { reason: short(reason) },
-            Sign::Started | Sign::Accepted | Sign::Heartbeat | Sign::Ready => sign,
+            Sign::Started | Sign::Accepted | Sign::Heartbeat | Sign::Ready { .. } => sign,
         };
         self.signs.push(sign);
     }
