@@ -17,10 +17,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-pub use crate::model::Kept;
+pub use crate::model::{Kept, RunEnd};
 pub(crate) use registry::Channels;
 
-use crate::model::{Activity, ChannelName, ChatId, Conversation, Incoming, OutboxId, Receipt, Seq};
+use crate::model::{Activity, ChannelName, Conversation, Incoming, OutboxId, Receipt, Seq};
 
 /// A messaging service.
 #[async_trait]
@@ -84,15 +84,6 @@ pub struct Parcel {
     pub through: Option<Seq>,
     /// Whether it ends the run that wrote it, and how.
     pub ends: Option<RunEnd>,
-}
-
-/// How the run that wrote a parcel ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunEnd {
-    /// The last message that the run dealt with.
-    pub through: Seq,
-    /// Whether it answered; otherwise the parcel says why not.
-    pub answered: bool,
 }
 
 /// A message was not sent.
@@ -161,13 +152,4 @@ impl fmt::Display for ChannelState {
             Self::Refused { reason } => write!(f, "refused: {reason}"),
         }
     }
-}
-
-/// A chat that a channel knows of, for listings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownChat {
-    /// The chat.
-    pub id: ChatId,
-    /// Its name for people.
-    pub name: Option<String>,
 }

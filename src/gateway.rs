@@ -1,10 +1,12 @@
 //! The composition root: builds the gateway from its settings, starts it, and drains it.
 //!
-//! Everything that runs is spawned into one tracker, so that stopping waits for it.
+//! Everything that runs is spawned into a tracker, so that stopping waits for it, and every loop is watched: one that
+//! ends before its time is the end of the gateway.
 
 mod desk;
 mod ledger;
 mod stop;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use crate::store::{Store, StoreError};
 use desk::Desk;
 use ledger::StoreLedger;
 pub use stop::Patience;
+use watch::Watch;
 
 /// How long after the start old records are first forgotten, and how often after that.
 const FORGET_FIRST: Duration = Duration::from_secs(600);
@@ -55,6 +58,7 @@ pub struct Gateway {
     desk: Arc<Desk>,
     broker: Broker,
     store: Store,
+    watch: Watch,
     patience: Patience,
 }
 
@@ -85,6 +89,12 @@ pub enum GatewayError {
     /// The terminal's socket could not be opened.
     #[error("cannot open the terminal's socket")]
     Terminal(#[source] std::io::Error),
+    /// A part of a running gateway ended before its time.
+    #[error("a part of the gateway, the {part}, has ended; the log says more")]
+    Fallen {
+        /// Which one.
+        part: String,
+    },
 }
 
 /// What a test or a bench puts in the place of the real thing.
@@ -184,12 +194,19 @@ impl Gateway {
             desk: desk.clone(),
             broker,
             store,
+            watch: Watch::default(),
             patience: options.patience,
         };
         let parts = Parts { settings, clock, channels, desk, terminal, supply, runs, wakes };
         gateway.spawn(parts, left);
         info!("the gateway is ready");
         Ok(gateway)
+    }
+
+    /// Waits until the gateway can do its work no longer, because a part of it has ended or panicked. It is then to be
+    /// stopped, and started anew in another process.
+    pub async fn fallen(&self) -> GatewayError {
+        GatewayError::Fallen { part: self.watch.fallen().await }
     }
 
     /// Starts the loops.
@@ -204,40 +221,55 @@ impl Gateway {
             self.runs.clone(),
             wakes.router.clone(),
         ));
-        let router = Router::new(
+        let router = Arc::new(Router {
             settings,
-            store.clone(),
-            clock.clone(),
-            (queue.clone(), pool.clone()),
-            wakes.router.clone(),
-        );
-        let router = Arc::new(router);
+            store: store.clone(),
+            clock: clock.clone(),
+            queue: queue.clone(),
+            pool: pool.clone(),
+            wake: wakes.router.clone(),
+        });
         // Before anything that could put them on the queue, or wish to stop them.
         let left = left.into_iter();
         let left: Vec<Left> =
             left.map(|row| Left { hold: queue.begin(&row.conversation), row }).collect();
         desk.employ(queue, router.clone(), runs);
 
+        let (watch, tasks) = (&self.watch, &self.tasks);
         for channel in channels.iter() {
+            let name = channel.name();
+            let (stop, part) = (self.outbox.clone(), format!("outbox of {name}"));
             let outbox =
                 Outbox::new(channel.clone(), store.clone(), clock.clone(), wakes.outbox.clone());
-            self.outboxes.spawn(outbox.run(self.outbox.clone()));
-            let (channel, desk, stop) = (channel.clone(), desk.clone(), self.intake.clone());
-            self.tasks.spawn(async move { channel.run(&*desk, stop).await });
+            watch.spawn(&self.outboxes, part, &self.outbox, outbox.run(stop));
+            let (stop, part) = (self.intake.clone(), format!("channel {name}"));
+            let (channel, desk) = (channel.clone(), desk.clone());
+            watch.spawn(tasks, part, &self.intake, async move { channel.run(&*desk, stop).await });
         }
-        self.tasks.spawn(forget(store.clone(), clock.clone(), self.work.clone()));
-        self.tasks.spawn(welcome(terminal, store.clone(), wakes.clone(), self.outbox.clone()));
+        let stop = self.work.clone();
+        watch.spawn(tasks, "housekeeping", &self.work, forget(store.clone(), clock, stop));
+        let stop = self.outbox.clone();
+        let welcome = welcome(terminal, store.clone(), wakes, stop);
+        watch.spawn(tasks, "welcome of terminals", &self.outbox, welcome);
 
         let stop = self.work.clone();
-        self.tasks.spawn(async move { router.run(stop).await });
+        watch.spawn(tasks, "router", &self.work, async move { router.run(stop).await });
         let (looking, stop) = (supply, self.work.clone());
-        self.tasks.spawn(async move { looking.run(stop).await });
+        watch.spawn(tasks, "supply", &self.work, async move { looking.run(stop).await });
         let (shelf, stop) = (self.shelf.clone(), self.halt.clone());
-        self.tasks.spawn(async move { shelf.run(stop).await });
+        watch.spawn(tasks, "shelf", &self.halt, async move { shelf.run(stop).await });
         let (teller, stop) = (pool.clone(), self.work.clone());
-        self.tasks.spawn(async move { teller.tell(&channels, stop).await });
+        let teller = async move { teller.tell(&channels, stop).await };
+        watch.spawn(tasks, "teller of the queue", &self.work, teller);
+        let (store, stop) = (store.clone(), self.work.clone());
+        watch.spawn(tasks, "store", &self.work, async move {
+            tokio::select! {
+                () = store.ended() => {}
+                () = stop.cancelled() => {}
+            }
+        });
         let stop = self.work.clone();
-        self.tasks.spawn(async move {
+        watch.spawn(tasks, "pool", &self.work, async move {
             pool.take_up(left, &stop).await;
             pool.run(stop).await;
         });
@@ -285,7 +317,7 @@ fn private_dir(path: &Path) -> std::io::Result<()> {
 
 async fn ensure_main(store: &Store) -> Result<(), StoreError> {
     if store.group(&GroupName::main()).await?.is_none() {
-        store.add_group(Group::new(GroupName::main())).await?;
+        store.add_group(Group::new(GroupName::main()), Vec::new()).await?;
     }
     Ok(())
 }

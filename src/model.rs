@@ -10,5 +10,5 @@ pub use id::{
     ChannelName, ChatId, Conversation, GroupName, InvalidId, MessageId, OutboxId, RequestId, RunId,
     SandboxId, Seq, SessionId, ThreadId,
 };
-pub use message::{Incoming, Kept, KeptMessage, Message, Sender};
-pub use run::{Activity, Receipt, SandboxKind, Usage};
+pub use message::{Incoming, Kept, KeptMessage, Message, Seen, Sender};
+pub use run::{Activity, Receipt, RunEnd, SandboxKind, Usage};

@@ -13,20 +13,26 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span, warn};
 
-use crate::channel::{Channel, Parcel, RunEnd, SendError};
+use crate::channel::{Channel, Parcel, SendError};
 use crate::clock::SharedClock;
 use crate::failpoint::fail_point;
 use crate::model::{ChannelName, Conversation, Receipt};
-use crate::store::{OutboxRow, OutboxState, Store, StoreError};
+use crate::store::{self, OutboxRow, OutboxState, Setback, Store, StoreError};
 
 /// The most conversations of one channel that are sent to at the same time.
 const AT_ONCE: usize = 16;
 /// How long the loop sleeps when nothing wakes it.
 const POLL: Duration = Duration::from_secs(30);
+/// The same while rows are under way, whose ends wake it.
+const BUSY: Duration = Duration::from_secs(1);
 /// How long a row waits when nobody was there to take it and nobody comes.
 const ABSENT: Duration = Duration::from_secs(300);
 /// How often a row is tried before it is given up; the waits between add up to about two hours.
 const ATTEMPTS: u32 = 12;
+/// What is said when the store does not say what waits.
+const UNREADABLE: &str = "the outbox cannot be read now";
+/// What is said when the store does not take what became of a row.
+const UNWRITABLE: &str = "the outbox cannot be written to now";
 
 /// Sends what waits for one channel.
 pub(crate) struct Outbox {
@@ -58,16 +64,23 @@ impl Outbox {
         async {
             let mut sending = JoinSet::new();
             let mut under_way: Vec<Conversation> = Vec::new();
+            let mut setback = Setback::default();
             loop {
                 let woken = this.wake.notified();
                 // Asked once a turn: a stop that comes in the middle of one is still waited for below.
                 let stopping = stop.is_cancelled();
-                if !stopping {
-                    this.start_due(&name, &mut sending, &mut under_way).await;
-                } else if sending.is_empty() {
+                if stopping && sending.is_empty() {
                     return;
                 }
-                let pause = this.pause(&name).await;
+                let pause = match this.due(&name).await {
+                    _ if stopping => POLL,
+                    Ok((due, pause)) => {
+                        setback.over(UNREADABLE);
+                        this.start(due, &stop, &mut sending, &mut under_way);
+                        pause
+                    }
+                    Err(error) => setback.refused(UNREADABLE, &error),
+                };
                 tokio::select! {
                     () = woken => {}
                     () = stop.cancelled(), if !stopping => {}
@@ -87,33 +100,36 @@ impl Outbox {
         .await;
     }
 
-    async fn start_due(
+    /// What is to be sent now, and how long until there is more.
+    async fn due(&self, name: &ChannelName) -> Result<(Vec<OutboxRow>, Duration), StoreError> {
+        let due = self.store.outbox_due(name, AT_ONCE * 2).await?;
+        let pause = match self.store.outbox_next_at(name).await? {
+            // One that is due is started at once or under way, and its end is the next turn.
+            Some(at) => Duration::try_from(at.duration_since(self.clock.now()))
+                .map_or(BUSY, |wait| wait.clamp(Duration::from_millis(100), POLL)),
+            None => POLL,
+        };
+        Ok((due, pause))
+    }
+
+    fn start(
         self: &Arc<Self>,
-        name: &ChannelName,
+        due: Vec<OutboxRow>,
+        stop: &CancellationToken,
         sending: &mut JoinSet<Conversation>,
         under_way: &mut Vec<Conversation>,
     ) {
-        if under_way.len() >= AT_ONCE {
-            return;
-        }
-        let due = match self.store.outbox_due(name, AT_ONCE * 2).await {
-            Ok(due) => due,
-            Err(error) => {
-                warn!(%error, "the outbox cannot be read; it is tried again");
-                return;
-            }
-        };
         for row in due {
             let conversation = row.conversation.clone();
             if under_way.len() >= AT_ONCE || under_way.contains(&conversation) {
                 continue;
             }
             under_way.push(conversation.clone());
-            let this = self.clone();
+            let (this, stop) = (self.clone(), stop.clone());
             sending.spawn(
                 async move {
-                    if let Err(error) = this.deliver(row).await {
-                        warn!(%error, chat.id = %conversation.chat, "a row of the outbox could not be updated");
+                    if let Err(error) = this.send(&row, &stop).await {
+                        warn!(%error, chat.id = %conversation.chat, "a row of the outbox was not updated");
                     }
                     conversation
                 }
@@ -122,74 +138,76 @@ impl Outbox {
         }
     }
 
-    async fn pause(&self, name: &ChannelName) -> Duration {
-        match self.store.outbox_next_at(name).await {
-            Ok(Some(at)) => {
-                let wait = at.duration_since(self.clock.now());
-                Duration::try_from(wait)
-                    .unwrap_or(Duration::ZERO)
-                    .clamp(Duration::from_millis(100), POLL)
-            }
-            _ => POLL,
-        }
-    }
-
-    async fn deliver(&self, row: OutboxRow) -> Result<(), StoreError> {
-        let parcel = parcel(&row);
+    /// Sends a row, or looks up whether it was, and writes down what came of it.
+    ///
+    /// A store that does not take this now is asked again before anything else is done with the row: what the
+    /// platform has said must not be forgotten. At `stop` the row stays marked, and the next start looks it up.
+    async fn send(&self, row: &OutboxRow, stop: &CancellationToken) -> Result<(), StoreError> {
+        let parcel = parcel(row);
         if row.state == OutboxState::Sending {
             match self.channel.find(&parcel).await {
-                Ok(Some(receipt)) => return self.sent(&row, &receipt).await,
+                Ok(Some(receipt)) => return self.sent(row, &receipt, stop).await,
                 Ok(None) => {}
-                Err(error) => return self.not_sent(&row, error).await,
+                Err(error) => return self.not_sent(row, error, stop).await,
             }
         }
-        self.store.outbox_sending(row.id).await?;
+        store::patiently(UNWRITABLE, stop, || self.store.outbox_sending(row.id)).await?;
         fail_point!("outbox.marked");
         match self.channel.send(&parcel).await {
             Ok(receipt) => {
                 fail_point!("outbox.taken");
-                self.sent(&row, &receipt).await
+                self.sent(row, &receipt, stop).await
             }
-            Err(error) => self.not_sent(&row, error).await,
+            Err(error) => self.not_sent(row, error, stop).await,
         }
     }
 
-    async fn sent(&self, row: &OutboxRow, receipt: &Receipt) -> Result<(), StoreError> {
-        self.store.outbox_sent(row.id, receipt).await?;
+    async fn sent(
+        &self,
+        row: &OutboxRow,
+        receipt: &Receipt,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        store::patiently(UNWRITABLE, stop, || self.store.outbox_sent(row.id, receipt)).await?;
         fail_point!("outbox.confirmed");
         debug!(outbox.id = %row.id, chat.id = %row.conversation.chat, "sent");
         self.wake.notify_waiters();
         Ok(())
     }
 
-    async fn not_sent(&self, row: &OutboxRow, error: SendError) -> Result<(), StoreError> {
-        let now = self.clock.now();
+    async fn not_sent(
+        &self,
+        row: &OutboxRow,
+        error: SendError,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
         let reason = error.to_string();
-        match error {
+        let is_last = row.attempts + 1 >= ATTEMPTS;
+        let refused = match error {
+            SendError::Refused { .. } => true,
+            SendError::Later { .. } | SendError::Doubtful { .. } => is_last,
+            SendError::Absent => false,
+        };
+        if refused {
+            warn!(outbox.id = %row.id, chat.id = %row.conversation.chat, %reason, "not sent, and given up");
+            let attempt = || self.store.outbox_failed(row.id, &reason);
+            return store::patiently(UNWRITABLE, stop, attempt).await;
+        }
+        let now = self.clock.now();
+        let again = after(now, back_off(row.attempts));
+        store::patiently(UNWRITABLE, stop, async || match &error {
             SendError::Absent => {
                 self.store.outbox_absent(row.id, row.state, after(now, ABSENT)).await
             }
-            SendError::Refused { .. } => {
-                warn!(outbox.id = %row.id, chat.id = %row.conversation.chat, %reason, "not sent, and given up");
-                self.store.outbox_failed(row.id, &reason).await
-            }
-            SendError::Later { .. } | SendError::Doubtful { .. }
-                if row.attempts + 1 >= ATTEMPTS =>
-            {
-                warn!(outbox.id = %row.id, chat.id = %row.conversation.chat, %reason, "not sent, and given up");
-                self.store.outbox_failed(row.id, &reason).await
-            }
             SendError::Later { retry_at, .. } => {
-                let at = retry_at.unwrap_or_else(|| after(now, back_off(row.attempts)));
-                self.store.outbox_later(row.id, at, &reason).await
+                self.store.outbox_later(row.id, retry_at.unwrap_or(again), &reason).await
             }
             // The row stays marked, so that it is looked up before it is sent again.
-            SendError::Doubtful { .. } => {
-                self.store
-                    .outbox_doubtful(row.id, after(now, back_off(row.attempts)), &reason)
-                    .await
+            SendError::Doubtful { .. } | SendError::Refused { .. } => {
+                self.store.outbox_doubtful(row.id, again, &reason).await
             }
-        }
+        })
+        .await
     }
 }
 
@@ -207,7 +225,7 @@ fn parcel(row: &OutboxRow) -> Parcel {
         conversation: row.conversation.clone(),
         text: row.text.clone(),
         through: row.through,
-        ends: row.ends.map(|(through, answered)| RunEnd { through, answered }),
+        ends: row.ends,
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Conversation, GroupName, Seq};
+use crate::model::{Conversation, GroupName, Seen};
 
 /// A conversation that waits for a run.
 #[derive(Debug, Clone)]
@@ -52,15 +52,6 @@ pub(crate) enum Stopping {
     Asked,
     /// No run, and none begins as long as this is held.
     Nothing(Hold),
-}
-
-/// How far the router looked in a conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seen {
-    /// The last message it looked at.
-    pub(crate) through: Seq,
-    /// The last one that was addressed to the assistant.
-    pub(crate) triggered: Seq,
 }
 
 /// Conversations waiting for a run.

@@ -8,59 +8,52 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::clock::SharedClock;
 use crate::config::Settings;
-use crate::model::{Conversation, Seq};
+use crate::model::{Conversation, Seen, Seq};
 use crate::pool::Pool;
-use crate::queue::{Queue, Seen, Waiting};
-use crate::store::{Store, StoreError, Unseen};
+use crate::queue::{Queue, Waiting};
+use crate::store::{News, Setback, Store, StoreError, Unseen};
 use crate::trigger::Trigger;
 
 /// The most conversations that are looked at in one turn.
 const AT_ONCE: usize = 256;
 
-/// A conversation with so many new messages may have more than the store shows at once.
-const SLICE: usize = 50;
+/// What is said when the store does not tell of messages, or does not take what was seen.
+const REFUSED: &str = "messages cannot be routed now";
 
 /// Finds messages that are addressed to the assistant.
 pub(crate) struct Router {
-    settings: Arc<Settings>,
-    store: Store,
-    clock: SharedClock,
-    queue: Arc<Queue>,
-    pool: Arc<Pool>,
-    wake: Arc<Notify>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) store: Store,
+    pub(crate) clock: SharedClock,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) pool: Arc<Pool>,
+    /// Says that there may be something new.
+    pub(crate) wake: Arc<Notify>,
 }
 
 impl Router {
-    /// A router from this store to this queue, woken by `wake`.
-    pub(crate) fn new(
-        settings: Arc<Settings>,
-        store: Store,
-        clock: SharedClock,
-        (queue, pool): (Arc<Queue>, Arc<Pool>),
-        wake: Arc<Notify>,
-    ) -> Self {
-        Self { settings, store, clock, queue, pool, wake }
-    }
-
     /// Routes until `stop`.
     pub(crate) async fn run(&self, stop: CancellationToken) {
         let poll = self.settings.runs.poll_interval;
-        loop {
+        let mut setback = Setback::default();
+        while !stop.is_cancelled() {
             let woken = self.wake.notified();
-            let sleep = match self.poll().await {
+            let turn = self.poll().await;
+            if turn.is_ok() {
+                setback.over(REFUSED);
+            }
+            let (sleep, hurried) = match turn {
                 Ok(Turn { more: true, .. }) => continue,
-                Ok(Turn { next, .. }) => next.map_or(poll, |next| next.min(poll)),
-                Err(error) => {
-                    warn!(%error, "messages cannot be read now; they are looked for again");
-                    poll
-                }
+                Ok(Turn { next, .. }) => (next.map_or(poll, |next| next.min(poll)), true),
+                // Whatever else happens meanwhile, the store is left in peace.
+                Err(error) => (setback.refused(REFUSED, &error), false),
             };
             tokio::select! {
-                () = woken => {}
+                () = woken, if hurried => {}
                 () = tokio::time::sleep(sleep) => {}
                 () = stop.cancelled() => return,
             }
@@ -69,10 +62,8 @@ impl Router {
 
     /// One turn: looks at new messages, then queues what is due.
     pub(crate) async fn poll(&self) -> Result<Turn, StoreError> {
-        let unseen = self.store.unseen(AT_ONCE).await?;
-        // A long backlog comes in slices.
-        let sliced = unseen.iter().any(|unseen| unseen.messages.len() >= SLICE);
-        let mut turn = Turn { more: unseen.len() >= AT_ONCE || sliced, next: None };
+        let News { unseen, more } = self.store.news(AT_ONCE).await?;
+        let mut turn = Turn { more, next: None };
         for conversation in unseen {
             self.look(conversation).await?;
         }

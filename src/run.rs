@@ -43,7 +43,7 @@ use crate::prompt;
 use crate::queue::Waiting;
 use crate::sandbox::SandboxError;
 use crate::session;
-use crate::store::{ClaimRun, Claimed, Store};
+use crate::store::{self, ClaimRun, Claimed, Store};
 
 /// The most messages that one prompt holds; older ones are counted and left out.
 const MAX_MESSAGES: usize = 200;
@@ -154,11 +154,15 @@ impl Runs {
         let claim = ClaimRun {
             conversation: conversation.clone(),
             max_messages: MAX_MESSAGES,
-            seen: waiting.seen.map(|seen| (seen.through, seen.triggered)),
+            seen: waiting.seen,
             sandbox: Some(id),
             kind: warm.as_ref().map(|live| live.kind).or_else(|| self.supply.state().kind()),
         };
-        let (claimed, ()) = tokio::join!(self.store.claim_run(claim), async {
+        // Until it is claimed the conversation is held here, so that a wish to stop it meanwhile finds the run.
+        let refused = "a run cannot be claimed now, and its messages wait";
+        let claiming =
+            store::patiently(refused, &self.halt, || self.store.claim_run(claim.clone()));
+        let (claimed, ()) = tokio::join!(claiming, async {
             if let Some(live) = &mut warm {
                 follow::turn_away(live);
                 live.look_again(&self.opener);
@@ -167,7 +171,7 @@ impl Runs {
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
-                warn!(%error, "a run could not be claimed; its messages wait");
+                debug!(%error, "the gateway ends before the run is claimed; its messages wait");
                 None
             }
         };

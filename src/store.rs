@@ -17,6 +17,7 @@ mod reader;
 mod requests;
 mod router;
 mod runs;
+mod setback;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -40,11 +41,12 @@ use self::writer::{Name, Writer};
 use crate::clock::SharedClock;
 
 pub(crate) use self::error::StoreError;
-pub(crate) use self::groups::ChatRow;
-pub(crate) use self::outbox::{OutboxDraft, OutboxRow, OutboxState};
+pub(crate) use self::groups::{ChatRow, GroupChats};
+pub(crate) use self::outbox::{Listed, OutboxDraft, OutboxRow, OutboxState};
 pub(crate) use self::requests::{RequestKey, StoredReply};
-pub(crate) use self::router::Unseen;
+pub(crate) use self::router::{News, Unseen};
 pub(crate) use self::runs::{ClaimRun, Claimed, FinishRun, RunRow, RunState};
+pub(crate) use self::setback::{Setback, patiently};
 pub(crate) use self::usage::Counts;
 
 /// How many connections read at a time.
@@ -112,6 +114,14 @@ impl Store {
         self.inner.writer.stop().await;
         // Whoever still holds the store can do nothing with it: the next gateway need not wait for them.
         drop(self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Waits until a thread of the store has ended: the store was closed, or it can do its work no longer.
+    pub(crate) async fn ended(&self) {
+        tokio::select! {
+            () = self.inner.writer.ended() => {}
+            () = self.inner.readers.ended() => {}
+        }
     }
 
     /// Whether the last commit met a full disk.

@@ -94,7 +94,7 @@ impl Terminal {
         })
     }
 
-    /// Changes whenever somebody has come to take what waits in the outbox.
+    /// Changes whenever somebody has come, or has woken up, to take what waits in the outbox.
     pub(crate) fn arrivals(&self) -> watch::Receiver<u64> {
         self.clients.arrivals()
     }
@@ -170,8 +170,8 @@ impl Channel for Terminal {
         if audience.is_empty() {
             return Err(SendError::Absent);
         }
-        for client in audience.iter().filter(|client| !client.has(parcel.id)) {
-            client.backlog.must(GatewayFrame::Answer {
+        for client in &audience {
+            client.tell(parcel.id, || GatewayFrame::Answer {
                 outbox: parcel.id.0,
                 text: parcel.text.clone(),
                 through: parcel.through.map(|through| through.0),
@@ -191,8 +191,12 @@ impl Channel for Terminal {
                 return Err(SendError::Absent);
             }
             if timeout_at(deadline, news.changed()).await.is_err() {
-                let reason = "the terminal did not say that it has shown it".to_owned();
-                return Err(SendError::Later { reason, retry_at: None });
+                // A terminal that sleeps is not there: what waits for it is kept until it wakes up.
+                audience.iter().for_each(|client| client.give_up_waiting());
+                if audience.iter().any(|client| client.has(parcel.id)) {
+                    return Ok(Receipt { external_id: None });
+                }
+                return Err(SendError::Absent);
             }
         }
     }

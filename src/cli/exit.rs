@@ -122,7 +122,9 @@ impl From<GatewayError> for Failure {
                 let sentence = format!("{error}: {source}");
                 Self::failed(sentence).because(error)
             }
-            GatewayError::Broker(_) => Self::failed(error.to_string()).because(error),
+            GatewayError::Broker(_) | GatewayError::Fallen { .. } => {
+                Self::failed(error.to_string()).because(error)
+            }
         }
     }
 }

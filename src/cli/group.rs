@@ -14,8 +14,8 @@ use super::output;
 use super::place::Place;
 use super::setup;
 use crate::clock;
-use crate::model::{ChatId, Group, GroupName};
-use crate::store::Store;
+use crate::model::{Group, GroupName};
+use crate::store::{Store, StoreError};
 use crate::text;
 
 /// The most chats of a group that are listed.
@@ -102,20 +102,22 @@ async fn add(place: &Place, change: GroupChange) -> Result<(), Failure> {
     };
     let name = &change.name;
     let added = async {
-        if store.group(name).await?.is_some() {
-            return Err(Failure::failed(format!(
-                "there is a group {name} already; `hermitcrab group set {name}` changes it"
-            )));
-        }
-        are_free(&store, name, wanted.chats()).await?;
         setup::make_home(place)?;
-        for name in [&GroupName::main(), name] {
-            if store.group(name).await?.is_none() {
-                store.add_group(Group::new(name.clone())).await?;
+        if !name.is_main() && store.group(&GroupName::main()).await?.is_none() {
+            match store.add_group(Group::new(GroupName::main()), Vec::new()).await {
+                // A gateway that starts just now may have been first.
+                Ok(()) | Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
             }
         }
+        let group = wanted.apply_to(Group::new(name.clone()));
+        store.add_group(group, wanted.chats.added).await.map_err(|error| match error {
+            StoreError::Conflict(reason) => {
+                Failure::failed(format!("{reason}; `hermitcrab group set {name}` changes it"))
+            }
+            error => refused(error),
+        })?;
         setup::make_group(place, name)?;
-        apply(&store, name, &wanted).await?;
         confirm(place, &store, name, "added", change.format).await
     };
     let added = added.await;
@@ -134,8 +136,10 @@ async fn set(place: &Place, options: GroupSet) -> Result<(), Failure> {
     }
     let store = place.open_store()?.ok_or_else(|| unknown(name))?;
     let changed = async {
-        are_free(&store, name, wanted.chats()).await?;
-        apply(&store, name, &wanted).await?;
+        store.group(name).await?.ok_or_else(|| unknown(name))?;
+        let chats = wanted.chats.clone();
+        let as_wanted = move |group| wanted.apply_to(group);
+        store.change_group(name, chats, as_wanted).await.map_err(refused)?;
         confirm(place, &store, name, "changed", change.format).await
     };
     let changed = changed.await;
@@ -143,33 +147,16 @@ async fn set(place: &Place, options: GroupSet) -> Result<(), Failure> {
     changed
 }
 
-/// Refuses chats of another group: whoever speaks there is answered out of that group's memory.
-async fn are_free(store: &Store, name: &GroupName, chats: &[ChatId]) -> Result<(), Failure> {
-    for chat in chats {
-        let owner = store.group_of(chat).await?.map(|group| group.name);
-        if let Some(owner) = owner.filter(|owner| owner != name) {
-            return Err(Failure::failed(format!(
-                "{chat} belongs to the group {owner}; take it from there first: \
-                 hermitcrab group set {owner} --remove-chat {chat}"
-            )));
-        }
+/// What the store refuses, for a person: a chat of another group above all, for whoever speaks there is answered out of
+/// that group's memory.
+fn refused(error: StoreError) -> Failure {
+    match error {
+        StoreError::Taken { chat, owner } => Failure::failed(format!(
+            "{chat} belongs to the group {owner}; take it from there first: \
+             hermitcrab group set {owner} --remove-chat {chat}"
+        )),
+        error => error.into(),
     }
-    Ok(())
-}
-
-async fn apply(store: &Store, name: &GroupName, wanted: &Wanted) -> Result<(), Failure> {
-    let group = store.group(name).await?.ok_or_else(|| unknown(name))?;
-    for chat in wanted.removed_chats() {
-        store.unregister_chat(chat, name).await?;
-    }
-    let changed = wanted.apply_to(group.clone());
-    if changed != group {
-        store.set_group(changed).await?;
-    }
-    for chat in wanted.chats() {
-        store.register_chat(chat, name).await?;
-    }
-    Ok(())
 }
 
 async fn confirm(

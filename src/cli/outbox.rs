@@ -6,7 +6,7 @@ use super::args::OutboxOptions;
 use super::exit::Failure;
 use super::output;
 use super::place::Place;
-use crate::store::OutboxRow;
+use crate::store::{Listed, OutboxRow};
 use crate::text;
 
 /// A row as `outbox --json` shows it. The names are part of the interface.
@@ -34,7 +34,7 @@ impl From<&OutboxRow> for Entry {
             state: row.state.as_str(),
             attempts: row.attempts,
             text: row.text.clone(),
-            answers_through: row.ends.map(|(through, _)| through.0),
+            answers_through: row.ends.map(|end| end.through.0),
             created_at: row.created_at.to_string(),
             not_before: row.not_before.map(|at| at.to_string()),
             sent_at: row.sent_at.map(|at| at.to_string()),
@@ -48,8 +48,9 @@ impl From<&OutboxRow> for Entry {
 /// # Errors
 /// When the store cannot be read, or the output not be written.
 pub(super) async fn run(place: &Place, options: OutboxOptions) -> Result<(), Failure> {
+    let listed = if options.all { Listed::All } else { Listed::NotSent };
     let rows = match place.open_store()? {
-        Some(store) => store.outbox(options.limit.into(), options.all).await?,
+        Some(store) => store.outbox(options.limit.into(), listed).await?,
         None if options.format.json => Vec::new(),
         None => return Ok(output::line(place.nothing_here())?),
     };

@@ -12,7 +12,7 @@ use crate::telemetry;
 /// Runs the gateway until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When it cannot be started.
+/// When it cannot be started, or a part of it ends before its time: the service manager then starts it anew.
 pub(super) async fn run(place: Place) -> Result<(), Failure> {
     telemetry::to_stderr(&place.settings.log)
         .map_err(|error| Failure::failed("logs cannot be set up").because(error))?;
@@ -22,9 +22,12 @@ pub(super) async fn run(place: Place) -> Result<(), Failure> {
         started = Gateway::start(place.settings) => started?,
         stopped = stopped(&mut terminate) => return Ok(stopped?),
     };
-    let stopped = stopped(&mut terminate).await;
+    let ended = tokio::select! {
+        stopped = stopped(&mut terminate) => stopped.map_err(Failure::from),
+        fallen = gateway.fallen() => Err(fallen.into()),
+    };
     gateway.stop().await;
-    Ok(stopped?)
+    ended
 }
 
 /// Waits until somebody wants the program to end.

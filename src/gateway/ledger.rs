@@ -128,7 +128,7 @@ mod tests {
         for (client, budget) in [(&thrifty, Some(100)), (&free, None)] {
             let mut group = Group::new(client.group.clone());
             group.settings.daily_budget_micros = budget;
-            store.add_group(group).await.unwrap();
+            store.add_group(group, Vec::new()).await.unwrap();
         }
         let zone = TimeZone::UTC;
         let ledger = StoreLedger {

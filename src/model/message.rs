@@ -58,6 +58,15 @@ pub struct KeptMessage {
     pub message: Message,
 }
 
+/// How far the router has looked in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The last message that it looked at.
+    pub through: Seq,
+    /// The last one that was addressed to the assistant.
+    pub triggered: Seq,
+}
+
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {

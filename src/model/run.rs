@@ -1,5 +1,7 @@
 //! Runs as others see them: what they cost, what they are doing, what they sent, what they happen in.
 
+use super::Seq;
+
 /// Tokens and money of model calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -64,6 +66,15 @@ pub enum Activity {
 pub struct Receipt {
     /// The platform's id of what was sent, where it gives one.
     pub external_id: Option<String>,
+}
+
+/// What ends a run in its chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunEnd {
+    /// The last message that the run dealt with.
+    pub through: Seq,
+    /// Whether it answered; otherwise it says why not.
+    pub answered: bool,
 }
 
 /// The kinds of sandbox.

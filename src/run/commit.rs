@@ -14,10 +14,8 @@ use super::reaper::{Ended, Gone};
 use super::{Live, Order, Ran, Runs};
 use crate::failpoint::fail_point;
 use crate::model::{Activity, Conversation};
-use crate::store::{FinishRun, RunState, StoreError};
+use crate::store::{self, FinishRun, RunState, StoreError};
 
-/// How often a commit that the store refused is tried again before the run is left to the next start.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(2);
 /// How often people are told that a sandbox cannot be ended.
 const TELL_EVERY: Duration = Duration::from_secs(3);
 
@@ -69,16 +67,11 @@ impl Runs {
     ) -> Ran {
         let run = order.claimed.run;
         let verdict = heed(verdict, order);
-        while let Err(error) = self.try_commit(order, &verdict, followed).await {
-            let hopeless = matches!(error, StoreError::NotThere(_) | StoreError::Closed);
-            warn!(%error, run.id = %run, hopeless, "what became of the run could not be written down");
-            if hopeless {
-                return Ran::Ended;
-            }
-            tokio::select! {
-                () = sleep(COMMIT_PATIENCE) => {}
-                () = self.halt.cancelled() => return Ran::Ended,
-            }
+        let refused = "what became of a run cannot be written down now";
+        let attempt = || self.try_commit(order, &verdict, followed);
+        if let Err(error) = store::patiently(refused, &self.halt, attempt).await {
+            warn!(%error, run.id = %run, "what became of the run was not written down");
+            return Ran::Ended;
         }
         if verdict == Verdict::Release {
             return Ran::PutBack;

@@ -15,7 +15,7 @@ use super::reaper::{self, Doomed, Ended, Maker};
 use super::{Found, NotOpened, Order, Place, Ran, Running, Runs};
 use crate::model::{SandboxId, SandboxKind};
 use crate::sandbox::LiveSandbox;
-use crate::store::{RunRow, RunState};
+use crate::store::{self, RunRow, RunState};
 
 /// The pause before sandboxes are listed, or a row is read, again.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -114,26 +114,24 @@ impl Runs {
         place: Place,
         cancel: &CancellationToken,
     ) -> Ran {
-        let claimed = loop {
-            match self.store.claimed(left.row.id).await {
-                Ok(claimed) => break claimed,
-                Err(error) => {
-                    warn!(%error, run.id = %left.row.id, "an unfinished run cannot be read now");
-                }
+        let id = left.row.id;
+        let refused = "an unfinished run cannot be read now";
+        match store::patiently(refused, &self.halt, || self.store.claimed(id)).await {
+            Ok(Some(claimed)) => {
+                let order = Order { claimed: &claimed, cancel };
+                let work = self.take_up_claimed(left, order, place);
+                self.guard(order, work).await
             }
-            tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
-                () = self.halt.cancelled() => return Ran::Ended,
+            Ok(None) => {
+                // Its group is gone: there is nobody to follow it for, and nothing to try again.
+                self.forsake(left, place).await;
+                Ran::Ended
             }
-        };
-        let Some(claimed) = claimed else {
-            // Its group is gone: there is nobody to follow it for, and nothing to try again.
-            self.forsake(left, place).await;
-            return Ran::Ended;
-        };
-        let order = Order { claimed: &claimed, cancel };
-        let work = self.take_up_claimed(left, order, place);
-        self.guard(order, work).await
+            Err(error) => {
+                warn!(%error, run.id = %id, "an unfinished run was not read; the next start takes it up");
+                Ran::Ended
+            }
+        }
     }
 
     async fn take_up_claimed(&self, left: &Unfinished, order: Order<'_>, place: Place) -> Ran {
@@ -190,7 +188,8 @@ impl Runs {
                 return;
             }
         }
-        match self.store.release_run(*run).await {
+        let refused = "an unfinished run cannot be put back now";
+        match store::patiently(refused, &self.halt, || self.store.release_run(*run)).await {
             Ok(()) => info!(run.id = %run, "an unfinished run of a group that is gone has ended"),
             Err(error) => warn!(%error, run.id = %run, "an unfinished run could not be put back"),
         }

@@ -1,10 +1,13 @@
 //! What can go wrong with the store.
 
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rusqlite::{ErrorCode, ffi};
+
+use crate::model::{ChatId, GroupName};
 
 /// The store could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -60,6 +63,14 @@ pub enum StoreError {
     /// What was asked contradicts what is there.
     #[error("{0}")]
     Conflict(String),
+    /// A chat belongs to another group.
+    #[error("the chat {chat} belongs to the group {owner}")]
+    Taken {
+        /// The chat.
+        chat: ChatId,
+        /// The group that has it.
+        owner: GroupName,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -85,6 +96,11 @@ impl StoreError {
         if is_disk_full(&error) { Self::DiskFull } else { Self::failed(doing, error) }
     }
 
+    /// Whether the same may go well another time: nothing was wrong with what was asked.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::DiskFull | Self::Failed { .. })
+    }
+
     /// Whether there was no room.
     pub(super) fn is_disk_full(&self) -> bool {
         matches!(self, Self::DiskFull)
@@ -98,14 +114,21 @@ fn is_disk_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull) || index_of_log
 }
 
-/// Why one operation inside a transaction stopped: SQLite failed, or the operation was refused.
+/// Why one operation inside a transaction stopped.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// SQLite failed.
     Sqlite(rusqlite::Error),
     /// The operation was refused.
     Refused(StoreError),
+    /// The operation panicked.
+    Panicked,
 }
+
+/// A fault in the program that was caught before it took anything else with it.
+#[derive(Debug, thiserror::Error)]
+#[error("the program has a fault, of which its standard error says more")]
+struct Panicked;
 
 /// What one operation inside a transaction comes to.
 pub(super) type Step<T> = Result<T, Stop>;
@@ -116,6 +139,7 @@ impl Stop {
         match self {
             Self::Sqlite(error) => StoreError::sqlite(doing, error),
             Self::Refused(error) => error,
+            Self::Panicked => StoreError::failed(doing, Panicked),
         }
     }
 }
@@ -130,4 +154,12 @@ impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
         Self::Refused(error)
     }
+}
+
+/// Does `work`; one that panics has failed, and nothing else has.
+///
+/// That is safe, and kinder than an end of the process: all that an operation changes is rows, which are rolled back, and
+/// one message that meets a fault must not take the gateway down again after each start.
+pub(super) fn contain<T>(work: impl FnOnce() -> Step<T>) -> Step<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Stop::Panicked))
 }

@@ -23,6 +23,15 @@ pub(crate) struct ChatRow {
     pub(crate) last_message_at: Option<Timestamp>,
 }
 
+/// The chats that come to a group and those that leave it, which start with no session elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct GroupChats {
+    /// Those that are to belong to it.
+    pub(crate) added: Vec<ChatId>,
+    /// Those that are to belong to it no longer; their messages stay.
+    pub(crate) removed: Vec<ChatId>,
+}
+
 impl Store {
     /// All groups, by name.
     ///
@@ -44,11 +53,7 @@ impl Store {
     /// When the store cannot be read.
     pub(crate) async fn group(&self, name: &GroupName) -> Result<Option<Group>, StoreError> {
         let name = name.clone();
-        self.read("look up a group", move |connection| {
-            let sql = "SELECT * FROM registered_groups WHERE name = ?1";
-            Ok(connection.prepare_cached(sql)?.query_row([name], group).optional()?)
-        })
-        .await
+        self.read("look up a group", move |connection| look_up(connection, &name)).await
     }
 
     /// The group that a chat belongs to.
@@ -65,11 +70,15 @@ impl Store {
         .await
     }
 
-    /// Adds a group, and registers its chat in the terminal.
+    /// Adds a group, and registers its chat in the terminal and these.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when there is one of that name.
-    pub(crate) async fn add_group(&self, group: Group) -> Result<(), StoreError> {
+    /// [`StoreError::Conflict`] when there is one of that name, and [`StoreError::Taken`] when a chat belongs to another.
+    pub(crate) async fn add_group(
+        &self,
+        group: Group,
+        chats: Vec<ChatId>,
+    ) -> Result<(), StoreError> {
         let now = self.now();
         self.write(name!("add_group", "add a group"), move |connection| {
             let sql = "INSERT INTO registered_groups
@@ -80,30 +89,35 @@ impl Store {
             if connection.prepare_cached(sql)?.execute(values)? == 0 {
                 return Err(StoreError::Conflict(format!("there is a group {name} already")).into());
             }
-            register(connection, &ChatId::terminal(name), name)
+            register(connection, &ChatId::terminal(name), name)?;
+            chats.iter().try_for_each(|chat| register(connection, chat, name))
         })
         .await
     }
 
-    /// Changes a group; messages that no run has dealt with are looked at again by its new rules.
+    /// Changes a group as it is now, and which chats belong to it, all of it or nothing; two who change it at the same
+    /// time do so one after the other. Messages that no run has dealt with are looked at again by its new rules.
     ///
     /// # Errors
-    /// [`StoreError::NotThere`].
-    pub(crate) async fn set_group(&self, group: Group) -> Result<(), StoreError> {
-        self.write(name!("set_group", "change a group"), move |connection| {
-            let sql = "UPDATE registered_groups
-                       SET trigger_pattern = ?2, requires_trigger = ?3, container_config = ?4
-                       WHERE name = ?1";
-            let Group { name, trigger, requires_trigger, settings } = &group;
-            let values = params![name, trigger, requires_trigger, json(settings)?];
-            if connection.prepare_cached(sql)?.execute(values)? == 0 {
-                return Err(no_group(name));
+    /// [`StoreError::NotThere`] when there is no such group, or a chat that is to leave does not belong to it;
+    /// [`StoreError::Taken`] when a chat that is to come belongs to another.
+    pub(crate) async fn change_group(
+        &self,
+        name: &GroupName,
+        chats: GroupChats,
+        change: impl FnOnce(Group) -> Group + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let name = name.clone();
+        self.write(name!("change_group", "change a group"), move |connection| {
+            let before = look_up(connection, &name)?.ok_or_else(|| no_group(&name))?;
+            for chat in &chats.removed {
+                unregister(connection, chat, &name)?;
             }
-            let sql =
-                "UPDATE router_state SET seen_seq = cursor WHERE seen_seq > cursor AND chat_id IN
-                           (SELECT chat_id FROM chats WHERE group_name = ?1)";
-            connection.prepare_cached(sql)?.execute([name])?;
-            Ok(())
+            let after = change(before.clone());
+            if after != before {
+                replace(connection, &name, &after)?;
+            }
+            chats.added.iter().try_for_each(|chat| register(connection, chat, &name))
         })
         .await
     }
@@ -127,44 +141,6 @@ impl Store {
                 0 => Err(no_group(&name)),
                 _ => Ok(()),
             }
-        })
-        .await
-    }
-
-    /// Makes a chat belong to a group; it then starts with no session.
-    ///
-    /// # Errors
-    /// [`StoreError::NotThere`] when there is no such group, and [`StoreError::Conflict`] when the chat belongs to
-    /// another one.
-    pub(crate) async fn register_chat(
-        &self,
-        chat: &ChatId,
-        group: &GroupName,
-    ) -> Result<(), StoreError> {
-        let (chat, group) = (chat.clone(), group.clone());
-        self.write(name!("register_chat", "register a chat"), move |connection| {
-            register(connection, &chat, &group)
-        })
-        .await
-    }
-
-    /// Makes a chat belong to its group no longer; its messages stay.
-    ///
-    /// # Errors
-    /// [`StoreError::NotThere`] when it does not belong to that group.
-    pub(crate) async fn unregister_chat(
-        &self,
-        chat: &ChatId,
-        group: &GroupName,
-    ) -> Result<(), StoreError> {
-        let (chat, group) = (chat.clone(), group.clone());
-        self.write(name!("unregister_chat", "unregister a chat"), move |connection| {
-            let sql = "UPDATE chats SET group_name = NULL WHERE chat_id = ?1 AND group_name = ?2";
-            if connection.prepare_cached(sql)?.execute(params![chat, group])? == 0 {
-                let what = format!("chat {chat} in the group {group}");
-                return Err(StoreError::NotThere(what).into());
-            }
-            forget_sessions(connection, &chat)
         })
         .await
     }
@@ -215,29 +191,6 @@ impl Store {
         })
         .await
     }
-
-    /// Notes that a chat exists, and its name where that is known.
-    ///
-    /// # Errors
-    /// When it is not on disk.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "channels whose chats come and go call it; the terminal's do not"
-        )
-    )]
-    pub(crate) async fn note_chat(
-        &self,
-        id: &ChatId,
-        name: Option<&str>,
-    ) -> Result<(), StoreError> {
-        let (id, name) = (id.clone(), name.map(str::to_owned));
-        self.write(name!("note_chat", "note a chat"), move |connection| {
-            intake::note_chat(connection, &id, name.as_deref(), None).map(|_registered| ())
-        })
-        .await
-    }
 }
 
 /// The group in the columns of `registered_groups`.
@@ -271,18 +224,41 @@ fn json(settings: &GroupSettings) -> Step<String> {
         .map_err(|error| StoreError::failed("write a group's settings as JSON", error).into())
 }
 
-fn register(connection: &Connection, chat: &ChatId, group: &GroupName) -> Step<()> {
-    let sql = "SELECT 1 FROM registered_groups WHERE name = ?1";
-    if !connection.prepare_cached(sql)?.exists([group])? {
-        return Err(no_group(group));
+fn look_up(connection: &Connection, name: &GroupName) -> Step<Option<Group>> {
+    let sql = "SELECT * FROM registered_groups WHERE name = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row([name], group).optional()?)
+}
+
+/// Writes a group anew; what the router has seen of its chats by the old rules is to be looked at again.
+fn replace(connection: &Connection, name: &GroupName, group: &Group) -> Step<()> {
+    let sql = "UPDATE registered_groups
+               SET trigger_pattern = ?2, requires_trigger = ?3, container_config = ?4
+               WHERE name = ?1";
+    let Group { trigger, requires_trigger, settings, .. } = group;
+    let values = params![name, trigger, requires_trigger, json(settings)?];
+    connection.prepare_cached(sql)?.execute(values)?;
+    let sql = "UPDATE router_state SET seen_seq = cursor WHERE seen_seq > cursor AND chat_id IN
+                   (SELECT chat_id FROM chats WHERE group_name = ?1)";
+    connection.prepare_cached(sql)?.execute([name])?;
+    Ok(())
+}
+
+fn unregister(connection: &Connection, chat: &ChatId, group: &GroupName) -> Step<()> {
+    let sql = "UPDATE chats SET group_name = NULL WHERE chat_id = ?1 AND group_name = ?2";
+    if connection.prepare_cached(sql)?.execute(params![chat, group])? == 0 {
+        let what = format!("chat {chat} in the group {group}");
+        return Err(StoreError::NotThere(what).into());
     }
+    forget_sessions(connection, chat)
+}
+
+fn register(connection: &Connection, chat: &ChatId, group: &GroupName) -> Step<()> {
     intake::note_chat(connection, chat, None, None)?;
     let sql = "SELECT group_name FROM chats WHERE chat_id = ?1";
     match connection.prepare_cached(sql)?.query_row([chat], |row| row.get(0))? {
         Some::<GroupName>(owner) if owner == *group => return Ok(()),
         Some(owner) => {
-            let reason = format!("the chat {chat} belongs to the group {owner}");
-            return Err(StoreError::Conflict(reason).into());
+            return Err(StoreError::Taken { chat: chat.clone(), owner }.into());
         }
         None => {}
     }

@@ -14,7 +14,7 @@ use crate::model::{ChatId, Conversation, Incoming, Kept, KeptMessage, Message, S
 const LAG_MS: i64 = 60_000;
 
 /// How many bytes of text are held at a time for the router or a run, however much a chat has.
-pub(super) const ROOM: usize = 4 * 1024 * 1024;
+pub(super) const MOST_TEXT: usize = 4 * 1024 * 1024;
 
 impl Store {
     /// Keeps a message of a registered chat, once; of another chat only that it exists.
@@ -43,9 +43,7 @@ impl Store {
             let thread = thread_key(conversation.thread.as_ref());
             let mut statement = connection.prepare_cached(sql)?;
             let rows = statement
-                .query_map(params![conversation.chat, thread, after, Count::of(limit)], |row| {
-                    message(row, usize::MAX)
-                })?;
+                .query_map(params![conversation.chat, thread, after, Count::of(limit)], message)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
@@ -116,45 +114,42 @@ pub(super) fn note_chat(
     }
 }
 
-/// The messages that a query finds, until their texts fill the `room`, in bytes; at least one while there is room.
+/// The messages that a query finds, until their texts use up the bytes that are `left`; at least one while any are.
 pub(super) fn gather(
     messages: impl Iterator<Item = rusqlite::Result<KeptMessage>>,
-    room: &mut usize,
+    left: &mut usize,
 ) -> rusqlite::Result<Vec<KeptMessage>> {
     let mut gathered = Vec::new();
     for message in messages {
-        if *room == 0 {
+        if *left == 0 {
             break;
         }
         let message = message?;
-        *room = room.saturating_sub(message.message.text.len());
+        *left = left.saturating_sub(message.message.text.len());
         gathered.push(message);
     }
     Ok(gathered)
 }
 
-/// A row of `messages`, its text cut to at most `longest` bytes.
-pub(super) fn message(row: &Row<'_>, longest: usize) -> rusqlite::Result<KeptMessage> {
+/// A row of `messages`.
+pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<KeptMessage> {
     let message = Message {
         chat: row.get("chat_id")?,
         thread: thread(row)?,
         id: row.get("id")?,
         sender: Sender { id: row.get("sender")?, name: row.get("sender_name")? },
-        text: text(row, longest)?,
+        text: text(row)?,
         sent_at: time(row, "timestamp")?,
         from_me: row.get("is_from_me")?,
     };
     Ok(KeptMessage { seq: row.get("seq")?, message })
 }
 
-fn text(row: &Row<'_>, longest: usize) -> rusqlite::Result<String> {
+/// The text, whatever bytes another program has put there.
+fn text(row: &Row<'_>) -> rusqlite::Result<String> {
     let column = row.as_ref().column_index("content")?;
     match row.get_ref(column)? {
-        ValueRef::Text(bytes) => {
-            let text = String::from_utf8_lossy(bytes);
-            let end = text.floor_char_boundary(longest);
-            Ok(text.get(..end).unwrap_or_default().to_owned())
-        }
+        ValueRef::Text(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
         other => Err(rusqlite::Error::FromSqlConversionFailure(
             column,
             other.data_type(),

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Params, Row, named_params, params};
 use super::Store;
 use super::error::{Step, StoreError};
 use super::values::{Count, Millis, conversation, state_column, thread_key, time, time_if_any};
-use crate::model::{ChannelName, Conversation, OutboxId, RunId, Seq};
+use crate::model::{ChannelName, Conversation, OutboxId, RunEnd, RunId, Seq};
 
 /// Something to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub(crate) struct OutboxRow {
     pub(crate) text: String,
     /// The last message that this run was given; none when it belongs to another conversation.
     pub(crate) through: Option<Seq>,
-    /// When it ends its run: the last message that the run dealt with, and whether it answered.
-    pub(crate) ends: Option<(Seq, bool)>,
+    /// The end of its run, when it is that.
+    pub(crate) ends: Option<RunEnd>,
     /// How far it is.
     pub(crate) state: OutboxState,
     /// How often it was tried.
@@ -52,6 +52,15 @@ pub(crate) struct OutboxRow {
     pub(crate) external_id: Option<String>,
     /// What went wrong last.
     pub(crate) error: Option<String>,
+}
+
+/// Which rows are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listed {
+    /// Those that wait, and those that were refused.
+    NotSent,
+    /// Those that were sent too.
+    All,
 }
 
 /// How far a row of the outbox is.
@@ -143,23 +152,22 @@ impl Store {
         .await
     }
 
-    /// The newest rows, newest first; the sent ones among them only when `all` are wanted.
+    /// The newest rows, newest first.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn outbox(
         &self,
         limit: usize,
-        all: bool,
+        listed: Listed,
     ) -> Result<Vec<OutboxRow>, StoreError> {
         self.read("list the outbox", move |connection| {
-            let sql = if all {
-                format!("{ROWS} ORDER BY id DESC LIMIT ?1")
-            } else {
-                format!(
+            let sql = match listed {
+                Listed::All => format!("{ROWS} ORDER BY id DESC LIMIT ?1"),
+                Listed::NotSent => format!(
                     "{ROWS} WHERE state IN ('pending', 'sending') OR state = 'failed'
                      ORDER BY id DESC LIMIT ?1"
-                )
+                ),
             };
             rows(connection, &sql, [Count::of(limit)])
         })
@@ -171,7 +179,7 @@ impl Store {
 pub(super) fn insert(
     connection: &Connection,
     draft: &OutboxDraft,
-    ends: Option<(Seq, bool)>,
+    ends: Option<RunEnd>,
     now: Timestamp,
 ) -> Step<OutboxId> {
     let sql = "INSERT INTO outbox
@@ -183,8 +191,8 @@ pub(super) fn insert(
         named_params! {
             ":channel": conversation.chat.channel(), ":chat": conversation.chat,
             ":thread": thread_key(conversation.thread.as_ref()), ":run": run,
-            ":through": ends.map(|(through, _)| through),
-            ":answered": ends.map(|(_, answered)| answered),
+            ":through": ends.map(|end| end.through),
+            ":answered": ends.map(|end| end.answered),
             ":now": Millis(now), ":text": text,
         },
         |row| row.get(0),
@@ -207,7 +215,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
         run: row.get("run")?,
         text: row.get("text")?,
         through: row.get("through_seq")?,
-        ends: through.zip(answered),
+        ends: through.zip(answered).map(|(through, answered)| RunEnd { through, answered }),
         state: row.get("state")?,
         attempts: row.get("attempts")?,
         not_before: time_if_any(row, "not_before")?,

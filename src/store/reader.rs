@@ -3,15 +3,16 @@
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::error::{Step, StoreError};
+use super::error::{Step, StoreError, contain};
 use super::threads::{Inbox, Threads};
 
 /// The way to the reading threads.
 pub(super) struct Readers {
-    threads: Threads<Job>,
+    threads: Threads<Look>,
 }
 
-type Job = Box<dyn FnOnce(&Connection) + Send>;
+/// One look into the store, with who waits for it.
+type Look = Box<dyn FnOnce(&Connection) + Send>;
 
 impl Readers {
     /// Starts one thread for each connection.
@@ -22,9 +23,9 @@ impl Readers {
         let work = connections
             .into_iter()
             .map(|connection| {
-                move |inbox: &mut Inbox<Job>| {
-                    while let Some(job) = inbox.next() {
-                        job(&connection);
+                move |inbox: &mut Inbox<Look>| {
+                    while let Some(look) = inbox.next() {
+                        look(&connection);
                     }
                 }
             })
@@ -44,13 +45,18 @@ impl Readers {
         W: FnOnce(&Connection) -> Step<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = move |connection: &Connection| {
+        let look = move |connection: &Connection| {
             let result = snapshot(connection, work).map_err(|stop| stop.into_error(doing));
             // Whoever asked may have gone.
             reply.send(result).ok();
         };
-        self.threads.submit(Box::new(job)).await?;
+        self.threads.submit(Box::new(look)).await?;
         answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Waits until one of the threads has ended, of itself or by [`Readers::stop`].
+    pub(super) async fn ended(&self) {
+        self.threads.ended().await;
     }
 
     /// Waits until all that is queued is done and the threads have ended.
@@ -61,7 +67,23 @@ impl Readers {
 
 fn snapshot<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Step<T>) -> Step<T> {
     connection.prepare_cached("BEGIN")?.execute([])?;
-    let result = work(connection);
+    let result = contain(|| work(connection));
     connection.prepare_cached("COMMIT")?.execute([])?;
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_look_that_panics_fails_and_the_next_one_works() {
+        let readers = Readers::start(vec![Connection::open_in_memory().unwrap()]).unwrap();
+        let faulty = readers.read("look", |_connection| -> Step<()> { panic!("on purpose") });
+        assert_eq!(faulty.await.unwrap_err().to_string(), "could not look");
+        let next = readers.read("look", |connection| {
+            Ok(connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))?)
+        });
+        assert_eq!(next.await.unwrap(), 1);
+    }
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use super::Store;
 use super::error::{Step, StoreError};
 use super::groups::group;
-use super::intake::{ROOM, gather, message};
+use super::intake::{MOST_TEXT, gather, message};
 use super::values::{Count, Millis, conversation, thread_key, time_if_any};
 use super::writer::name;
 use crate::model::{Conversation, Group, GroupName, KeptMessage, Seq};
@@ -21,8 +21,17 @@ pub(crate) struct Unseen {
     pub(crate) conversation: Conversation,
     /// The group that its chat belongs to.
     pub(crate) group: Group,
-    /// The messages by others, oldest first; at most 200, with at most 64 KiB of each text.
+    /// The messages by others, oldest first: at most 200, or a few MiB, and each of them whole.
     pub(crate) messages: Vec<KeptMessage>,
+}
+
+/// What the router has not looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct News {
+    /// The conversations, those that it has not looked at for longest first.
+    pub(crate) unseen: Vec<Unseen>,
+    /// Whether there may be more, in these or in other conversations.
+    pub(crate) more: bool,
 }
 
 /// A conversation that waits for a run.
@@ -34,8 +43,6 @@ pub(crate) struct Due {
     pub(crate) group: GroupName,
     /// The end of the pause after a failed run.
     pub(crate) not_before: Option<Timestamp>,
-    /// How many runs have failed since the cursor last moved.
-    pub(crate) attempt: u32,
 }
 
 impl Store {
@@ -44,8 +51,8 @@ impl Store {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) async fn unseen(&self, limit: usize) -> Result<Vec<Unseen>, StoreError> {
-        self.read("look for new messages", move |connection| unseen(connection, limit)).await
+    pub(crate) async fn news(&self, limit: usize) -> Result<News, StoreError> {
+        self.read("look for new messages", move |connection| news(connection, limit)).await
     }
 
     /// The same of one conversation; `None` when there is nothing new in it, or its chat is not registered.
@@ -66,7 +73,7 @@ impl Store {
             let key = params![conversation.chat, thread_key(conversation.thread.as_ref())];
             let found = connection.prepare_cached(sql)?.query_row(key, New::of);
             let found = found.optional()?;
-            found.map(|new| new.unseen(connection, &mut { ROOM })).transpose()
+            found.map(|new| new.unseen(connection, &mut { MOST_TEXT })).transpose()
         })
         .await
     }
@@ -96,7 +103,7 @@ impl Store {
     pub(crate) async fn due(&self, limit: usize) -> Result<Vec<Due>, StoreError> {
         let now = self.now();
         self.read("look for conversations that wait", move |connection| {
-            let sql = "SELECT r.chat_id, r.thread, r.not_before, r.attempt, c.group_name
+            let sql = "SELECT r.chat_id, r.thread, r.not_before, c.group_name
                        FROM router_state r JOIN chats c ON c.chat_id = r.chat_id
                        WHERE r.triggered_seq > r.cursor AND c.group_name IS NOT NULL AND NOT EXISTS (
                            SELECT 1 FROM runs WHERE runs.chat_id = r.chat_id AND runs.thread = r.thread
@@ -109,7 +116,6 @@ impl Store {
                     conversation: conversation(row)?,
                     group: row.get("group_name")?,
                     not_before: time_if_any(row, "not_before")?,
-                    attempt: row.get("attempt")?,
                 })
             })?;
             Ok(due.collect::<Result<_, _>>()?)
@@ -118,7 +124,7 @@ impl Store {
     }
 }
 
-fn unseen(connection: &Connection, limit: usize) -> Step<Vec<Unseen>> {
+fn news(connection: &Connection, limit: usize) -> Step<News> {
     let sql = "SELECT r.chat_id, r.thread, r.seen_seq, g.*
                FROM router_state r
                JOIN chats c ON c.chat_id = r.chat_id
@@ -127,15 +133,17 @@ fn unseen(connection: &Connection, limit: usize) -> Step<Vec<Unseen>> {
                ORDER BY r.seen_seq LIMIT ?1";
     let mut statement = connection.prepare_cached(sql)?;
     let waiting = statement.query_map([Count::of(limit)], New::of)?;
-    let mut unseen = Vec::new();
-    let mut room = ROOM;
+    let mut unseen: Vec<Unseen> = Vec::new();
+    let mut left = MOST_TEXT;
     for row in waiting {
-        if room == 0 {
+        if left == 0 {
             break;
         }
-        unseen.push(row?.unseen(connection, &mut room)?);
+        unseen.push(row?.unseen(connection, &mut left)?);
     }
-    Ok(unseen)
+    let cut = |unseen: &Unseen| unseen.messages.len() >= LOOK;
+    let more = left == 0 || unseen.len() >= limit || unseen.iter().any(cut);
+    Ok(News { unseen, more })
 }
 
 /// A conversation with something new, of which the messages are still to be read.
@@ -151,8 +159,8 @@ impl New {
         Ok(Self { conversation, group, seen: row.get("seen_seq")? })
     }
 
-    /// Reads the messages, as far as there is room.
-    fn unseen(self, connection: &Connection, room: &mut usize) -> Step<Unseen> {
+    /// Reads the messages, as far as the bytes that are `left` allow.
+    fn unseen(self, connection: &Connection, left: &mut usize) -> Step<Unseen> {
         let Self { conversation, group, seen } = self;
         let sql = "SELECT * FROM messages
                    WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me
@@ -160,8 +168,8 @@ impl New {
         let mut statement = connection.prepare_cached(sql)?;
         let thread = thread_key(conversation.thread.as_ref());
         let values = params![conversation.chat, thread, seen, Count::of(LOOK)];
-        let messages = statement.query_map(values, |row| message(row, usize::MAX))?;
-        let messages = gather(messages, room)?;
+        let messages = statement.query_map(values, message)?;
+        let messages = gather(messages, left)?;
         Ok(Unseen { conversation, group, messages })
     }
 }

@@ -17,10 +17,10 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::writer::name;
-use super::{ClaimRun, Claimed, FinishRun, RunState, Store};
+use super::{ClaimRun, Claimed, FinishRun, GroupChats, Listed, RunState, Store, StoreError};
 use crate::clock::{ManualClock, SharedClock};
 use crate::model::{
-    ChatId, Conversation, Group, GroupName, Incoming, Kept, Message, Sender, Seq, ThreadId,
+    ChatId, Conversation, Group, GroupName, Incoming, Kept, Message, Seen, Sender, Seq, ThreadId,
 };
 
 /// A store in a folder of its own, with a clock that stands still.
@@ -51,7 +51,7 @@ impl Home {
     /// Opens the store and gives it the main group.
     pub(super) async fn with_main(&self) -> Store {
         let store = self.open();
-        store.add_group(Group::new(GroupName::main())).await.unwrap();
+        store.add_group(Group::new(GroupName::main()), Vec::new()).await.unwrap();
         store
     }
 }
@@ -100,7 +100,7 @@ pub(super) async fn claim(store: &Store, conversation: &Conversation) -> Claimed
     let claim = ClaimRun {
         conversation: conversation.clone(),
         max_messages: 10,
-        seen: Some((Seq(9_000), Seq(9_000))),
+        seen: Some(Seen { through: Seq(9_000), triggered: Seq(9_000) }),
         sandbox: None,
         kind: None,
     };
@@ -123,5 +123,19 @@ pub(super) async fn keep(store: &Store, conversation: &Conversation, id: &str) -
     match store.keep(said(conversation, id, id)).await.unwrap() {
         Kept::Fresh(seq) => seq,
         other => panic!("{id} is {other:?}"),
+    }
+}
+
+impl Store {
+    /// Makes chats come to a group and leave it.
+    async fn change_chats(
+        &self,
+        group: &GroupName,
+        added: &[&ChatId],
+        removed: &[&ChatId],
+    ) -> Result<(), StoreError> {
+        let all = |chats: &[&ChatId]| chats.iter().map(|chat| (*chat).clone()).collect();
+        let chats = GroupChats { added: all(added), removed: all(removed) };
+        self.change_group(group, chats, |group| group).await
     }
 }

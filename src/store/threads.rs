@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::error::StoreError;
 
@@ -17,6 +18,8 @@ const QUEUE: usize = 256;
 pub(super) struct Threads<T> {
     tx: mpsc::Sender<Post<T>>,
     handles: Mutex<Vec<JoinHandle<()>>>,
+    /// Cancelled by the first thread that ends, be it by a panic.
+    ended: CancellationToken,
 }
 
 /// What comes through the queue.
@@ -44,15 +47,20 @@ impl<T> Threads<T> {
     {
         let (tx, rx) = mpsc::channel(QUEUE);
         let rx = Arc::new(Mutex::new(rx));
+        let ended = CancellationToken::new();
         let handles = work
             .into_iter()
             .map(|work| {
                 let mut inbox = Inbox { rx: Arc::clone(&rx), stops: Vec::new() };
                 let thread = std::thread::Builder::new().name(name.to_owned());
-                thread.spawn(move || work(&mut inbox))
+                let ended = ended.clone().drop_guard();
+                thread.spawn(move || {
+                    work(&mut inbox);
+                    drop(ended);
+                })
             })
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { tx, handles: Mutex::new(handles) })
+        Ok(Self { tx, handles: Mutex::new(handles), ended })
     }
 
     /// Queues an item, waiting while the queue is full.
@@ -61,6 +69,11 @@ impl<T> Threads<T> {
     /// [`StoreError::Closed`] after the stop.
     pub(super) async fn submit(&self, item: T) -> Result<(), StoreError> {
         self.tx.send(Post::Item(item)).await.or(Err(StoreError::Closed))
+    }
+
+    /// Waits until a thread has ended.
+    pub(super) async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Waits until the threads have finished what is queued and ended.

@@ -1,7 +1,8 @@
 //! The writer: one thread that commits all that has queued up since its last commit as one transaction.
 //!
 //! Each operation runs in a savepoint of its own, so that one which fails takes no other with it. Nobody is told
-//! that an operation is done before the transaction with it is on disk; when that fails, all of them hear it.
+//! that an operation is done before the transaction with it is on disk; when that fails, all of them hear it. One that
+//! panics has failed like any other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::error::{Step, StoreError};
+use super::error::{Step, StoreError, contain};
 use super::threads::{Inbox, Threads};
 use crate::failpoint::fail_point;
 
@@ -84,6 +85,11 @@ impl Writer {
         self.full.load(Ordering::Relaxed)
     }
 
+    /// Waits until the thread has ended, of itself or by [`Writer::stop`].
+    pub(super) async fn ended(&self) {
+        self.threads.ended().await;
+    }
+
     /// Waits until all that is queued is on disk and the thread has ended.
     pub(super) async fn stop(&self) {
         self.threads.stop().await;
@@ -120,7 +126,7 @@ where
 
     fn apply(&mut self, connection: &Connection) -> Result<(), StoreError> {
         let Some(work) = self.work.take() else { return Ok(()) };
-        let result = work(connection).map_err(|stop| stop.into_error(self.name.doing));
+        let result = contain(|| work(connection)).map_err(|stop| stop.into_error(self.name.doing));
         let outcome = result.as_ref().map(|_| ()).map_err(Clone::clone);
         self.result = Some(result);
         outcome

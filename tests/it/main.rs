@@ -12,6 +12,7 @@ mod cli;
 mod crash;
 mod daemon;
 mod disk;
+mod fallen;
 mod inside;
 mod layers;
 mod once;

@@ -26,6 +26,10 @@ pub(super) struct Client {
     conversation: Conversation,
     /// The highest outbox id that it has shown; rows begin at 1.
     seen: AtomicU64,
+    /// The highest outbox id that it was told.
+    told: AtomicU64,
+    /// Whether it has let somebody wait in vain for an acknowledgement.
+    overdue: AtomicBool,
     gone: AtomicBool,
     /// What waits to be written to it.
     pub(super) backlog: Backlog,
@@ -40,6 +44,18 @@ impl Client {
     /// Whether it has shown this answer.
     pub(super) fn has(&self, id: OutboxId) -> bool {
         self.seen.load(Ordering::Acquire) >= id.0
+    }
+
+    /// Tells it an answer, once: what waits to be written to it is not said again.
+    pub(super) fn tell(&self, id: OutboxId, answer: impl FnOnce() -> GatewayFrame) {
+        if self.told.fetch_max(id.0, Ordering::AcqRel) < id.0 {
+            self.backlog.must(answer());
+        }
+    }
+
+    /// Notes that nobody waits any longer for what it has to say; once it says it, that is as good as if it had come.
+    pub(super) fn give_up_waiting(&self) {
+        self.overdue.store(true, Ordering::Release);
     }
 
     /// Whether it has left, or is about to be hung up on.
@@ -71,6 +87,8 @@ impl Clients {
             id,
             conversation,
             seen: AtomicU64::new(seen),
+            told: AtomicU64::new(seen),
+            overdue: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             backlog: Backlog::default(),
         };
@@ -102,9 +120,15 @@ impl Clients {
             }
         }
         self.news.send_modify(|count| *count = count.wrapping_add(1));
+        if client.overdue.swap(false, Ordering::AcqRel) {
+            // Under the lock, because terminals are numbered by it.
+            let present = self.lock();
+            self.arrivals.send_modify(|count| *count = count.wrapping_add(1));
+            drop(present);
+        }
     }
 
-    /// Changes whenever a terminal has come.
+    /// Changes whenever a terminal has come, or is awake again.
     pub(super) fn arrivals(&self) -> watch::Receiver<u64> {
         self.arrivals.subscribe()
     }

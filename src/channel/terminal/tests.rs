@@ -286,11 +286,21 @@ async fn a_terminal_that_leaves_without_a_word_has_not_seen_it() {
 }
 
 #[tokio::test]
-async fn a_terminal_that_stays_silent_holds_an_answer_up_for_a_while_only() {
+async fn a_terminal_that_sleeps_is_absent_until_it_wakes_up_however_long_that_takes() {
     let house = House::patient(Arc::default(), Duration::ZERO);
-    let _raw = house.enter("main", None).await;
-    let sent = house.terminal.send(&parcel(&main_chat(), 7, "hello")).await;
-    assert!(matches!(sent, Err(SendError::Later { .. })), "{sent:?}");
+    let mut raw = house.enter("main", None).await;
+    let hello = parcel(&main_chat(), 7, "hello");
+    for _ in 0..20 {
+        assert_eq!(house.terminal.send(&hello).await, Err(SendError::Absent));
+    }
+    let mut arrivals = house.terminal.arrivals();
+    arrivals.mark_unchanged();
+    assert!(matches!(raw.next().await, Some(GatewayFrame::Answer { outbox: 7, .. })));
+    raw.say(&ClientFrame::Ack { outbox: 7 }).await;
+    arrivals.changed().await.unwrap();
+    assert!(house.terminal.send(&hello).await.is_ok());
+    house.terminal.show(&main_chat(), &Activity::Idle).await;
+    assert_eq!(raw.next().await, Some(GatewayFrame::Idle), "it was told once");
     house.close().await;
 }
 

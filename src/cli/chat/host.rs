@@ -71,10 +71,14 @@ impl Host {
     }
 
     /// Takes over whenever `away` says that the line to the gateway is down and nobody else brings one up.
-    /// Ends only when a gateway is needed and none can be had.
+    /// Ends only when a gateway is needed and none can be had, or when our own can do its work no longer.
     pub(super) async fn stand_in(&mut self, mut away: watch::Receiver<bool>) -> Failure {
         loop {
-            if away.wait_for(|away| *away).await.is_err() {
+            let left = tokio::select! {
+                left = away.wait_for(|away| *away) => left.is_ok(),
+                failure = fallen(self.own.as_ref()) => return failure,
+            };
+            if !left {
                 // The chat is over.
                 std::future::pending::<()>().await;
             }
@@ -100,7 +104,7 @@ impl Host {
     async fn replace(&mut self) -> Result<(), Failure> {
         if self.own.is_some() {
             // It hung up on us, and will take us back.
-            return std::future::pending().await;
+            return Err(fallen(self.own.as_ref()).await);
         }
         let left_at = Instant::now();
         loop {
@@ -112,7 +116,7 @@ impl Host {
             match patience {
                 Some(patience) if left_at.elapsed() >= patience => {
                     if self.bring_up().await?.is_none() {
-                        return std::future::pending().await;
+                        return Err(fallen(self.own.as_ref()).await);
                     }
                 }
                 Some(_) | None => {}
@@ -147,5 +151,13 @@ impl Host {
             Err(error) if is_nobody(&error) => Ok(Door::Closed),
             Err(error) => Err(Failure::failed(format!("the gateway cannot be reached: {error}"))),
         }
+    }
+}
+
+/// Waits until a gateway of our own can do its work no longer.
+async fn fallen(own: Option<&Gateway>) -> Failure {
+    match own {
+        Some(gateway) => gateway.fallen().await.into(),
+        None => std::future::pending().await,
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Component, Path};
 use crate::cli::args::GroupChange;
 use crate::cli::exit::Failure;
 use crate::model::{ChannelName, ChatId, Group, MountRequest};
+use crate::store::GroupChats;
 
 /// The word that empties a list or lifts a limit.
 const NONE: &str = "-";
@@ -12,8 +13,8 @@ const NONE: &str = "-";
 /// A change, checked; `None` leaves things as they are.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
-    chats: Vec<ChatId>,
-    removed_chats: Vec<ChatId>,
+    /// The chats that are to come and to go.
+    pub(super) chats: GroupChats,
     trigger: Option<Trigger>,
     web_allow: Option<Vec<String>>,
     budget_micros: Option<Option<u64>>,
@@ -51,23 +52,12 @@ impl Wanted {
             return Err(Failure::usage(sentence));
         }
         Ok(Self {
-            chats: change.chat.clone(),
-            removed_chats: removed.to_vec(),
+            chats: GroupChats { added: change.chat.clone(), removed: removed.to_vec() },
             trigger,
             web_allow: list(&change.allow_web, host)?,
             budget_micros: change.budget.as_deref().map(budget).transpose()?,
             mounts: list(&change.mount, mount)?,
         })
-    }
-
-    /// The chats that are to belong to the group.
-    pub(super) fn chats(&self) -> &[ChatId] {
-        &self.chats
-    }
-
-    /// The chats that are to belong to it no longer.
-    pub(super) fn removed_chats(&self) -> &[ChatId] {
-        &self.removed_chats
     }
 
     /// Whether nothing is asked for.

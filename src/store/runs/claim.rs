@@ -5,12 +5,12 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::{RunRow, change_time, unfinished};
 use crate::model::{
-    Conversation, Group, KeptMessage, RunId, SandboxId, SandboxKind, Seq, SessionId,
+    Conversation, Group, KeptMessage, RunId, SandboxId, SandboxKind, Seen, Seq, SessionId,
 };
 use crate::store::Store;
 use crate::store::error::{Step, StoreError};
 use crate::store::groups::group;
-use crate::store::intake::{ROOM, gather, message};
+use crate::store::intake::{MOST_TEXT, gather, message};
 use crate::store::router::mark_seen;
 use crate::store::values::{Count, Millis, count, thread_key};
 use crate::store::writer::name;
@@ -25,8 +25,8 @@ pub(crate) struct ClaimRun {
     pub(crate) conversation: Conversation,
     /// How many messages it takes; of more, or of more than a few MiB, the newest are taken.
     pub(crate) max_messages: usize,
-    /// What the router has just seen, noted in the same transaction: how far it looked, and what triggered.
-    pub(crate) seen: Option<(Seq, Seq)>,
+    /// What the router has just seen, noted in the same transaction.
+    pub(crate) seen: Option<Seen>,
     /// The sandbox in which it is to happen.
     pub(crate) sandbox: Option<SandboxId>,
     /// Its kind, where that is known already.
@@ -62,6 +62,14 @@ pub(crate) struct Claimed {
     pub(crate) kind: Option<SandboxKind>,
 }
 
+/// A part of a conversation.
+struct Range {
+    /// The last message before it.
+    after: Seq,
+    /// The last message in it.
+    through: Seq,
+}
+
 /// The messages that a run begins with.
 struct Taken {
     messages: Vec<KeptMessage>,
@@ -88,7 +96,7 @@ impl Store {
     pub(crate) async fn claim_run(&self, claim: ClaimRun) -> Result<Option<Claimed>, StoreError> {
         let now = self.now();
         self.write(name!("claim_run", "claim a run"), move |connection| {
-            if let Some((through, triggered)) = claim.seen {
+            if let Some(Seen { through, triggered }) = claim.seen {
                 mark_seen(connection, &claim.conversation, through, Some(triggered))?;
             }
             let Some(candidate) = candidate(connection, &claim.conversation, now)? else {
@@ -114,8 +122,9 @@ impl Store {
                 Ok((group(row)?, row.get::<_, Seq>("begun_seq")?, row.get("session_id")?))
             });
             let Some((group, begun, session)) = found.optional()? else { return Ok(None) };
-            let before = Seq(row.from.0.saturating_sub(1));
-            let taken = newest(connection, &row.conversation, (before, begun), MORE)?;
+            let after = Seq(row.from.0.saturating_sub(1));
+            let range = Range { after, through: begun };
+            let taken = newest(connection, &row.conversation, range, MORE)?;
             let RunRow { conversation, attempt, through, sandbox, kind, .. } = row;
             Ok(taken.map(|Taken { messages, omitted, from }| Claimed {
                 run,
@@ -203,8 +212,8 @@ impl Store {
             let Conversation { chat, thread } = &row.conversation;
             let mut statement = connection.prepare_cached(sql)?;
             let values = params![chat, thread_key(thread.as_ref()), after, Count::of(MORE)];
-            let found = statement.query_map(values, |row| message(row, usize::MAX))?;
-            let more = gather(found, &mut { ROOM })?;
+            let found = statement.query_map(values, message)?;
+            let more = gather(found, &mut { MOST_TEXT })?;
             let Some(last) = more.last() else { return Ok(None) };
             let sql =
                 "UPDATE runs SET through_seq = max(through_seq, ?2), updated_at = ?3 WHERE id = ?1";
@@ -251,7 +260,7 @@ fn claim_for(
 ) -> Step<Option<Claimed>> {
     let Candidate { group, cursor, attempt, session } = candidate;
     let ClaimRun { conversation, max_messages, sandbox, kind, .. } = claim;
-    let range = (cursor, Seq(u64::MAX));
+    let range = Range { after: cursor, through: Seq(u64::MAX) };
     let taken = newest(connection, conversation, range, (*max_messages).max(1))?;
     let Some(Taken { messages, omitted, from }) = taken else { return Ok(None) };
     let Some(through) = messages.last().map(|message| message.seq) else { return Ok(None) };
@@ -289,11 +298,11 @@ fn claim_for(
     }))
 }
 
-/// The newest messages by others after the first place and up to the second; `None` when there are none.
+/// The newest messages by others in a range; `None` when there are none.
 fn newest(
     connection: &Connection,
     conversation: &Conversation,
-    (after, through): (Seq, Seq),
+    Range { after, through }: Range,
     limit: usize,
 ) -> Step<Option<Taken>> {
     let sql = "SELECT * FROM messages
@@ -301,11 +310,9 @@ fn newest(
                ORDER BY seq DESC LIMIT ?5";
     let (chat, thread) = (&conversation.chat, thread_key(conversation.thread.as_ref()));
     let mut statement = connection.prepare_cached(sql)?;
-    let found = statement
-        .query_map(params![chat, thread, after, through, Count::of(limit)], |row| {
-            message(row, usize::MAX)
-        })?;
-    let mut messages = gather(found, &mut { ROOM })?;
+    let found =
+        statement.query_map(params![chat, thread, after, through, Count::of(limit)], message)?;
+    let mut messages = gather(found, &mut { MOST_TEXT })?;
     messages.reverse();
     let sql = "SELECT count(*) AS waiting, min(seq) AS first FROM messages
                WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND seq <= ?4 AND NOT is_from_me";

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::{RunRow, RunState, change_time, unfinished};
-use crate::model::{Conversation, OutboxId, RunId, Seq, SessionId};
+use crate::model::{Conversation, RunEnd, RunId, Seq, SessionId};
 use crate::store::Store;
 use crate::store::error::{Step, StoreError};
 use crate::store::outbox::{self, OutboxDraft};
@@ -27,20 +27,13 @@ pub(crate) struct FinishRun {
     pub(crate) answer: Option<String>,
 }
 
-/// What came of the end of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Finished {
-    /// The row of the outbox with its answer.
-    pub(crate) outbox: Option<OutboxId>,
-}
-
 impl Store {
     /// Ends a run that was answered or cancelled: moves the cursor, keeps the session, and puts the answer in the
-    /// outbox. For a run that has ended already nothing changes, and its row of the outbox is told again.
+    /// outbox. Nothing changes for a run that has ended.
     ///
     /// # Errors
     /// [`StoreError::NotThere`], and [`StoreError::Conflict`] for another state.
-    pub(crate) async fn finish_run(&self, end: FinishRun) -> Result<Finished, StoreError> {
+    pub(crate) async fn finish_run(&self, end: FinishRun) -> Result<(), StoreError> {
         let now = self.now();
         self.write(name!("finish_run", "finish a run"), move |connection| {
             finish(connection, end, now)
@@ -95,7 +88,7 @@ impl Store {
             end(connection, &run, &Ending { state, error: Some(&error), through }, now)?;
             move_cursor(connection, &run.conversation, through)?;
             let draft = OutboxDraft { conversation: run.conversation, run: Some(run.id), text };
-            outbox::insert(connection, &draft, Some((through, false)), now)?;
+            outbox::insert(connection, &draft, Some(RunEnd { through, answered: false }), now)?;
             Ok(())
         })
         .await
@@ -124,7 +117,7 @@ impl Store {
             let Some(through) = waits.optional()? else { return Ok(false) };
             move_cursor(connection, &conversation, through)?;
             let draft = OutboxDraft { conversation, run: None, text };
-            outbox::insert(connection, &draft, Some((through, true)), now)?;
+            outbox::insert(connection, &draft, Some(RunEnd { through, answered: true }), now)?;
             Ok(true)
         })
         .await
@@ -158,27 +151,24 @@ impl Ending<'_> {
     }
 }
 
-fn finish(connection: &Connection, done: FinishRun, now: Timestamp) -> Step<Finished> {
+fn finish(connection: &Connection, done: FinishRun, now: Timestamp) -> Step<()> {
     let FinishRun { run: id, state, session, through, answer } = done;
     if !matches!(state, RunState::Done | RunState::Cancelled) {
         let reason = format!("a run does not finish as {}", state.as_str());
         return Err(StoreError::Conflict(reason).into());
     }
-    let Some(run) = unfinished(connection, id)? else {
-        let sql = "SELECT id FROM outbox WHERE run = ?1 AND ends_through IS NOT NULL";
-        let outbox = connection.prepare_cached(sql)?.query_row([id], |row| row.get(0));
-        return Ok(Finished { outbox: outbox.optional()? });
-    };
+    let Some(run) = unfinished(connection, id)? else { return Ok(()) };
     let through = through.min(run.through);
     end(connection, &run, &Ending { state, through, error: None }, now)?;
     move_cursor(connection, &run.conversation, through)?;
     if let Some(session) = session {
         keep_session(connection, &run, &session, now)?;
     }
-    let Some(text) = answer else { return Ok(Finished { outbox: None }) };
+    let Some(text) = answer else { return Ok(()) };
     let draft = OutboxDraft { conversation: run.conversation, run: Some(id), text };
-    let ends = (through, state == RunState::Done);
-    Ok(Finished { outbox: Some(outbox::insert(connection, &draft, Some(ends), now)?) })
+    let end = RunEnd { through, answered: state == RunState::Done };
+    outbox::insert(connection, &draft, Some(end), now)?;
+    Ok(())
 }
 
 fn end(connection: &Connection, run: &RunRow, ending: &Ending<'_>, now: Timestamp) -> Step<()> {

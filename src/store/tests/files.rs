@@ -26,7 +26,7 @@ async fn what_was_kept_is_there_after_a_restart() {
     for round in 1..=3_u64 {
         let store = home.open();
         if round == 1 {
-            store.add_group(Group::new(GroupName::main())).await.unwrap();
+            store.add_group(Group::new(GroupName::main()), Vec::new()).await.unwrap();
         }
         assert_eq!(keep(&store, &main_chat(), &format!("m{round}")).await, Seq(round));
         if round == 2 {
@@ -72,7 +72,7 @@ async fn a_second_gateway_hears_who_has_the_store() {
 
     let beside = Store::open_beside(&home.path(), home.clock()).unwrap();
     assert_eq!(beside.groups().await.unwrap().len(), 1);
-    beside.add_group(Group::new("family".parse().unwrap())).await.unwrap();
+    beside.add_group(Group::new("family".parse().unwrap()), Vec::new()).await.unwrap();
     assert_eq!(store.groups().await.unwrap().len(), 2);
     drop(store);
     home.open();

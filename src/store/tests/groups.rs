@@ -4,7 +4,7 @@ use super::{Home, claim, done, keep, main_chat};
 use crate::model::{
     ChatId, Conversation, Group, GroupName, GroupSettings, Kept, MountRequest, Seq,
 };
-use crate::store::{ClaimRun, FinishRun, Store, StoreError};
+use crate::store::{ClaimRun, FinishRun, GroupChats, Store, StoreError};
 
 fn family() -> Group {
     Group {
@@ -28,13 +28,14 @@ fn family() -> Group {
 async fn a_group_comes_back_as_it_was_given() {
     let home = Home::new();
     let store = home.with_main().await;
-    store.add_group(family()).await.unwrap();
+    store.add_group(family(), Vec::new()).await.unwrap();
     assert_eq!(store.group(&family().name).await.unwrap(), Some(family()));
     assert_eq!(store.group_of(&ChatId::terminal(&family().name)).await.unwrap(), Some(family()));
     assert_eq!(store.groups().await.unwrap(), [family(), Group::new(GroupName::main())]);
 
     let changed = Group { trigger: None, requires_trigger: false, ..family() };
-    store.set_group(changed.clone()).await.unwrap();
+    let without = |group| Group { trigger: None, requires_trigger: false, ..group };
+    store.change_group(&family().name, GroupChats::default(), without).await.unwrap();
     assert_eq!(store.group(&family().name).await.unwrap(), Some(changed));
     assert_eq!(store.group(&"other".parse().unwrap()).await.unwrap(), None);
 }
@@ -46,37 +47,63 @@ async fn what_cannot_be_done_is_said_in_a_sentence() {
     let chat: ChatId = "slack:T01/C02".parse().unwrap();
     let text = |result: Result<(), StoreError>| result.unwrap_err().to_string();
     let main = Group::new(GroupName::main());
-    assert_eq!(text(store.add_group(main.clone()).await), "there is a group main already");
-    assert_eq!(text(store.set_group(family()).await), "there is no group family");
+    assert_eq!(
+        text(store.add_group(main.clone(), Vec::new()).await),
+        "there is a group main already"
+    );
+    assert_eq!(
+        text(store.change_chats(&family().name, &[&chat], &[]).await),
+        "there is no group family"
+    );
     assert_eq!(text(store.remove_group(&family().name).await), "there is no group family");
     assert_eq!(text(store.remove_group(&main.name).await), "the group main cannot be removed");
-    assert_eq!(text(store.register_chat(&chat, &family().name).await), "there is no group family");
-    assert_eq!(
-        text(store.unregister_chat(&chat, &main.name).await),
-        "there is no chat slack:T01/C02 in the group main"
-    );
-    store.add_group(family()).await.unwrap();
-    store.register_chat(&chat, &family().name).await.unwrap();
-    assert_eq!(
-        text(store.register_chat(&chat, &main.name).await),
-        "the chat slack:T01/C02 belongs to the group family"
-    );
+    let not_there = "there is no chat slack:T01/C02 in the group main";
+    assert_eq!(text(store.change_chats(&main.name, &[], &[&chat]).await), not_there);
+    store.add_group(family(), vec![chat.clone()]).await.unwrap();
+    let taken = "the chat slack:T01/C02 belongs to the group family";
+    assert_eq!(text(store.change_chats(&main.name, &[&chat], &[]).await), taken);
+    let other = Group { name: "other".parse().unwrap(), ..family() };
+    assert_eq!(text(store.add_group(other.clone(), vec![chat.clone()]).await), taken);
+    assert_eq!(store.group(&other.name).await.unwrap(), None, "all of it or nothing");
     assert_eq!(store.group_of(&chat).await.unwrap(), Some(family()));
-    assert_eq!(
-        text(store.unregister_chat(&chat, &main.name).await),
-        "there is no chat slack:T01/C02 in the group main"
-    );
+    assert_eq!(text(store.change_chats(&main.name, &[], &[&chat]).await), not_there);
+}
+
+#[tokio::test]
+async fn changes_at_the_same_time_are_all_there_afterwards() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    // Another connection, as the command line has it beside the gateway.
+    let beside = Store::open_beside(&home.path(), home.clock()).unwrap();
+    let add_host = |store: Store, number: usize| async move {
+        let add = move |mut group: Group| {
+            group.settings.web_allow.push(format!("h{number}.example.org"));
+            group
+        };
+        store.change_group(&GroupName::main(), GroupChats::default(), add).await.unwrap();
+    };
+    let changes = (0..40).map(|n| add_host(if n % 2 == 0 { &store } else { &beside }.clone(), n));
+    futures_util::future::join_all(changes).await;
+    let main = store.group(&GroupName::main()).await.unwrap().unwrap();
+    assert_eq!(main.settings.web_allow.len(), 40, "{:?}", main.settings.web_allow);
+
+    let chat: ChatId = "slack:T01/C02".parse().unwrap();
+    let gone = GroupChats { added: vec![chat.clone()], removed: vec![chat.clone()] };
+    let refused = store.change_group(&GroupName::main(), gone, |_main| family()).await;
+    assert!(matches!(refused, Err(StoreError::NotThere(_))), "{refused:?}");
+    assert_eq!(store.group(&GroupName::main()).await.unwrap(), Some(main), "all of it or nothing");
+    assert_eq!(store.group_of(&chat).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn several_chats_belong_to_a_group_and_leave_it() {
     let home = Home::new();
     let store = home.with_main().await;
-    store.add_group(family()).await.unwrap();
+    store.add_group(family(), Vec::new()).await.unwrap();
     let chats = ["slack:T01/C02", "whatsapp:12@g.us"].map(|id| id.parse::<ChatId>().unwrap());
     for chat in &chats {
-        store.register_chat(chat, &family().name).await.unwrap();
-        store.register_chat(chat, &family().name).await.unwrap();
+        store.change_chats(&family().name, &[chat], &[]).await.unwrap();
+        store.change_chats(&family().name, &[chat], &[]).await.unwrap();
     }
     let registered = async || {
         let chats = store.chats_of(&family().name, 9).await.unwrap().into_iter();
@@ -84,7 +111,7 @@ async fn several_chats_belong_to_a_group_and_leave_it() {
     };
     assert_eq!(registered().await, ["slack:T01/C02", "terminal:family", "whatsapp:12@g.us"]);
 
-    store.unregister_chat(&chats[0], &family().name).await.unwrap();
+    store.change_chats(&family().name, &[], &[&chats[0]]).await.unwrap();
     assert_eq!(registered().await, ["terminal:family", "whatsapp:12@g.us"]);
 
     let conversation = Conversation { chat: chats[1].clone(), thread: None };
@@ -92,7 +119,7 @@ async fn several_chats_belong_to_a_group_and_leave_it() {
     store.remove_group(&family().name).await.unwrap();
     assert_eq!(registered().await, [""; 0]);
     assert_eq!(store.messages(&conversation, Seq(0), 10).await.unwrap().len(), 1);
-    assert_eq!(store.unseen(10).await.unwrap(), []);
+    assert_eq!(store.news(10).await.unwrap().unseen, []);
     let late = store.keep(super::said(&conversation, "m2", "")).await.unwrap();
     assert_eq!(late, Kept::Unregistered);
     let claim = ClaimRun { conversation, max_messages: 10, seen: None, sandbox: None, kind: None };
@@ -108,30 +135,36 @@ async fn new_rules_are_applied_to_what_no_run_has_dealt_with() {
     store.finish_run(done(&run, "")).await.unwrap();
     let waiting = keep(&store, &main_chat(), "m2").await;
     store.mark_seen(&main_chat(), waiting, None).await.unwrap();
-    assert_eq!(store.unseen(10).await.unwrap(), []);
+    assert_eq!(store.news(10).await.unwrap().unseen, []);
 
-    store.set_group(Group::new(GroupName::main())).await.unwrap();
-    let unseen = store.unseen(10).await.unwrap();
+    let allowed = |group: Group| Group {
+        settings: GroupSettings { timeout: Some(1), ..group.settings.clone() },
+        ..group
+    };
+    let main = GroupName::main();
+    store.change_group(&main, GroupChats::default(), allowed).await.unwrap();
+    let unseen = store.news(10).await.unwrap().unseen;
     assert_eq!(unseen[0].messages.iter().map(|kept| kept.seq).collect::<Vec<_>>(), [waiting]);
 
     store.mark_seen(&main_chat(), waiting, None).await.unwrap();
-    store.add_group(family()).await.unwrap();
+    store.add_group(family(), Vec::new()).await.unwrap();
     hand_over(&store, &GroupName::main(), &family().name).await;
-    assert_eq!(store.unseen(10).await.unwrap()[0].group, family());
+    assert_eq!(store.news(10).await.unwrap().unseen[0].group, family());
 }
 
 #[tokio::test]
 async fn the_chats_with_the_newest_messages_come_first_and_no_more_than_asked_for() {
     let home = Home::new();
     let store = home.with_main().await;
-    store.add_group(family()).await.unwrap();
+    store.add_group(family(), Vec::new()).await.unwrap();
     let chat = |id: &str| Conversation { chat: id.parse().unwrap(), thread: None };
     let said = async |id: &str, message: &str, second: i64| {
         let mut said = super::said(&chat(id), message, "");
         said.message.sent_at = jiff::Timestamp::from_second(second).unwrap();
         store.keep(said).await.unwrap();
     };
-    store.register_chat(&chat("slack:T01/C02").chat, &family().name).await.unwrap();
+    let slack = chat("slack:T01/C02").chat;
+    store.change_chats(&family().name, &[&slack], &[]).await.unwrap();
     said("slack:T01/C02", "1", 1_800_000_060).await;
     said("slack:T01/C03", "1", 1_800_000_120).await;
     said("terminal:main", "1", 1_800_000_000).await;
@@ -148,15 +181,15 @@ async fn the_chats_with_the_newest_messages_come_first_and_no_more_than_asked_fo
 
 /// Makes a chat belong to another group.
 async fn hand_over(store: &Store, from: &GroupName, to: &GroupName) {
-    store.unregister_chat(&main_chat().chat, from).await.unwrap();
-    store.register_chat(&main_chat().chat, to).await.unwrap();
+    store.change_chats(from, &[], &[&main_chat().chat]).await.unwrap();
+    store.change_chats(to, &[&main_chat().chat], &[]).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_chat_takes_no_session_to_another_group() {
     let home = Home::new();
     let store = home.with_main().await;
-    store.add_group(family()).await.unwrap();
+    store.add_group(family(), Vec::new()).await.unwrap();
     let session = async |id: &str| {
         keep(&store, &main_chat(), id).await;
         let run = claim(&store, &main_chat()).await;

@@ -34,7 +34,7 @@ async fn order_is_by_arrival_and_a_redelivery_finds_its_place() {
 async fn the_same_id_in_another_chat_is_another_message() {
     let home = Home::new();
     let store = home.with_main().await;
-    store.add_group(Group::new("other".parse().unwrap())).await.unwrap();
+    store.add_group(Group::new("other".parse().unwrap()), Vec::new()).await.unwrap();
     let other = Conversation { chat: "terminal:other".parse().unwrap(), thread: None };
     assert_eq!(keep(&store, &main_chat(), "1").await, Seq(1));
     assert_eq!(keep(&store, &other, "1").await, Seq(2));
@@ -89,11 +89,11 @@ async fn what_the_assistant_said_is_kept_and_wakes_nobody() {
     let mut own = said(&main_chat(), "1", "@Andy");
     own.message.from_me = true;
     assert_eq!(store.keep(own.clone()).await.unwrap(), Kept::Fresh(Seq(1)));
-    assert_eq!(store.unseen(10).await.unwrap(), []);
+    assert_eq!(store.news(10).await.unwrap().unseen, []);
     assert_eq!(keep(&store, &main_chat(), "2").await, Seq(2));
     own.message.id = "3".parse().unwrap();
     store.keep(own).await.unwrap();
-    let unseen = store.unseen(10).await.unwrap();
+    let unseen = store.news(10).await.unwrap().unseen;
     assert_eq!(unseen[0].messages.iter().map(|kept| kept.seq).collect::<Vec<_>>(), [Seq(2)]);
     assert_eq!(store.messages(&main_chat(), Seq(0), 10).await.unwrap().len(), 3);
 }
@@ -102,11 +102,12 @@ async fn what_the_assistant_said_is_kept_and_wakes_nobody() {
 async fn a_chat_keeps_its_newest_name_and_time() {
     let home = Home::new();
     let store = home.with_main().await;
-    let main = main_chat().chat;
     let row = async || store.newest_chats(9).await.unwrap().pop().unwrap();
     assert_eq!((row().await.name, row().await.last_message_at), (None, None));
-    store.note_chat(&main, Some("Home")).await.unwrap();
-    store.note_chat(&main, None).await.unwrap();
+    let mut incoming = said(&main_thread("t"), "0", "");
+    incoming.chat_name = Some("Home".to_owned());
+    store.keep(incoming).await.unwrap();
+    keep(&store, &main_chat(), "nameless").await;
     assert_eq!(row().await.name.as_deref(), Some("Home"));
     let mut incoming = said(&main_thread("t"), "1", "");
     incoming.chat_name = Some("House".to_owned());

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::model::{
     ChannelName, Conversation, GroupName, OutboxId, Receipt, SandboxId, Seq, Usage,
 };
-use crate::store::{OutboxDraft, OutboxState, RequestKey, Store, StoreError, StoredReply};
+use crate::store::{Listed, OutboxDraft, OutboxState, RequestKey, Store, StoreError, StoredReply};
 
 fn slack(chat: &str) -> Conversation {
     Conversation { chat: format!("slack:{chat}").parse().unwrap(), thread: None }
@@ -37,7 +37,7 @@ async fn due(store: &Store, channel: &str) -> Vec<u64> {
 }
 
 async fn row(store: &Store, id: u64) -> crate::store::OutboxRow {
-    let rows = store.outbox(99, true).await.unwrap();
+    let rows = store.outbox(99, Listed::All).await.unwrap();
     rows.into_iter().find(|row| row.id == OutboxId(id)).unwrap()
 }
 
@@ -67,7 +67,7 @@ async fn only_the_head_of_each_conversation_is_due() {
     store.outbox_failed(OutboxId(2), "not in channel").await.unwrap();
     assert_eq!(due(&store, "slack").await, [3, 4]);
     assert_eq!(store.counts().await.unwrap().outbox_failed, 1);
-    let open = store.outbox(99, false).await.unwrap();
+    let open = store.outbox(99, Listed::NotSent).await.unwrap();
     assert_eq!(open.iter().map(|row| row.id.0).collect::<Vec<_>>(), [6, 5, 4, 3, 2]);
 }
 
@@ -165,14 +165,14 @@ async fn a_request_is_carried_out_once_and_answered_always() {
     );
     assert_eq!((first.reply.clone(), first.fresh), (reply("sent"), true));
     assert_eq!((again.reply, again.fresh), (first.reply, false));
-    assert_eq!(store.outbox(9, true).await.unwrap().len(), 1);
+    assert_eq!(store.outbox(9, Listed::All).await.unwrap().len(), 1);
 
     let later = RequestKey { from: Seq(2), ..request("r1") };
     assert!(store.answer_request(later, reply("sent"), Some(draft)).await.unwrap().fresh);
     let refused = StoredReply { ok: false, text: "you may not".to_owned() };
     let answer = store.answer_request(request("r2"), refused.clone(), None).await.unwrap();
     assert_eq!((answer.reply, answer.fresh), (refused, true));
-    assert_eq!(store.outbox(9, true).await.unwrap().len(), 2);
+    assert_eq!(store.outbox(9, Listed::All).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

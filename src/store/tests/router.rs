@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::{Home, claim, done, keep, main_chat, main_thread, said};
 use crate::clock::Clock;
-use crate::model::{Conversation, GroupName, Seq};
+use crate::model::{Conversation, GroupName, RunEnd, Seq};
 use crate::store::router::Due;
-use crate::store::{ClaimRun, Store};
+use crate::store::{ClaimRun, Listed, News, Store};
 
 async fn unseen(store: &Store) -> Vec<(Conversation, Vec<u64>)> {
-    let unseen = store.unseen(100).await.unwrap().into_iter();
+    let unseen = store.news(100).await.unwrap().unseen.into_iter();
     unseen
         .map(|it| (it.conversation, it.messages.iter().map(|kept| kept.seq.0).collect()))
         .collect()
@@ -48,22 +48,25 @@ async fn a_look_is_bounded() {
     for number in 1..=200 {
         keep(&store, &main_chat(), &number.to_string()).await;
     }
-    let unseen = store.unseen(1).await.unwrap();
-    assert_eq!(unseen[0].messages.len(), 200);
+    let News { unseen, more } = store.news(9).await.unwrap();
+    assert_eq!((unseen[0].messages.len(), more), (200, true));
     // A trigger may stand at the very end: a message is shown whole.
     assert!(unseen[0].messages[0].message.text == text, "a message was cut");
     let last = unseen[0].messages.last().unwrap().seq;
     store.mark_seen(&main_chat(), last, None).await.unwrap();
-    assert_eq!(store.unseen(1).await.unwrap()[0].messages.len(), 1);
+    let News { unseen, more } = store.news(9).await.unwrap();
+    assert_eq!((unseen[0].messages.len(), more), (1, false));
+    assert!(store.news(1).await.unwrap().more, "as many as asked for");
     store.mark_seen(&main_chat(), Seq(9_000), None).await.unwrap();
     for number in 201..=300 {
         let large = said(&main_thread("t"), &number.to_string(), &text);
         store.keep(large).await.unwrap();
     }
     keep(&store, &main_thread("u"), "301").await;
-    let unseen = store.unseen(9).await.unwrap();
+    let News { unseen, more } = store.news(9).await.unwrap();
     assert_eq!(unseen.iter().map(|it| it.messages.len()).collect::<Vec<_>>(), [43]);
-    assert_eq!(store.unseen(0).await.unwrap(), []);
+    assert!(more, "the text of the others did not fit");
+    assert_eq!(store.news(0).await.unwrap().unseen, []);
 }
 
 #[tokio::test]
@@ -89,15 +92,14 @@ async fn a_conversation_waits_until_its_run_has_dealt_with_it() {
     let main = main_chat();
     let first = keep(&store, &main, "1").await;
     store.mark_seen(&main, first, Some(first)).await.unwrap();
-    let waiting =
-        Due { conversation: main.clone(), group: GroupName::main(), not_before: None, attempt: 0 };
+    let waiting = Due { conversation: main.clone(), group: GroupName::main(), not_before: None };
     assert_eq!(store.due(9).await.unwrap(), std::slice::from_ref(&waiting));
 
     let run = claim(&store, &main).await;
     assert_eq!(due(&store).await, []);
     let later = home.clock.now() + Duration::from_secs(5);
     store.fail_run(run.run, "it broke", later).await.unwrap();
-    let paused = Due { not_before: Some(later), attempt: 1, ..waiting.clone() };
+    let paused = Due { not_before: Some(later), ..waiting.clone() };
     assert_eq!(store.due(9).await.unwrap(), [paused]);
     let early = ClaimRun {
         conversation: main.clone(),
@@ -144,9 +146,10 @@ async fn who_leaves_the_group_waits_for_nothing() {
     let store = home.with_main().await;
     let seq = keep(&store, &main_chat(), "1").await;
     store.mark_seen(&main_chat(), seq, Some(seq)).await.unwrap();
-    store.unregister_chat(&main_chat().chat, &GroupName::main()).await.unwrap();
+    let (main, chat) = (GroupName::main(), main_chat().chat);
+    store.change_chats(&main, &[], &[&chat]).await.unwrap();
     assert_eq!(due(&store).await, []);
-    store.register_chat(&main_chat().chat, &GroupName::main()).await.unwrap();
+    store.change_chats(&main, &[&chat], &[]).await.unwrap();
     assert_eq!(due(&store).await, [main_chat()]);
 }
 
@@ -163,6 +166,9 @@ async fn what_waits_without_a_run_can_be_given_up() {
     store.fail_run(run.run, "it broke", home.clock.now() + Duration::from_secs(5)).await.unwrap();
     assert!(store.cancel_waiting(&main, "Stopped.").await.unwrap());
     assert_eq!(store.due(9).await.unwrap(), []);
-    let rows = store.outbox(9, true).await.unwrap();
-    assert_eq!((rows[0].text.as_str(), rows[0].ends), ("Stopped.", Some((seq, true))));
+    let rows = store.outbox(9, Listed::All).await.unwrap();
+    assert_eq!(
+        (rows[0].text.as_str(), rows[0].ends),
+        ("Stopped.", Some(RunEnd { through: seq, answered: true }))
+    );
 }

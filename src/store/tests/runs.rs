@@ -7,11 +7,11 @@ use jiff::civil::date;
 
 use super::{Home, claim, done, keep, main_chat, main_thread, said};
 use crate::clock::Clock;
-use crate::model::{Group, GroupName, RunId, SandboxId, SandboxKind, Seq, Usage};
-use crate::store::{ClaimRun, Claimed, FinishRun, RunState, Store, StoreError};
+use crate::model::{Group, GroupName, RunEnd, RunId, SandboxId, SandboxKind, Seen, Seq, Usage};
+use crate::store::{ClaimRun, Claimed, FinishRun, Listed, RunState, Store, StoreError};
 
 fn wish(max_messages: usize) -> ClaimRun {
-    let seen = Some((Seq(9_000), Seq(9_000)));
+    let seen = Some(Seen { through: Seq(9_000), triggered: Seq(9_000) });
     ClaimRun { conversation: main_chat(), max_messages, seen, sandbox: None, kind: None }
 }
 
@@ -81,9 +81,9 @@ async fn what_the_router_saw_is_noted_with_the_claim() {
     let home = Home::new();
     let store = home.with_main().await;
     let seq = keep(&store, &main_chat(), "1").await;
-    let claim = ClaimRun { seen: Some((seq, seq)), ..wish(9) };
+    let claim = ClaimRun { seen: Some(Seen { through: seq, triggered: seq }), ..wish(9) };
     let run = store.claim_run(claim).await.unwrap().unwrap();
-    assert_eq!(store.unseen(9).await.unwrap(), []);
+    assert_eq!(store.news(9).await.unwrap().unseen, []);
     store.release_run(run.run).await.unwrap();
     assert_eq!(store.due(9).await.unwrap().len(), 1);
 }
@@ -140,23 +140,26 @@ async fn an_end_moves_everything_at_once_and_only_once() {
     store.add_usage(&GroupName::main(), &sandbox, date(2026, 2, 8), usage).await.unwrap();
     let session = Some("s1".parse().unwrap());
     let end = FinishRun { session, ..done(&claimed, "hello") };
-    let finished = store.finish_run(end.clone()).await.unwrap();
+    store.finish_run(end.clone()).await.unwrap();
 
     let row = store.run(claimed.run).await.unwrap().unwrap();
     assert_eq!((row.state, row.usage), (RunState::Done, usage));
     assert_eq!(row.sandbox.as_ref(), Some(&sandbox));
     assert_eq!(row.finished_at.unwrap(), row.started_at.unwrap() + Duration::from_secs(1));
-    let outbox = store.outbox(9, true).await.unwrap();
+    let outbox = store.outbox(9, Listed::All).await.unwrap();
     assert_eq!(outbox.len(), 1);
-    assert_eq!((Some(outbox[0].id), outbox[0].run), (finished.outbox, Some(claimed.run)));
-    assert_eq!((outbox[0].text.as_str(), outbox[0].ends), ("hello", Some((Seq(1), true))));
+    assert_eq!(outbox[0].run, Some(claimed.run));
+    assert_eq!(
+        (outbox[0].text.as_str(), outbox[0].ends),
+        ("hello", Some(RunEnd { through: Seq(1), answered: true }))
+    );
 
     keep(&store, &main_chat(), "2").await;
     let next = claim(&store, &main_chat()).await;
     assert_eq!((next.from, next.session.clone()), (Seq(2), Some("s1".parse().unwrap())));
 
     let again = FinishRun { answer: Some("twice".to_owned()), ..end };
-    assert_eq!(store.finish_run(again).await.unwrap(), finished);
+    store.finish_run(again).await.unwrap();
     let later = home.clock.now();
     store.fail_run(claimed.run, "late", later).await.unwrap();
     store.give_up_run(claimed.run, "late", "sorry", Seq(1)).await.unwrap();
@@ -164,7 +167,7 @@ async fn an_end_moves_everything_at_once_and_only_once() {
     store.run_started(claimed.run, &sandbox).await.unwrap();
     assert_eq!(store.extend_run(claimed.run, claimed.through).await.unwrap(), None);
     assert_eq!(store.run(claimed.run).await.unwrap().unwrap(), row);
-    assert_eq!(store.outbox(9, true).await.unwrap(), outbox);
+    assert_eq!(store.outbox(9, Listed::All).await.unwrap(), outbox);
     assert_eq!(state(&store, next.run).await, RunState::Claimed);
 }
 
@@ -199,8 +202,11 @@ async fn attempts_are_counted_until_the_cursor_moves() {
     store.give_up_run(last.run, "exit 137", "sorry", last.through).await.unwrap();
     let row = store.run(last.run).await.unwrap().unwrap();
     assert_eq!((row.state, row.error.as_deref()), (RunState::GivenUp, Some("exit 137")));
-    let outbox = store.outbox(9, false).await.unwrap();
-    assert_eq!((outbox[0].text.as_str(), outbox[0].ends), ("sorry", Some((Seq(1), false))));
+    let outbox = store.outbox(9, Listed::NotSent).await.unwrap();
+    assert_eq!(
+        (outbox[0].text.as_str(), outbox[0].ends),
+        ("sorry", Some(RunEnd { through: Seq(1), answered: false }))
+    );
     assert_eq!(store.counts().await.unwrap().given_up, 1);
     assert_eq!(store.claim_run(wish(9)).await.unwrap(), None);
     keep(&store, &main_chat(), "2").await;
@@ -215,16 +221,19 @@ async fn a_cancelled_run_ends_without_an_answer() {
     let claimed = claim(&store, &main_chat()).await;
     let state = RunState::Cancelled;
     let end = FinishRun { state, answer: None, ..done(&claimed, "") };
-    let finished = store.finish_run(end.clone()).await.unwrap();
-    assert_eq!(finished.outbox, None);
-    assert_eq!(store.finish_run(end).await.unwrap(), finished);
+    store.finish_run(end.clone()).await.unwrap();
+    store.finish_run(end).await.unwrap();
+    assert_eq!(store.outbox(9, Listed::All).await.unwrap(), []);
     assert_eq!(store.claim_run(wish(9)).await.unwrap(), None);
 
     keep(&store, &main_chat(), "2").await;
     let claimed = claim(&store, &main_chat()).await;
     let end = FinishRun { state, ..done(&claimed, "stopped") };
     store.finish_run(end).await.unwrap();
-    assert_eq!(store.outbox(1, true).await.unwrap()[0].ends, Some((Seq(2), false)));
+    assert_eq!(
+        store.outbox(1, Listed::All).await.unwrap()[0].ends,
+        Some(RunEnd { through: Seq(2), answered: false })
+    );
 }
 
 #[tokio::test]
@@ -257,7 +266,7 @@ async fn one_who_follows_misses_no_change() {
             match step {
                 0 => {}
                 1 => store.run_started(claimed.run, &"box1".parse().unwrap()).await.unwrap(),
-                _ => drop(store.finish_run(done(&claimed, "")).await.unwrap()),
+                _ => store.finish_run(done(&claimed, "")).await.unwrap(),
             }
             // The clock stands still, and still each change is later than the one before.
             for row in store.runs_changed_after(seen, 9).await.unwrap() {
@@ -329,6 +338,7 @@ async fn what_was_given_up_meanwhile_is_not_claimed() {
     keep(&store, &main_chat(), "2").await;
     store.mark_seen(&main_chat(), addressed, Some(addressed)).await.unwrap();
     assert!(store.cancel_waiting(&main_chat(), "Stopped.").await.unwrap());
-    let late = ClaimRun { seen: Some((addressed, addressed)), ..wish(10) };
+    let late =
+        ClaimRun { seen: Some(Seen { through: addressed, triggered: addressed }), ..wish(10) };
     assert_eq!(store.claim_run(late).await.unwrap(), None);
 }

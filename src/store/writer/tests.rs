@@ -68,6 +68,23 @@ fn one_that_fails_takes_no_other_with_it() {
 }
 
 #[test]
+fn one_that_panics_takes_no_other_with_it() {
+    let (_folder, thread) = thread();
+    let (first, mut first_answer) = keep(1);
+    let (faulty, mut faulty_answer) = operation(|connection| -> Step<()> {
+        let mut statement = connection.prepare_cached("INSERT INTO kept VALUES (?1, '')")?;
+        statement.execute([2])?;
+        panic!("on purpose, with a statement in hand")
+    });
+    let (last, mut last_answer) = keep(3);
+    run(&thread, vec![first, faulty, last]);
+    let error = faulty_answer.try_recv().unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "could not try");
+    assert!(first_answer.try_recv().unwrap().is_ok() && last_answer.try_recv().unwrap().is_ok());
+    assert_eq!(kept(&thread), [1, 3]);
+}
+
+#[test]
 fn nobody_hears_before_the_commit() {
     let (folder, thread) = thread();
     let path = folder.path().join("t.db");

@@ -18,7 +18,7 @@ pub(super) enum Place {
 use Place::{At, Commit};
 
 /// What no message at the terminal comes by, and why.
-const ELSEWHERE: [(Place, &str); 6] = [
+const ELSEWHERE: [(Place, &str); 4] = [
     (
         Commit("prune"),
         "ten minutes after the start, and then daily; it concerns no message that waits",
@@ -27,13 +27,11 @@ const ELSEWHERE: [(Place, &str); 6] = [
         Commit("outbox_doubtful"),
         "only a channel that cannot tell whether a message arrived; a terminal can",
     ),
-    (Commit("outbox_failed"), "only a channel that refuses a message; a terminal does not"),
-    (Commit("note_chat"), "only a channel with chats that belong to no group; a terminal has none"),
     (
-        Commit("run_moved"),
-        "only when the group, or the kind of sandbox, was changed since the last message; nothing has begun then",
+        Commit("outbox_later"),
+        "only a channel that is there and takes nothing now; a terminal takes it or is absent",
     ),
-    (Commit("unregister_chat"), "no command and no channel does it yet"),
+    (Commit("outbox_failed"), "only a channel that refuses a message; a terminal does not"),
 ];
 
 impl Place {

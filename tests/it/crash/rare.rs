@@ -19,16 +19,14 @@ use crate::support::terminal::Terminal;
 type Way = fn(String) -> BoxFuture<'static, ()>;
 
 /// What is written, and the way that leads there.
-const WAYS: [(&str, Way); 10] = [
+const WAYS: [(&str, Way); 8] = [
     ("outbox_absent", |point| nobody_is_there(point).boxed()),
-    ("outbox_later", |point| nobody_says_that_it_was_shown(point).boxed()),
     ("fail_run", |point| the_model_refuses_once(point).boxed()),
     ("give_up_run", |point| there_is_no_such_engine(point).boxed()),
     ("run_moved", |point| the_warm_sandbox_does_not_fit(point).boxed()),
     ("cancel_waiting", |point| what_waits_is_stopped(point).boxed()),
     ("add_group", |point| a_group_is_added(point).boxed()),
-    ("set_group", |point| a_group_is_added(point).boxed()),
-    ("register_chat", |point| a_group_is_added(point).boxed()),
+    ("change_group", |point| a_group_is_changed(point).boxed()),
     ("remove_group", |point| a_group_is_removed(point).boxed()),
 ];
 
@@ -119,12 +117,6 @@ async fn nobody_is_there(point: String) {
         terminal.next_of("kept").await.unwrap();
     };
     killed(&home, &point, leave).await;
-    assert_answered(&ends_once(&home).await);
-}
-
-async fn nobody_says_that_it_was_shown(point: String) {
-    let home = home();
-    killed(&home, &point, say_and_listen(&home, "[[id:first]]")).await;
     assert_answered(&ends_once(&home).await);
 }
 
@@ -230,16 +222,34 @@ async fn groups(home: &Home) -> Vec<Value> {
 
 async fn a_group_is_added(point: String) {
     let home = home();
-    let change = ["family", "--no-trigger", "--chat", "slack:T01/C02", "--json"];
-    let add = ["group", "add"].into_iter().chain(change).collect::<Vec<_>>();
+    // The main group is there, so that the first that is added is this one.
+    json(&home, &["group", "add", "main", "--json"]).await;
+    let add = ["group", "add", "family", "--no-trigger", "--chat", "slack:T01/C02", "--json"];
     command_killed(&home, &point, &add).await;
-    // Said again in the words that fit, it is whole.
-    let verb = if groups(&home).await.is_empty() { "add" } else { "set" };
-    let again = ["group", verb].into_iter().chain(change).collect::<Vec<_>>();
-    json(&home, &again).await;
+    if point.ends_with("before_commit") {
+        assert_eq!(groups(&home).await, Vec::<Value>::new());
+        json(&home, &add).await;
+    }
     let [family] = groups(&home).await.try_into().unwrap();
     assert_eq!(family["needs_trigger"], false, "{family}");
-    assert!(family["chats"].as_array().unwrap().contains(&json!("slack:T01/C02")), "{family}");
+    assert_eq!(family["chats"], json!(["slack:T01/C02", "terminal:family"]));
+}
+
+async fn a_group_is_changed(point: String) {
+    let home = home();
+    json(&home, &["group", "add", "family", "--chat", "slack:T01/C02", "--json"]).await;
+    let [before] = groups(&home).await.try_into().unwrap();
+    let set = ["group", "set", "family", "--no-trigger", "--json"];
+    let chats = ["--chat", "slack:T01/C03", "--remove-chat", "slack:T01/C02"];
+    let set = [&set[..], &chats[..]].concat();
+    command_killed(&home, &point, &set).await;
+    if point.ends_with("before_commit") {
+        assert_eq!(groups(&home).await, [before], "nothing of it is done");
+        json(&home, &set).await;
+    }
+    let [family] = groups(&home).await.try_into().unwrap();
+    assert_eq!(family["needs_trigger"], false, "{family}");
+    assert_eq!(family["chats"], json!(["slack:T01/C03", "terminal:family"]));
 }
 
 async fn a_group_is_removed(point: String) {

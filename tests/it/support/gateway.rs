@@ -15,6 +15,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Home {
     dir: tempfile::TempDir,
     env: Vec<(String, String)>,
+    /// The gateway's log, outside the home: that may be full.
+    log: tempfile::TempPath,
 }
 
 /// A gateway that runs.
@@ -31,7 +33,8 @@ impl Home {
         let env = [("SANDBOX", "bubblewrap"), ("LOG_LEVEL", "info"), ("TZ", "UTC")];
         let env =
             env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Self { dir, env }
+        let log = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        Self { dir, env, log }
     }
 
     /// With this variable in the gateway's environment.
@@ -72,7 +75,7 @@ impl Home {
 
     /// Starts the gateway and waits until it takes messages; how it ended when it died before that.
     pub(crate) async fn start(&self, failpoints: Option<&str>) -> Result<Gateway, ExitStatus> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let mut command = self.command(&["run"]);
         if let Some(failpoints) = failpoints {
             command.env("FAILPOINTS", failpoints);
@@ -94,13 +97,9 @@ impl Home {
             .map(|()| Gateway { child })
     }
 
-    fn log(&self) -> PathBuf {
-        self.path().join("gateway.log")
-    }
-
     /// What the gateway has logged.
     pub(crate) fn read_log(&self) -> String {
-        std::fs::read_to_string(self.log()).unwrap_or_default()
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 
