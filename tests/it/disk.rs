@@ -164,7 +164,7 @@ async fn a_run_is_not_stranded_when_the_store_refuses_at_the_start() {
     let before = home.read_log().len();
     let gateway = home.start(None).await.unwrap();
     let refused = async {
-        while !home.read_log()[before..].contains("an unfinished run c") {
+        while !home.read_log()[before..].contains("cannot be written down now") {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

@@ -71,7 +71,7 @@ const MAX_LINES: usize = 600;
 const AIM_LINES: usize = 300;
 /// The share of files that may miss the aim: one in so many.
 const AIM_MISSED_ONE_IN: usize = 10;
-/// The promise of the README, in lines, tests aside.
+/// What the design promises, in lines of code: blank lines, comments and tests aside.
 const MAX_TOTAL: usize = 30_000;
 
 fn root() -> &'static Path {
@@ -114,7 +114,8 @@ fn shipped_lines(path: &Path, text: &str) -> usize {
     if names.any(|name| for_tests.iter().any(|test| name == Some(test.as_ref()))) {
         return 0;
     }
-    text.lines().take_while(|line| *line != "mod tests {").count()
+    let shipped = text.lines().take_while(|line| *line != "mod tests {").map(str::trim);
+    shipped.filter(|line| !line.is_empty() && !line.starts_with("//")).count()
 }
 
 /// Every Rust file beneath some folders.

@@ -52,6 +52,7 @@ async fn a_follow_up_goes_on_where_the_one_before_ended_whatever_the_agent_says(
     terminal.next_of("working").await.unwrap();
     for (id, text) in [("m2", "the second"), ("m3", "the third"), ("m4", "the fourth")] {
         terminal.say(id, text).await.unwrap();
+        terminal.next_of("kept").await.unwrap();
         said.notify_one();
         timeout(PATIENCE, handed.notified()).await.unwrap();
     }
