@@ -89,9 +89,10 @@ impl Store {
         triggered: Option<Seq>,
     ) -> Result<(), StoreError> {
         let conversation = conversation.clone();
-        self.write(name!("mark_seen", "note what the router has seen"), move |connection| {
-            mark_seen(connection, &conversation, through, triggered)
-        })
+        self.write(
+            name!("mark_seen", "note what the router has seen").while_powered(),
+            move |connection| mark_seen(connection, &conversation, through, triggered),
+        )
         .await
     }
 

@@ -4,6 +4,7 @@
 //! that an operation is done before the transaction with it is on disk; when that fails, all of them hear it. One that
 //! panics has failed like any other.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -36,6 +37,26 @@ pub(super) struct Name {
     pub(super) before_commit: &'static str,
     /// The place after the commit, before anybody hears of it.
     pub(super) after_commit: &'static str,
+    /// What it must outlive.
+    pub(super) durability: Durability,
+}
+
+/// What an operation must outlive once it is said to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Durability {
+    /// The end of the process only. What it tells is over with the machine: no sandbox outlives that.
+    Process,
+    /// A loss of power as well.
+    Machine,
+}
+
+impl Name {
+    /// The same for an operation that tells of a sandbox at work, which a loss of power ends as well.
+    ///
+    /// It costs no fsync of its own; whatever is committed for good after it makes it so too.
+    pub(super) const fn while_powered(self) -> Self {
+        Self { durability: Durability::Process, ..self }
+    }
 }
 
 /// Names an operation: a word for the crash tests, and what it does.
@@ -45,6 +66,7 @@ macro_rules! name {
             doing: $doing,
             before_commit: concat!("store.", $point, ".before_commit"),
             after_commit: concat!("store.", $point, ".after_commit"),
+            durability: $crate::store::writer::Durability::Machine,
         }
     };
 }
@@ -58,8 +80,8 @@ impl Writer {
     /// When the system gives no thread.
     pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
         let full = Arc::new(AtomicBool::new(false));
-        let mut desk = WriterThread { connection, full: Arc::clone(&full) };
-        let work = move |inbox: &mut Inbox<Box<dyn Operation>>| desk.work(inbox);
+        let mut thread = WriterThread::new(connection, Arc::clone(&full));
+        let work = move |inbox: &mut Inbox<Box<dyn Operation>>| thread.work(inbox);
         let threads = Threads::start("store-writer", vec![work])
             .map_err(|error| StoreError::failed("start the writer", error))?;
         Ok(Self { threads, full })
@@ -185,10 +207,16 @@ fn settle(group: &mut Vec<Box<dyn Operation>>, committed: &Result<(), StoreError
 /// The thread's side.
 struct WriterThread {
     connection: Connection,
+    /// What commits outlive now; the connection comes as durable as can be.
+    durability: Cell<Durability>,
     full: Arc<AtomicBool>,
 }
 
 impl WriterThread {
+    fn new(connection: Connection, full: Arc<AtomicBool>) -> Self {
+        Self { connection, durability: Cell::new(Durability::Machine), full }
+    }
+
     fn work(&mut self, inbox: &mut Inbox<Box<dyn Operation>>) {
         let mut group = Vec::with_capacity(GROUP);
         let mut last = Commit { ended: Instant::now(), took: Duration::ZERO, company: 0 };
@@ -224,6 +252,8 @@ impl WriterThread {
     }
 
     fn transaction(&self, group: &mut [Box<dyn Operation>]) -> Result<(), StoreError> {
+        let durability = group.iter().map(|operation| operation.name().durability).max();
+        self.set_durability(durability.unwrap_or(Durability::Machine))?;
         self.execute("BEGIN IMMEDIATE")?;
         for operation in group.iter_mut() {
             self.execute("SAVEPOINT operation")?;
@@ -248,6 +278,19 @@ impl WriterThread {
             fail_point!(operation.name().after_commit);
         }
         Ok(())
+    }
+
+    /// Sets what the next commits outlive (<https://sqlite.org/pragma.html#pragma_synchronous>).
+    fn set_durability(&self, durability: Durability) -> Result<(), StoreError> {
+        if self.durability.replace(durability) == durability {
+            return Ok(());
+        }
+        let synchronous = match durability {
+            Durability::Process => "NORMAL",
+            Durability::Machine => "FULL",
+        };
+        let set = self.connection.pragma_update(None, "synchronous", synchronous);
+        set.map_err(|error| StoreError::sqlite("commit to the store", error))
     }
 
     fn execute(&self, sql: &str) -> Result<(), StoreError> {

@@ -95,7 +95,7 @@ impl Store {
     /// When it is not on disk.
     pub(crate) async fn claim_run(&self, claim: ClaimRun) -> Result<Option<Claimed>, StoreError> {
         let now = self.now();
-        self.write(name!("claim_run", "claim a run"), move |connection| {
+        self.write(name!("claim_run", "claim a run").while_powered(), move |connection| {
             if let Some(Seen { through, triggered }) = claim.seen {
                 mark_seen(connection, &claim.conversation, through, Some(triggered))?;
             }
@@ -154,17 +154,25 @@ impl Store {
         sandbox: &SandboxId,
     ) -> Result<(), StoreError> {
         let (now, sandbox) = (self.now(), sandbox.clone());
-        self.write(name!("run_started", "note the start of a run"), move |connection| {
-            if unfinished(connection, run)?.is_none() {
-                return Ok(());
-            }
-            let sql =
+        self.write(
+            name!("run_started", "note the start of a run").while_powered(),
+            move |connection| {
+                if unfinished(connection, run)?.is_none() {
+                    return Ok(());
+                }
+                let sql =
                 "UPDATE runs SET state = 'running', sandbox = ?2, started_at = ?3, updated_at = ?4
                        WHERE id = ?1";
-            let changed = change_time(connection, now)?;
-            connection.prepare_cached(sql)?.execute(params![run, sandbox, Millis(now), changed])?;
-            Ok(())
-        })
+                let changed = change_time(connection, now)?;
+                connection.prepare_cached(sql)?.execute(params![
+                    run,
+                    sandbox,
+                    Millis(now),
+                    changed
+                ])?;
+                Ok(())
+            },
+        )
         .await
     }
 
@@ -181,7 +189,7 @@ impl Store {
         kind: SandboxKind,
     ) -> Result<(), StoreError> {
         let (now, sandbox) = (self.now(), sandbox.clone());
-        self.write(name!("run_moved", "note the sandbox of a run"), move |connection| {
+        self.write(name!("run_moved", "note the sandbox of a run").while_powered(), move |connection| {
             if unfinished(connection, run)?.is_none() {
                 return Ok(());
             }
@@ -204,7 +212,7 @@ impl Store {
         after: Seq,
     ) -> Result<Option<Vec<KeptMessage>>, StoreError> {
         let now = self.now();
-        self.write(name!("extend_run", "hand a run more messages"), move |connection| {
+        self.write(name!("extend_run", "hand a run more messages").while_powered(), move |connection| {
             let Some(row) = unfinished(connection, run)? else { return Ok(None) };
             let sql = "SELECT * FROM messages
                        WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me

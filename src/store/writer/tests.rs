@@ -18,7 +18,7 @@ fn thread() -> (tempfile::TempDir, WriterThread) {
              CREATE TABLE refers (number INTEGER REFERENCES kept (number));",
         )
         .unwrap();
-    (folder, WriterThread { connection, full: Arc::new(AtomicBool::new(false)) })
+    (folder, WriterThread::new(connection, Arc::default()))
 }
 
 type Answer<T> = Receiver<Result<T, StoreError>>;
@@ -46,6 +46,34 @@ fn run(thread: &WriterThread, mut group: Vec<Box<dyn Operation>>) {
 fn kept(thread: &WriterThread) -> Vec<i64> {
     let mut statement = thread.connection.prepare("SELECT number FROM kept").unwrap();
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+/// A group outlives what the most careful of its members asks for; a loss of power cannot be had in a test.
+#[test]
+fn a_group_is_as_durable_as_its_most_durable_member() {
+    let (_folder, thread) = thread();
+    let passing = |number| {
+        let (reply, _) = oneshot::channel();
+        let work = move |connection: &Connection| {
+            Ok(connection.execute("INSERT INTO kept VALUES (?1, '')", [number])?)
+        };
+        let name = name!("test", "try").while_powered();
+        Box::new(Pending { name, work: Some(work), result: None, reply }) as Box<dyn Operation>
+    };
+    let synchronous = || -> i64 {
+        thread.connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap()
+    };
+    let (normal, full) = (1, 2);
+    for (group, expected) in [
+        (vec![keep(1).0], full),
+        (vec![passing(2), passing(3)], normal),
+        (vec![passing(4), keep(5).0], full),
+        (vec![passing(6)], normal),
+    ] {
+        run(&thread, group);
+        assert_eq!(synchronous(), expected);
+    }
+    assert_eq!(kept(&thread), [1, 2, 3, 4, 5, 6]);
 }
 
 #[test]
