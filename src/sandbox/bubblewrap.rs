@@ -30,6 +30,7 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
@@ -123,7 +124,8 @@ impl BubblewrapSandbox {
         if let Some(cgroup) = &cgroup {
             cgroup.create(&spec.limits).map_err(failed)?;
         }
-        let child = Command::new(self.program)
+        let mut command = Command::new(self.program);
+        command
             .args(self.host.arguments(spec, cgroup.is_some()))
             .env_clear()
             .current_dir("/")
@@ -131,13 +133,22 @@ impl BubblewrapSandbox {
             .stdout(status)
             .stderr(words)
             // What a terminal sends to the gateway is not for its sandboxes.
-            .process_group(0)
-            .spawn()
-            .map_err(failed)?;
+            .process_group(0);
+        let child = match &cgroup {
+            Some(cgroup) => {
+                let runtime = Handle::current();
+                cgroup.start_inside(move || {
+                    let _entered = runtime.enter();
+                    command.spawn()
+                })
+            }
+            None => command.spawn(),
+        };
+        let child = child.map_err(failed)?;
         let mut starting = Starting::new(child);
         let child = starting.child();
         let launched = async {
-            // As early as can be: to be moved makes bubblewrap wait before it starts the sandbox, and the sandbox after.
+            // Where it could not be started inside it is moved as early as can be.
             if let Some(cgroup) = &cgroup {
                 enter(cgroup, child.id()).map_err(failed)?;
             }

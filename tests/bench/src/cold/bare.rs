@@ -65,19 +65,20 @@ impl Bare {
         for limit in &limits {
             limit.make()?;
         }
-        let mut child = tokio::process::Command::new(program)
+        let mut command = tokio::process::Command::new(program);
+        command
             .args(arguments)
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
-        let pid = child.id().context("bubblewrap has ended")?;
-        for limit in &limits {
-            limit.enter(pid)?;
-        }
+            .kill_on_drop(true);
+        let runtime = tokio::runtime::Handle::current();
+        let mut child = limits::start_inside(&limits, move || {
+            let _entered = runtime.enter();
+            command.spawn()
+        })?;
         let main = self.main().await?;
         fs::write(self.ours.join("input/2.json"), serde_json::to_vec(&Input::Close)?)?;
         tokio::time::timeout(PATIENCE, child.wait()).await??;
