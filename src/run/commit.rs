@@ -118,12 +118,12 @@ impl Runs {
                 self.store.finish_run(end).await?;
                 info!(run.id = %run, group.name = %claimed.group.name, "run finished");
             }
-            Verdict::Retry { error } => {
+            Verdict::Retry { error, why } => {
                 let wait = outcome::back_off(self.bounds.retry, claimed.attempt);
                 let at = self.clock.now().checked_add(wait).unwrap_or(jiff::Timestamp::MAX);
                 self.store.fail_run(run, error, at).await?;
                 warn!(run.id = %run, attempt = claimed.attempt, "run failed; it is tried again");
-                let reason = format!("something went wrong; trying again in {} s", wait.as_secs());
+                let reason = format!("{why}; trying again in {} s", wait.as_secs());
                 self.channels.show(&claimed.conversation, &Activity::Waiting { reason }).await;
             }
             Verdict::GiveUp { error, sentence } => {

@@ -74,6 +74,8 @@ pub(crate) enum Verdict {
     Retry {
         /// Why, for the ledger.
         error: String,
+        /// Why, for people.
+        why: String,
     },
     /// It is given up, and this is said.
     GiveUp {
@@ -219,7 +221,7 @@ pub(crate) fn through(begun: Seq, latest: Seq, done: &Done) -> Seq {
 
 fn retry(error: String, why: String, attempt: u32) -> Verdict {
     if attempt <= RETRIES {
-        Verdict::Retry { error }
+        Verdict::Retry { error, why }
     } else {
         Verdict::GiveUp { sentence: sentence(&format!("{why}, {attempt} times")), error }
     }

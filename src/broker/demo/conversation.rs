@@ -74,6 +74,14 @@ impl Conversation {
     }
 }
 
+impl Message {
+    /// Whether the model ended its turn with it.
+    pub(super) fn is_an_answer(&self) -> bool {
+        let calls = |part: &Part| matches!(part, Part::ToolUse { .. });
+        self.role == "assistant" && !self.content.parts().iter().any(calls)
+    }
+}
+
 impl Content {
     /// Its blocks.
     pub(super) fn parts(&self) -> &[Part] {

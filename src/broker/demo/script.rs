@@ -2,12 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::conversation::{Content, Conversation, Part};
+use super::conversation::{Content, Conversation, Message, Part};
 
 /// The longest output of a tool that is repeated in an answer, in characters.
 const MAX_OUTPUT_CHARS: usize = 3_000;
-/// The longest message that is echoed, in characters.
+/// The longest message that is echoed, in characters, and the most of them.
 const MAX_ECHO_CHARS: usize = 200;
+const MAX_ECHOES: usize = 20;
+/// How the agent-runner's word for a call begins that a stop or a crash has left open.
+const INTERRUPTED: &str = "interrupted:";
 
 /// One block of an answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,39 +66,58 @@ impl Block {
     }
 }
 
-/// What the demo answers.
+/// What the demo answers: calls for the orders in what was said last, and once there are none left, one answer to
+/// everything since its last one.
 pub(super) fn answer(conversation: &Conversation) -> Vec<Block> {
-    let Some(last) = conversation.0.iter().rfind(|message| message.role == "user") else {
-        return vec![Block::Text(introduction(""))];
-    };
-    let mut blocks = Vec::new();
-    for part in last.content.parts() {
-        if let Part::ToolResult { tool_use_id, content, is_error } = part {
-            let output = content.as_ref().map(Content::text).unwrap_or_default();
-            blocks.push(Block::Text(report(conversation.tool(tool_use_id), &output, *is_error)));
-        }
-    }
-    let text = last.content.text();
-    if blocks.is_empty() || !text.trim().is_empty() {
-        blocks.push(respond(&last_utterance(&text), conversation.0.len()));
-    }
-    blocks
+    let last = conversation.0.last().filter(|message| message.role == "user");
+    let orders: Vec<_> = last
+        .iter()
+        .flat_map(|last| utterances(&last.content.text()))
+        .filter_map(|said| tool(&said))
+        .enumerate()
+        .map(|(place, (name, input))| {
+            let id = format!("toolu_demo_{}_{place}", conversation.0.len());
+            Block::ToolUse { id, name, input }
+        })
+        .collect();
+    if orders.is_empty() { vec![Block::Text(sum_up(conversation))] } else { orders }
 }
 
-/// What the demo does about what was said.
-fn respond(said: &str, turn: usize) -> Block {
-    let call = |name, input| Block::ToolUse { id: format!("toolu_demo_{turn}"), name, input };
+/// Reports what tools did and answers what else was said, in order, since the last answer.
+fn sum_up(conversation: &Conversation) -> String {
+    let answered = conversation.0.iter().rposition(Message::is_an_answer);
+    let open = conversation.0.iter().skip(answered.map_or(0, |place| place + 1));
+    let (mut parts, mut heard) = (Vec::new(), Vec::new());
+    for message in open.filter(|message| message.role == "user") {
+        for part in message.content.parts() {
+            let Part::ToolResult { tool_use_id, content, is_error } = part else { continue };
+            let output = content.as_ref().map(Content::text).unwrap_or_default();
+            if *is_error && output.starts_with(INTERRUPTED) {
+                // What was asked before was stopped: nobody waits for it any more.
+                (parts, heard) = (Vec::new(), Vec::new());
+            } else {
+                parts.push(report(conversation.tool(tool_use_id), &output, *is_error));
+            }
+        }
+        let said = utterances(&message.content.text());
+        heard.extend(said.into_iter().filter(|said| !said.is_empty() && tool(said).is_none()));
+    }
+    if parts.is_empty() || !heard.is_empty() {
+        parts.push(introduction(&heard));
+    }
+    parts.join("\n\n")
+}
+
+/// The tool that an order is for, with its arguments.
+fn tool(said: &str) -> Option<(&'static str, Value)> {
     if let Some(command) = order(said, "run:") {
-        call("bash", json!({ "command": command }))
+        Some(("bash", json!({ "command": command })))
     } else if let Some(text) = order(said, "send:") {
-        call("send_message", json!({ "text": text }))
-    } else if let Some((path, content)) =
-        said.strip_prefix("write ").and_then(|rest| rest.split_once(':'))
-    {
-        let content = format!("{}\n", content.trim());
-        call("write", json!({ "path": path.trim(), "content": content }))
+        Some(("send_message", json!({ "text": text })))
     } else {
-        Block::Text(introduction(said))
+        let (path, content) = said.strip_prefix("write ")?.split_once(':')?;
+        let content = format!("{}\n", content.trim());
+        Some(("write", json!({ "path": path.trim(), "content": content })))
     }
 }
 
@@ -103,11 +125,11 @@ fn order<'a>(said: &'a str, word: &str) -> Option<&'a str> {
     Some(said.strip_prefix(word)?.trim()).filter(|rest| !rest.is_empty())
 }
 
-fn introduction(said: &str) -> String {
-    let heard = match said {
-        "" => String::new(),
-        said => format!("You said: “{}”.\n\n", shorten(said, MAX_ECHO_CHARS).replace('\n', " ")),
+fn introduction(heard: &[String]) -> String {
+    let quote = |said: &String| {
+        format!("You said: “{}”.\n\n", shorten(said, MAX_ECHO_CHARS).replace('\n', " "))
     };
+    let heard: String = heard.iter().take(MAX_ECHOES).map(quote).collect();
     format!(
         "{heard}I am only a demo, not a real model: no credentials are configured. Put \
          `ANTHROPIC_API_KEY=…` into `.env` and restart the gateway to talk to a real one.\n\n\
@@ -143,20 +165,27 @@ fn shorten(text: &str, chars: usize) -> String {
     }
 }
 
-/// The text of the last `<message>` of a prompt, without an address such as `@Andy` in front; where there is none,
-/// the whole text.
-fn last_utterance(prompt: &str) -> String {
-    let last = prompt.rfind("<message ").or_else(|| prompt.rfind("<message>"));
-    let text = match last.and_then(|at| prompt.split_at(at).1.split_once('>')) {
-        Some((_, rest)) => unescape(rest.split_once("</message>").map_or(rest, |(text, _)| text)),
-        None => prompt.to_owned(),
+/// The texts of the `<message>`s of a prompt, without an address such as `@Andy` in front; only those with one where
+/// there are any, and the whole text where there is no message.
+fn utterances(prompt: &str) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for message in prompt.split("<message").skip(1).filter(|rest| rest.starts_with([' ', '>'])) {
+        let text = message.split_once('>').map_or("", |(_, rest)| rest);
+        texts.push(unescape(text.split_once("</message>").map_or(text, |(text, _)| text)));
+    }
+    if texts.is_empty() && !prompt.trim().is_empty() {
+        texts.push(prompt.to_owned());
+    }
+    let addressed = |text: &String| {
+        let rest = text.trim().strip_prefix('@')?.split_once(char::is_whitespace)?.1;
+        Some(rest.trim().to_owned())
     };
-    let text = text.trim();
-    let text = match text.strip_prefix('@').and_then(|rest| rest.split_once(char::is_whitespace)) {
-        Some((_, rest)) => rest.trim_start(),
-        None => text,
-    };
-    text.to_owned()
+    let called: Vec<String> = texts.iter().filter_map(addressed).collect();
+    if called.is_empty() {
+        texts.iter().map(|text| text.trim().to_owned()).collect()
+    } else {
+        called
+    }
 }
 
 /// Undoes XML's escapes; `&amp;` last, so that nothing is undone twice.
@@ -182,10 +211,8 @@ mod tests {
     }
 
     fn said(text: &str) -> Block {
-        let prompt = format!(
-            "<messages>\n<message sender=\"A\" time=\"1\">run: old</message>\n\
-             <message sender=\"B\" time=\"2\">{text}</message>\n</messages>"
-        );
+        let prompt =
+            format!("<messages>\n<message sender=\"B\" time=\"2\">{text}</message>\n</messages>");
         let mut blocks = ask(json!([{"role": "user", "content": prompt}]));
         assert_eq!(blocks.len(), 1);
         blocks.remove(0)
@@ -246,15 +273,59 @@ mod tests {
         assert_eq!(turn(" \n"), [Block::Text("The command printed nothing.".into())]);
     }
 
+    fn prompt(said: &[&str]) -> Value {
+        let messages = said.iter().map(|said| format!("<message sender=\"A\">{said}</message>"));
+        json!({"role": "user", "content": [{"type": "text", "text": messages.collect::<String>()}]})
+    }
+
+    fn result(content: Value, is_error: bool) -> Value {
+        let result = json!({"type": "tool_result", "tool_use_id": "gone", "content": content, "is_error": is_error});
+        json!({"role": "user", "content": [result]})
+    }
+
+    fn words(blocks: &[Block]) -> String {
+        match blocks {
+            [Block::Text(words)] => words.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn calls(blocks: &[Block]) -> Vec<&str> {
+        let commands = blocks.iter().map(|block| match block {
+            Block::ToolUse { input, .. } => input["command"].as_str().unwrap(),
+            Block::Text(words) => panic!("{words}"),
+        });
+        commands.collect()
+    }
+
     #[test]
-    fn what_comes_with_a_tools_output_is_answered_too() {
-        let blocks = ask(json!([{"role": "user", "content": [
-            {"type": "tool_result", "tool_use_id": "gone", "content": "out", "is_error": true},
-            {"type": "text", "text": "<messages><message sender=\"A\">run: date</message></messages>"},
-        ]}]));
-        assert_eq!(blocks.len(), 2);
-        assert_eq!(blocks[0], Block::Text("That did not work:\n\n```\nout\n```".into()));
-        assert!(matches!(&blocks[1], Block::ToolUse { name: "bash", .. }));
+    fn all_that_was_said_is_answered_in_one() {
+        let said = prompt(&["run: one", "hello", "run: two"]);
+        assert_eq!(calls(&ask(json!([said]))), ["one", "two"]);
+        let assistant = json!({"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "bash", "input": {}}]});
+        let out = result(json!("out"), false);
+        let words = words(&ask(json!([said, assistant, out])));
+        assert!(
+            words.starts_with("The tool answered:\n\n```\nout\n```\n\nYou said: “hello”."),
+            "{words}"
+        );
+        // Somebody else's words are no orders where the assistant is called by name.
+        assert_eq!(calls(&ask(json!([prompt(&["run: one", "@Andy run: two"])]))), ["two"]);
+        // A follow-up is carried out before anything is said.
+        let more = prompt(&["run: three"]);
+        assert_eq!(calls(&ask(json!([said, assistant, out, more]))), ["three"]);
+    }
+
+    #[test]
+    fn what_was_stopped_is_not_reported() {
+        let stopped = result(json!("interrupted: nobody knows"), true);
+        let words = ask(json!([prompt(&["run: one"]), stopped, prompt(&["hello"])]));
+        let words = self::words(&words);
+        assert!(words.starts_with("You said: “hello”."), "{words}");
+        let answered = json!({"role": "assistant", "content": "Yes."});
+        let words = ask(json!([prompt(&["early"]), answered, prompt(&["late"])]));
+        let words = self::words(&words);
+        assert!(words.contains("late") && !words.contains("early"), "{words}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::channel::terminal::wire::MAX_TEXT_BYTES;
 pub(super) const HELP: &str = "\
 /help     this list
 /status   how the gateway is
-/stop     give up what is not answered yet
+/stop     give up what is not answered yet (while an answer is on its way: Ctrl-C)
 /quit     leave; Ctrl-D and two times Ctrl-C do the same
 Ctrl-C    stop the answer under way
 A line that ends in \\ goes on in the next one, and a paste may have many lines.

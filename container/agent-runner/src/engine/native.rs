@@ -36,6 +36,8 @@ mod tools;
 
 /// The most model calls of one run; a model that goes round in circles is stopped here.
 const MAX_CALLS: usize = 200;
+/// What stands between the parts of an answer, as people see it written and as a whole.
+const BETWEEN: &str = "\n\n";
 /// What stands before the messages of another attempt that brings more than the one before.
 const AGAIN: &str = "[Your work was interrupted and goes on. These are all the messages that it is about, new ones \
                      among them. What you have done already is done.]";
@@ -150,12 +152,15 @@ impl<'run> Run<'run> {
         self.through = attempt.iter().filter_map(Entry::through).max();
         for call in 0.. {
             if answered && !self.take_follow_ups()? {
-                self.session.synchronize().map_err(unwritten)?;
                 answers.retain(|answer| !answer.trim().is_empty());
-                return Ok(answers.join("\n\n"));
+                self.session.synchronize().map_err(unwritten)?;
+                return Ok(answers.join(BETWEEN));
             }
             if call == MAX_CALLS {
                 break;
+            }
+            if answered && answers.last().is_some_and(|answer| !answer.trim().is_empty()) {
+                self.link.say(Sign::Text { delta: BETWEEN.to_owned() });
             }
             let reply = self.think().await?;
             let calls = reply::tool_calls(&reply.blocks);
