@@ -28,9 +28,16 @@ pub async fn choose(settings: &Settings) -> Result<Chosen, SandboxError> {
                 Err(error) => error,
             };
             match bubblewrap(settings, install).await {
-                Ok(chosen) => {
+                Ok((sandbox, mut strength)) => {
                     info!(reason = %no_docker, "Docker is not used");
-                    Ok(chosen)
+                    // Whoever has a Docker that answers expects it to be used.
+                    if let SandboxError::NoImage { mend, .. } = &no_docker {
+                        let said = format!(
+                            "Docker answers but is not used: {no_docker} (mend it by: {mend})"
+                        );
+                        strength.weaknesses.push(said);
+                    }
+                    Ok((sandbox, strength))
                 }
                 Err(no_bubblewrap) => Err(neither(&no_docker, &no_bubblewrap)),
             }

@@ -26,6 +26,17 @@ async fn the_first_kind_that_works_is_chosen() {
 }
 
 #[tokio::test]
+async fn a_docker_that_is_passed_over_for_want_of_an_image_is_told_of() {
+    let home = tempfile::tempdir().unwrap();
+    let mut settings = Settings::defaults(home.path());
+    settings.sandbox.image = "hermitcrab-nowhere:1".to_owned();
+    let (sandbox, strength) = select::choose(&settings).await.unwrap();
+    assert_eq!(sandbox.kind(), SandboxKind::Bubblewrap);
+    let told = strength.weaknesses.iter().any(|said| said.contains("hermitcrab-nowhere:1"));
+    assert!(told, "{:?}", strength.weaknesses);
+}
+
+#[tokio::test]
 async fn a_transport_can_be_forced() {
     let home = tempfile::tempdir().unwrap();
     let mut settings = Settings::defaults(home.path());
