@@ -17,7 +17,7 @@ use crate::model::{SandboxId, SandboxKind};
 use crate::sandbox::LiveSandbox;
 use crate::store::{self, RunRow, RunState};
 
-/// The pause before sandboxes are listed, or a row is read, again.
+/// The pause before sandboxes are listed again.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// A run that the gateway before this one left unfinished, and what there is of its sandbox.

@@ -10,7 +10,7 @@ use hermitcrab::channel::fake::FakeChannel;
 use hermitcrab::config::Settings;
 use hermitcrab::gateway::{Bounds, Gateway, Options, Patience};
 use hermitcrab::sandbox::Exit;
-use hermitcrab::sandbox::fake::{FakeSandbox, Inside};
+use hermitcrab::sandbox::fake::{Call, FakeSandbox, Inside};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -106,6 +106,20 @@ fn short() -> Patience {
         grace: Duration::from_millis(100),
         last: Duration::from_secs(1),
     }
+}
+
+/// How many sandboxes were asked for.
+fn starts(sandbox: &FakeSandbox) -> usize {
+    sandbox.calls().iter().filter(|call| matches!(call, Call::Start(_))).count()
+}
+
+/// The home of a gateway that has ended in the middle of a run, whose sandbox goes on.
+async fn left_behind(sandbox: &FakeSandbox, options: Options) -> tempfile::TempDir {
+    let inhouse = Inhouse::start_in(home(""), sandbox.clone(), options).await;
+    let mut terminal = inhouse.terminal().await;
+    terminal.say("m1", "hello").await.unwrap();
+    sandbox.until(|calls| calls.iter().any(|call| matches!(call, Call::Start(_)))).await;
+    inhouse.leave_behind().await
 }
 
 async fn answer(terminal: &mut Terminal) -> String {

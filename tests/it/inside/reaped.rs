@@ -9,17 +9,15 @@ use hermitcrab::sandbox::fake::{Call, FakeSandbox};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::{Inhouse, answer, bounds, done, home, input, leave, obliging, short};
+use super::{
+    Inhouse, answer, bounds, done, home, input, leave, left_behind, obliging, short, starts,
+};
 
 /// Waits for so many more attempts to stop a sandbox.
 async fn stops(sandbox: &FakeSandbox, more: usize) {
     let count = |calls: &[Call]| calls.iter().filter(|call| matches!(call, Call::Stop(..))).count();
     let most = count(&sandbox.calls()) + more;
     sandbox.until(|calls| count(calls) >= most).await;
-}
-
-fn starts(sandbox: &FakeSandbox) -> usize {
-    sandbox.calls().iter().filter(|call| matches!(call, Call::Start(_))).count()
 }
 
 async fn one_slot(sandbox: FakeSandbox) -> Inhouse {
@@ -111,11 +109,7 @@ async fn an_adopted_sandbox_is_good_for_its_run_and_for_no_other() {
     });
     sandbox.always(obliging);
     let options = || Options { bounds: bounds(), patience: short(), ..Options::default() };
-    let inhouse = Inhouse::start_in(home(""), sandbox.clone(), options()).await;
-    let mut terminal = inhouse.terminal().await;
-    terminal.say("m1", "hello").await.unwrap();
-    sandbox.until(|calls| calls.iter().any(|call| matches!(call, Call::Start(_)))).await;
-    let home = inhouse.leave_behind().await;
+    let home = left_behind(&sandbox, options()).await;
     sandbox.unavailable(None);
     let [adopted] = sandbox.there().try_into().unwrap();
 

@@ -7,7 +7,9 @@ use hermitcrab::sandbox::Exit;
 use hermitcrab::sandbox::fake::{Call, FakeSandbox, Inside};
 use serde_json::json;
 
-use super::{Inhouse, answer, bounds, done, home, input, leave, obliging, short};
+use super::{
+    Inhouse, answer, bounds, done, home, input, leave, left_behind, obliging, short, starts,
+};
 use crate::support::terminal::Terminal;
 
 /// An agent that ends when it is asked to, and never by itself.
@@ -24,10 +26,6 @@ async fn cancel(terminal: &mut Terminal) {
     terminal.send(json!({ "type": "cancel" })).await.unwrap();
     terminal.send(json!({ "type": "status" })).await.unwrap();
     terminal.next_of("status").await.unwrap();
-}
-
-fn starts(sandbox: &FakeSandbox) -> usize {
-    sandbox.calls().iter().filter(|call| matches!(call, Call::Start(_))).count()
 }
 
 /// However soon it comes: before the router has looked, while the claim is being written, or later.
@@ -101,11 +99,7 @@ async fn a_wish_to_stop_reaches_what_an_earlier_gateway_left() {
     let sandbox = FakeSandbox::new();
     sandbox.always(obedient);
     let options = || Options { bounds: bounds(), patience: short(), ..Options::default() };
-    let inhouse = Inhouse::start_in(home(""), sandbox.clone(), options()).await;
-    let mut terminal = inhouse.terminal().await;
-    terminal.say("m1", "hello").await.unwrap();
-    sandbox.until(|calls| calls.iter().any(|call| matches!(call, Call::Start(_)))).await;
-    let home = inhouse.leave_behind().await;
+    let home = left_behind(&sandbox, options()).await;
 
     let inhouse = Inhouse::start_in(home, sandbox.clone(), options()).await;
     let mut terminal = inhouse.terminal().await;
