@@ -93,13 +93,40 @@ impl Place {
     }
 }
 
-/// Whether this says that no gateway listens.
+/// Whether this says that no gateway listens. One that closes its socket resets whoever was not let in yet.
 pub(crate) fn is_nobody(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound};
+    matches!(error.kind(), NotFound | ConnectionRefused | ConnectionReset)
 }
 
 fn silent() -> Failure {
     let sentence =
         "a gateway runs here but does not say how it is; look into its log, or restart it";
     Failure::new(UNAVAILABLE, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use rustix::net::{
+        AddressFamily, SocketAddrUnix, SocketType, connect, listen, socket, sockopt,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_closes_its_door_on_us_is_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chat.sock");
+        let gateway = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&gateway, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        listen(&gateway, 1).unwrap();
+        let caller = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        connect(&caller, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        // It goes before it has let us in; a connection that is being made looks for this error.
+        drop(gateway);
+        let error = sockopt::socket_error(caller.as_fd()).unwrap().unwrap_err();
+        assert!(is_nobody(&error.into()), "{error}");
+    }
 }

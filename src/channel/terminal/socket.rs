@@ -41,7 +41,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 /// Connects to the gateway that listens at `path`.
 ///
 /// # Errors
-/// `NotFound` or `ConnectionRefused` when no gateway does.
+/// `NotFound` or `ConnectionRefused` when no gateway does, `ConnectionReset` when one just closes its door.
 pub(crate) async fn connect(path: &Path) -> io::Result<UnixStream> {
     let short = ShortPath::of(path)?;
     UnixStream::connect(&short.path).await
