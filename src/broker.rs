@@ -58,7 +58,7 @@ pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use door::Door;
+pub(crate) use door::{Door, Socket};
 pub(crate) use standing::Fault;
 
 /// The largest body of a request or of an answer in one piece; the Messages API takes as much.
@@ -254,19 +254,19 @@ impl Broker {
         })))
     }
 
-    /// Opens a door: a Unix socket in `dir` to which the user and group ids `user` may connect. Whoever made `dir`
-    /// sees to it that nobody else comes near.
+    /// Makes a Unix socket in `dir` to which the user and group ids `user` may connect. Whoever made `dir` sees to it
+    /// that nobody else comes near.
     ///
     /// # Errors
-    /// When the socket cannot be made there.
-    pub(crate) fn open_socket(
-        &self,
-        dir: &Path,
-        user: (u32, u32),
-        client: Client,
-    ) -> Result<Door, BrokerError> {
-        let opened = Door::socket(&self.0, dir, user, client);
-        opened.map_err(|source| BrokerError::Socket { dir: dir.to_owned(), source })
+    /// When it cannot be made there.
+    pub(crate) fn bind(&self, dir: &Path, user: (u32, u32)) -> Result<Socket, BrokerError> {
+        let bound = Socket::bind(&self.0, dir, user);
+        bound.map_err(|source| BrokerError::Socket { dir: dir.to_owned(), source })
+    }
+
+    /// Opens a door: whoever connects to the socket is this client.
+    pub(crate) fn open_socket(&self, socket: Socket, client: Client) -> Door {
+        Door::socket(&self.0, socket, client)
     }
 
     /// Opens a door: one stream with frames, at whose other end is `agent-runner bridge`.

@@ -30,7 +30,7 @@ use crate::pool::{Left, Pool};
 use crate::queue::Queue;
 use crate::router::Router;
 pub use crate::run::Bounds;
-use crate::run::{Active, Finder, Found, Opener, Reaper, Runs, Shelf, Supply};
+use crate::run::{Active, Finder, Found, Opener, Reaper, Reserve, Runs, Shelf, Supply};
 use crate::sandbox::{Sandbox, SandboxError, SandboxKind, runner, select};
 use crate::store::{Store, StoreError};
 
@@ -174,6 +174,7 @@ impl Gateway {
                 reaper,
                 runner,
                 bounds: options.bounds,
+                reserve: Reserve::new(settings.store_dir(), broker.clone()),
             },
             shelf: shelf.clone(),
             requests: Arc::new(Control::new(store.clone(), wakes.outbox.clone())),

@@ -98,6 +98,22 @@ pub(crate) enum IpcError {
 }
 
 impl IpcDir {
+    /// Makes ahead what a sandbox needs whose group is not known yet, so that [`Self::create`] finds it done.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn prepare(
+        root: &Path,
+        sandbox: &SandboxId,
+        owner: (u32, u32),
+    ) -> Result<(), IpcError> {
+        place::prepare(root, sandbox, owner).map_err(|source| IpcError::Failed {
+            doing: "prepare",
+            sandbox: sandbox.clone(),
+            source,
+        })
+    }
+
     /// Makes the directory of a new sandbox beneath `root`, which is `store/ipc`; what the sandbox sees belongs to
     /// `owner`, user and group id.
     ///

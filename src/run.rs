@@ -4,41 +4,47 @@
 //! transaction; until then nothing is consumed, and whatever dies, the messages are still there. A run is tried again
 //! only when its sandbox is known to be gone.
 
+mod active;
 mod commit;
 mod disk;
 mod follow;
 mod guard;
 mod live;
+mod opener;
 mod outcome;
 mod reaper;
 mod recover;
 mod requests;
+mod reserve;
 mod shelf;
 mod snapshot;
 mod supply;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::{Input, Prompt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-pub(crate) use live::{Live, NotOpened, OpenError, Opener};
+pub(crate) use active::Active;
+pub(crate) use live::Live;
+pub(crate) use opener::{Begun, NotOpened, OpenError, Opener};
 pub(crate) use outcome::{End, Verdict};
 pub(crate) use reaper::Reaper;
 pub(crate) use recover::Unfinished;
 pub(crate) use requests::{Asker, Requests};
+pub(crate) use reserve::Reserve;
 pub(crate) use shelf::{Place, Shelf};
+use supply::State;
 pub(crate) use supply::{Finder, Found, Supply};
 
 use crate::channel::Channels;
 use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::failpoint::fail_point;
-use crate::model::{Activity, Conversation, RunId, SandboxId};
+use crate::model::{Activity, GroupName, SandboxId, SandboxKind};
 use crate::prompt;
 use crate::queue::Waiting;
 use crate::sandbox::SandboxError;
@@ -94,23 +100,14 @@ pub(crate) struct Runs {
     pub(crate) active: Active,
 }
 
-/// The runs under way, for those who want to see or to stop one.
-#[derive(Debug, Default)]
-pub(crate) struct Active {
-    runs: Mutex<HashMap<RunId, ActiveRun>>,
-}
-
-/// A run under way.
-#[derive(Debug, Clone)]
-pub(crate) struct ActiveRun {
-    /// The run.
-    pub(crate) id: RunId,
-    /// What it is about.
-    pub(crate) conversation: Conversation,
-    /// Since when.
-    pub(crate) since: Instant,
-    /// The sandbox that was last started for it, if one was.
-    sandbox: Option<SandboxId>,
+/// Where a run is to happen.
+enum Shell {
+    /// In a sandbox that waits for its group's next message.
+    Warm(Live),
+    /// In a fresh one.
+    Begun(Begun),
+    /// In one that is still to be made, under this id.
+    Missing(SandboxId),
 }
 
 /// A run that has been claimed, and the wish to stop it.
@@ -129,12 +126,6 @@ pub(crate) enum Ran {
     PutBack,
 }
 
-/// The note that a run is under way; taken back when dropped, whatever the run came to.
-struct Noted<'a> {
-    active: &'a Active,
-    run: RunId,
-}
-
 /// A run that has been claimed, with the sandbox it happens in.
 struct Running<'a> {
     claimed: &'a Claimed,
@@ -149,25 +140,22 @@ impl Runs {
     /// Runs the agent for a conversation, if anything in it waits.
     pub(crate) async fn execute(&self, waiting: &Waiting, cancel: &CancellationToken) -> Ran {
         let conversation = &waiting.conversation;
-        let mut warm = self.shelf.take(&waiting.group);
-        let id = warm.as_ref().map_or_else(live::fresh_id, |live| live.id.clone());
+        let shell = match self.shelf.take(&waiting.group) {
+            Some(live) => Shell::Warm(live),
+            None => Shell::Missing(self.opener.reserve.take()),
+        };
         let claim = ClaimRun {
             conversation: conversation.clone(),
             max_messages: MAX_MESSAGES,
             seen: waiting.seen,
-            sandbox: Some(id),
-            kind: warm.as_ref().map(|live| live.kind).or_else(|| self.supply.state().kind()),
+            sandbox: Some(shell.id().clone()),
+            kind: shell.kind().or_else(|| self.supply.state().kind()),
         };
         // Until it is claimed the conversation is held here, so that a wish to stop it meanwhile finds the run.
         let refused = "a run cannot be claimed now, and its messages wait";
         let claiming =
             store::patiently(refused, &self.halt, || self.store.claim_run(claim.clone()));
-        let (claimed, ()) = tokio::join!(claiming, async {
-            if let Some(live) = &mut warm {
-                follow::turn_away(live);
-                live.look_again(&self.opener);
-            }
-        });
+        let (claimed, shell) = tokio::join!(claiming, self.make_ready(shell, &waiting.group));
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -177,7 +165,7 @@ impl Runs {
         };
         fail_point!("run.claimed");
         let Some(claimed) = claimed else {
-            if let Some(live) = warm {
+            if let Shell::Warm(live) = shell {
                 self.shelf.put(live);
             }
             return Ran::PutBack;
@@ -186,7 +174,7 @@ impl Runs {
         let noted = self.active.begin(&claimed);
         let work = async {
             self.channels.show(conversation, &Activity::Working).await;
-            self.attempt(order, warm).await
+            self.attempt(order, shell).await
         };
         let ran = self.guard(order, work).await;
         drop(noted);
@@ -194,9 +182,31 @@ impl Runs {
         ran
     }
 
-    async fn attempt(&self, order: Order<'_>, warm: Option<Live>) -> Ran {
+    /// Does what can be done for a run while it is being claimed.
+    async fn make_ready(&self, shell: Shell, group: &GroupName) -> Shell {
+        match shell {
+            Shell::Warm(mut live) => {
+                follow::turn_away(&live);
+                live.look_again(&self.opener);
+                Shell::Warm(live)
+            }
+            Shell::Missing(id) => match self.supply.state() {
+                State::Ready(found) => match self.opener.begin(&found, group, id.clone()).await {
+                    Ok(begun) => Shell::Begun(begun),
+                    Err(NotOpened { error, .. }) => {
+                        debug!(%error, sandbox.id = %id, "the sandbox could not be made ahead");
+                        Shell::Missing(self.opener.reserve.take())
+                    }
+                },
+                State::Looking | State::Missing(_) => Shell::Missing(id),
+            },
+            begun @ Shell::Begun(_) => begun,
+        }
+    }
+
+    async fn attempt(&self, order: Order<'_>, shell: Shell) -> Ran {
         let claimed = order.claimed;
-        let live = match self.sandbox(order, warm).await {
+        let live = match self.sandbox(order, shell).await {
             Ok(live) => live,
             Err(Some(verdict)) => return self.commit(order, verdict, None).await,
             // What had begun of a sandbox may still live; the next start takes the run up.
@@ -248,16 +258,14 @@ impl Runs {
 
     /// Gets a sandbox that fits: the warm one, or a fresh one. Without one it says what becomes of the run, or nothing
     /// where the gateway halts before that is known.
-    async fn sandbox(&self, order: Order<'_>, warm: Option<Live>) -> Result<Live, Option<Verdict>> {
+    async fn sandbox(&self, order: Order<'_>, shell: Shell) -> Result<Live, Option<Verdict>> {
         let claimed = order.claimed;
-        let mut id = claimed.sandbox.clone().unwrap_or_else(live::fresh_id);
-        let mut unfit = None;
-        if let Some(live) = warm {
-            if live.fits(&claimed.group) {
-                return Ok(live);
-            }
-            id = live::fresh_id();
-            unfit = Some(live.close());
+        let (mut begun, mut spare, mut unfit) = (None::<Begun>, None, None);
+        match shell {
+            Shell::Warm(live) if live.fits(&claimed.group) => return Ok(live),
+            Shell::Warm(live) => unfit = Some(live.close()),
+            Shell::Begun(fresh) => begun = Some(fresh),
+            Shell::Missing(id) => spare = Some(id),
         }
         let room = async {
             let left = match unfit {
@@ -275,19 +283,34 @@ impl Runs {
             () = order.cancel.cancelled() => return Err(Some(commit::stopped())),
             () = self.halt.cancelled() => return Err(Some(Verdict::Release)),
         };
-        let kind = found.sandbox.kind();
-        if (claimed.sandbox.as_ref(), claimed.kind) != (Some(&id), Some(kind))
-            && let Err(error) = self.store.run_moved(claimed.run, &id, kind).await
+        // One that another kind began is of no use any more.
+        let begun = match begun.filter(|begun| begun.kind() == found.sandbox.kind()) {
+            Some(begun) => begun,
+            None => {
+                let id = spare.unwrap_or_else(|| self.opener.reserve.take());
+                match self.opener.begin(&found, &claimed.group.name, id).await {
+                    Ok(begun) => begun,
+                    Err(not_opened) => return Err(self.not_opened(claimed, not_opened).await),
+                }
+            }
+        };
+        let (id, kind) = (begun.id(), begun.kind());
+        if (claimed.sandbox.as_ref(), claimed.kind) != (Some(id), Some(kind))
+            && let Err(error) = self.store.run_moved(claimed.run, id, kind).await
         {
             warn!(%error, run.id = %claimed.run, "where the run happens could not be noted; it is tried again");
             return Err(Some(outcome::judge(&End::NotStarted, claimed.attempt)));
         }
-        self.active.moved(claimed.run, &id);
-        let started = self.opener.start(&found, &claimed.group, &id, place).await;
-        let NotOpened { error, ended } = match started {
-            Ok(live) => return Ok(live),
-            Err(not_opened) => not_opened,
-        };
+        self.active.moved(claimed.run, id);
+        match self.opener.start(begun, &claimed.group, place).await {
+            Ok(live) => Ok(live),
+            Err(not_opened) => Err(self.not_opened(claimed, not_opened).await),
+        }
+    }
+
+    /// What becomes of a run whose sandbox did not come to live, once nothing is left of that.
+    async fn not_opened(&self, claimed: &Claimed, not_opened: NotOpened) -> Option<Verdict> {
+        let NotOpened { error, ended } = not_opened;
         let verdict = match &error {
             OpenError::Sandbox(error) if is_absence(error) => {
                 warn!(%error, "the sandbox is not to be had any more; the run waits");
@@ -297,12 +320,7 @@ impl Runs {
             _ => outcome::judge(&End::NotStarted, claimed.attempt),
         };
         warn!(error = format!("{:#}", anyhow::Error::new(error)), run.id = %claimed.run, "no sandbox for the run");
-        if let Some(ended) = ended
-            && self.gone(&claimed.conversation, ended).await.is_none()
-        {
-            return Err(None);
-        }
-        Err(Some(verdict))
+        self.gone(&claimed.conversation, ended).await.map(|_gone| verdict)
     }
 
     fn prompt(&self, claimed: &Claimed) -> Prompt {
@@ -341,43 +359,21 @@ impl Runs {
     }
 }
 
-impl Active {
-    /// Notes a run.
-    fn begin(&self, claimed: &Claimed) -> Noted<'_> {
-        let (run, conversation) = (claimed.run, claimed.conversation.clone());
-        let since = Instant::now();
-        self.runs().insert(run, ActiveRun { id: run, conversation, since, sandbox: None });
-        Noted { active: self, run }
-    }
-
-    /// Notes that a sandbox is started for a run.
-    fn moved(&self, run: RunId, sandbox: &SandboxId) {
-        if let Some(run) = self.runs().get_mut(&run) {
-            run.sandbox = Some(sandbox.clone());
+impl Shell {
+    fn id(&self) -> &SandboxId {
+        match self {
+            Self::Warm(live) => &live.id,
+            Self::Begun(begun) => begun.id(),
+            Self::Missing(id) => id,
         }
     }
 
-    /// The sandbox that was last started for a run.
-    fn sandbox(&self, run: RunId) -> Option<SandboxId> {
-        self.runs().get(&run)?.sandbox.clone()
-    }
-
-    /// The runs under way, oldest first.
-    pub(crate) fn list(&self) -> Vec<ActiveRun> {
-        let mut runs: Vec<_> = self.runs().values().cloned().collect();
-        runs.sort_by_key(|run| run.id.0);
-        runs
-    }
-
-    fn runs(&self) -> MutexGuard<'_, HashMap<RunId, ActiveRun>> {
-        // Every change is one insert or remove: a panic elsewhere leaves nothing half done.
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Noted<'_> {
-    fn drop(&mut self) {
-        self.active.runs().remove(&self.run);
+    fn kind(&self) -> Option<SandboxKind> {
+        match self {
+            Self::Warm(live) => Some(live.kind),
+            Self::Begun(begun) => Some(begun.kind()),
+            Self::Missing(_) => None,
+        }
     }
 }
 

@@ -40,7 +40,15 @@ pub trait Sandbox: Send + Sync {
     /// When no sandbox can be had, with what mends it, or when one is weaker than declared.
     async fn probe(&self) -> Result<Strength, SandboxError>;
 
-    /// Starts a sandbox; returns once its agent-runner has been started, not when it is ready.
+    /// Makes ahead what can be made of a sandbox that is about to be started; what does not start is stopped.
+    ///
+    /// # Errors
+    /// When it could not be made.
+    async fn prepare(&self, _id: &SandboxId, _group: &GroupName) -> Result<(), SandboxError> {
+        Ok(())
+    }
+
+    /// Starts a sandbox, prepared or not; returns once its agent-runner has been started, not when it is ready.
     ///
     /// # Errors
     /// When it could not be started; nothing of it is left behind.

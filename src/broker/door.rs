@@ -30,31 +30,54 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A way in for one sandbox; it is closed by dropping it.
 #[derive(Debug)]
 pub(crate) struct Door {
-    socket: Option<PathBuf>,
+    _file: Option<SocketFile>,
     tasks: TaskTracker,
     _open: DropGuard,
 }
 
-impl Door {
-    /// Opens a socket in `dir` for the user and group ids `user`.
-    pub(super) fn socket(
-        shared: &Arc<Shared>,
-        dir: &Path,
-        user: (u32, u32),
-        client: Client,
-    ) -> io::Result<Self> {
-        let path = dir.join(BROKER_SOCKET);
+/// A socket before it is known who will come in; nobody who connects is let in yet.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+/// The file of a socket, which goes with it.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Socket {
+    /// Makes a socket in `dir` for the user and group ids `user`.
+    pub(super) fn bind(shared: &Shared, dir: &Path, user: (u32, u32)) -> io::Result<Self> {
+        let file = SocketFile(dir.join(BROKER_SOCKET));
         let _runtime = shared.runtime.enter();
-        let listener = bind(dir, &path)?;
-        let room = Room::new(shared, client);
-        let door = Self::of(&room, Some(path.clone()));
+        let listener = bind(dir, &file.0)?;
         // Only this user may connect. Without the right to give files away it must be everybody, and the directory
         // is what keeps others out.
-        let given = chown(&path, Some(user.0), Some(user.1)).is_ok();
+        let given = chown(&file.0, Some(user.0), Some(user.1)).is_ok();
         let mode = if given { 0o600 } else { 0o666 };
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
-        room.spawn(accept(listener, Arc::clone(&room)));
-        Ok(door)
+        std::fs::set_permissions(&file.0, std::fs::Permissions::from_mode(mode))?;
+        Ok(Self { listener, file })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!("cannot remove the broker's socket {}: {error}", self.0.display());
+        }
+    }
+}
+
+impl Door {
+    /// Serves whoever connects to a socket.
+    pub(super) fn socket(shared: &Arc<Shared>, socket: Socket, client: Client) -> Self {
+        let room = Room::new(shared, client);
+        let door = Self::of(&room, Some(socket.file));
+        room.spawn(accept(socket.listener, Arc::clone(&room)));
+        door
     }
 
     /// Serves the connections in a framed stream.
@@ -68,26 +91,15 @@ impl Door {
         door
     }
 
-    fn of(room: &Room, socket: Option<PathBuf>) -> Self {
+    fn of(room: &Room, file: Option<SocketFile>) -> Self {
         let (tasks, open) = (room.tasks.clone(), room.closing.clone().drop_guard());
-        Self { socket, tasks, _open: open }
+        Self { _file: file, tasks, _open: open }
     }
 
     /// Waits until nothing runs behind the door any more: for a stream, until it has ended.
     pub(crate) async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
-    }
-}
-
-impl Drop for Door {
-    fn drop(&mut self) {
-        if let Some(socket) = &self.socket
-            && let Err(error) = std::fs::remove_file(socket)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!("cannot remove the broker's socket {}: {error}", socket.display());
-        }
     }
 }
 

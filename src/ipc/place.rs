@@ -3,6 +3,7 @@
 //! ```text
 //! store/ipc/<group>/<sandbox>/      mounted; the agent may do anything here, at any time
 //! store/ipc/.claims/<sandbox>/      private
+//!     mounted/                      what will be mounted, until it is known for which group
 //!     claims/                       taken and not yet forgotten
 //!     quarantine/                   not understood, for people
 //!     trash/                        on its way out
@@ -32,6 +33,7 @@ pub(super) const PRIVATE_HOME: &str = ".claims";
 const CLAIMS: &str = "claims";
 const QUARANTINE: &str = "quarantine";
 pub(super) const TRASH: &str = "trash";
+const MOUNTED: &str = "mounted";
 /// How often a place that the agent changes under our hands is mended in one call.
 const MEND_ATTEMPTS: usize = 4;
 
@@ -64,21 +66,47 @@ pub(super) struct Subdir {
     pub(super) replaced: bool,
 }
 
+/// Makes the directories of a sandbox whose group is not known yet.
+pub(super) fn prepare(root: &Path, sandbox: &SandboxId, owner: (u32, u32)) -> io::Result<()> {
+    match fs::mkdir(root, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let private_home = confined::ensure_dir(open_home(root)?, PRIVATE_HOME)?;
+    let private = confined::ensure_dir(&private_home, sandbox.as_str())?;
+    for name in [CLAIMS, QUARANTINE, TRASH] {
+        confined::ensure_dir(&private, name)?;
+    }
+    let mounted = confined::ensure_dir(&private, MOUNTED)?;
+    for name in layout::DIRECTORIES {
+        confined::give(confined::ensure_dir(&mounted, name)?, owner)?;
+    }
+    Ok(confined::give(&mounted, owner)?)
+}
+
+/// Puts what was prepared in its place.
+fn place(root: &Path, group: &GroupName, sandbox: &SandboxId) -> io::Result<()> {
+    let home = open_home(root)?;
+    let private = confined::open_dir(confined::open_dir(&home, PRIVATE_HOME)?, sandbox.as_str())?;
+    let group = confined::ensure_dir(&home, group.as_str())?;
+    Ok(confined::move_new(private.as_fd(), MOUNTED, group.as_fd(), sandbox.as_str())?)
+}
+
 impl Inner {
-    /// Makes everything that is not there.
+    /// Takes what was prepared for this sandbox, or makes it.
     pub(super) fn create(
         root: &Path,
         group: &GroupName,
         sandbox: &SandboxId,
         owner: (u32, u32),
     ) -> io::Result<Self> {
-        match fs::mkdir(root, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
+        match place(root, group, sandbox) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                prepare(root, sandbox, owner)?;
+                place(root, group, sandbox)?;
+            }
+            placed => placed?,
         }
-        let home = open_home(root)?;
-        let group_dir = confined::ensure_dir(&home, group.as_str())?;
-        confined::ensure_dir(&group_dir, sandbox.as_str())?;
         Self::open(root, group, sandbox, owner)
     }
 

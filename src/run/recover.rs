@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::live::Remains;
+use super::opener::Remains;
 use super::reaper::{self, Doomed, Ended, Maker};
 use super::{Found, NotOpened, Order, Place, Ran, Running, Runs};
 use crate::model::{SandboxId, SandboxKind};
@@ -142,9 +142,7 @@ impl Runs {
             Ok(live) => live,
             Err(NotOpened { error, ended }) => {
                 info!(%error, run.id = %claimed.run, "nothing is left of the run's sandbox; it begins anew");
-                if let Some(ended) = ended
-                    && self.gone(&claimed.conversation, ended).await.is_none()
-                {
+                if self.gone(&claimed.conversation, ended).await.is_none() {
                     return Ran::Ended;
                 }
                 return self.put_back(order).await;

@@ -44,7 +44,7 @@ use super::probe::{self, Telling};
 use super::{
     ByteStream, Exit, LiveSandbox, Sandbox, SandboxError, SandboxKind, SandboxSpec, Strength,
 };
-use crate::model::SandboxId;
+use crate::model::{GroupName, SandboxId};
 use crate::text::one_line;
 
 /// Where bubblewrap is looked for.
@@ -75,6 +75,8 @@ pub struct BubblewrapSandbox {
     host: Host,
     cgroups: Option<Cgroups>,
     weaknesses: Vec<String>,
+    /// What was made for sandboxes that have not been started yet.
+    prepared: Mutex<HashMap<SandboxId, File>>,
     /// What the sandboxes that this gateway started say on their standard error.
     words: Mutex<HashMap<SandboxId, File>>,
     /// Waits for the processes that this gateway started.
@@ -106,9 +108,23 @@ impl BubblewrapSandbox {
             host,
             cgroups,
             weaknesses,
+            prepared: Mutex::default(),
             words: Mutex::default(),
             tasks: TaskTracker::new(),
         })
+    }
+
+    /// Writes down that a sandbox is about to start, and makes its cgroup; returns the file for bubblewrap.
+    fn make(&self, id: &SandboxId, group: &GroupName) -> std::io::Result<File> {
+        let status = self.state.create(id, group)?;
+        if let Some(cgroup) = self.cgroup(id) {
+            cgroup.create()?;
+        }
+        Ok(status)
+    }
+
+    fn prepared(&self) -> MutexGuard<'_, HashMap<SandboxId, File>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn words(&self) -> MutexGuard<'_, HashMap<SandboxId, File>> {
@@ -122,7 +138,7 @@ impl BubblewrapSandbox {
         let words = words_file().map_err(failed)?;
         self.words().insert(spec.id.clone(), words.try_clone().map_err(failed)?);
         if let Some(cgroup) = &cgroup {
-            cgroup.create(&spec.limits).map_err(failed)?;
+            cgroup.limit(&spec.limits).map_err(failed)?;
         }
         let mut command = Command::new(self.program);
         command
@@ -318,8 +334,16 @@ impl Sandbox for BubblewrapSandbox {
         Ok(Strength { description, weaknesses, socket })
     }
 
+    async fn prepare(&self, id: &SandboxId, group: &GroupName) -> Result<(), SandboxError> {
+        let failed = |source| SandboxError::failed("prepare a sandbox", source);
+        let status = self.make(id, group).map_err(failed)?;
+        self.prepared().insert(id.clone(), status);
+        Ok(())
+    }
+
     async fn start(&self, spec: &SandboxSpec) -> Result<(), SandboxError> {
-        let status = self.state.create(&spec.id, &spec.group);
+        let prepared = self.prepared().remove(&spec.id);
+        let status = prepared.map_or_else(|| self.make(&spec.id, &spec.group), Ok);
         let status = status.map_err(|source| SandboxError::failed("start a sandbox", source))?;
         let started = self.launch(spec, status).await;
         if started.is_err()
@@ -349,6 +373,8 @@ impl Sandbox for BubblewrapSandbox {
 
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Result<(), SandboxError> {
         let failed = |source| SandboxError::failed("stop a sandbox", source);
+        // From now on nobody but a bubblewrap writes its status.
+        self.prepared().remove(id);
         if let Some(record) = self.state.record(id).map_err(failed)? {
             self.await_process(id, &record).await?;
             if let Some(process) = self.process(id, &record)? {

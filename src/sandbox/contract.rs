@@ -54,6 +54,7 @@ type Broken = Box<dyn Error + Send + Sync>;
 /// When a rule does not hold.
 pub async fn holds(stage: &dyn Stage) -> Result<(), Broken> {
     an_exit_is_told_and_told_again(stage).await?;
+    what_was_prepared_starts_or_leaves_nothing(stage).await?;
     what_works_is_listed_and_ends_politely(stage).await?;
     what_is_deaf_is_killed(stage).await?;
     what_lives_outlives_the_gateway(stage).await?;
@@ -77,6 +78,21 @@ async fn an_exit_is_told_and_told_again(stage: &dyn Stage) -> Result<(), Broken>
         sandbox.stop(&spec.id, Duration::ZERO).await?;
         assert_eq!(listed(&*sandbox, &spec.id).await?, None, "nothing is left of it");
     }
+    Ok(())
+}
+
+async fn what_was_prepared_starts_or_leaves_nothing(stage: &dyn Stage) -> Result<(), Broken> {
+    let sandbox = stage.open().await?;
+    let (wanted, unwanted) = (stage.spec(Act::End(3)), stage.spec(Act::End(0)));
+    sandbox.prepare(&wanted.id, &wanted.group).await?;
+    sandbox.prepare(&unwanted.id, &unwanted.group).await?;
+    sandbox.start(&wanted).await?;
+    assert_eq!(sandbox.wait(&wanted.id).await?, Exit::Code(3));
+    sandbox.stop(&wanted.id, Duration::ZERO).await?;
+    let begun = Instant::now();
+    sandbox.stop(&unwanted.id, LONG).await?;
+    assert!(begun.elapsed() < LONG / 10, "there is nobody to wait for");
+    assert_eq!(listed(&*sandbox, &unwanted.id).await?, None, "nothing is left of it");
     Ok(())
 }
 

@@ -40,19 +40,13 @@ pub fn build(
     let user = user();
     let (store, groups) = (settings.store_dir(), settings.groups_dir());
     let name = group.name.as_str();
-    let own = |path: PathBuf| match folders::own(&path, user) {
-        Ok(()) => Ok(path),
-        Err(source) => {
-            Err(SandboxError::failed(format!("prepare the folder {}", path.display()), source))
-        }
-    };
     let global = if group.name.is_main() { Access::ReadWrite } else { Access::ReadOnly };
     let mut mounts = vec![
-        mount(own(groups.join(name))?, layout::GROUP, Access::ReadWrite),
-        mount(own(groups.join("global"))?, layout::GLOBAL, global),
+        mount(own(groups.join(name), user)?, layout::GROUP, Access::ReadWrite),
+        mount(own(groups.join("global"), user)?, layout::GLOBAL, global),
         mount(store.join("ipc").join(name).join(id.as_str()), layout::IPC, Access::ReadWrite),
-        mount(own(store.join("sessions").join(name))?, layout::HOME, Access::ReadWrite),
-        mount(own(store.join("broker").join(id.as_str()))?, layout::BROKER_DIR, Access::ReadOnly),
+        mount(own(store.join("sessions").join(name), user)?, layout::HOME, Access::ReadWrite),
+        mount(own(broker_dir(&store, id), user)?, layout::BROKER_DIR, Access::ReadOnly),
     ];
     if !group.settings.additional_mounts.is_empty() {
         let (allowed, refused) = decide(settings, group);
@@ -72,6 +66,24 @@ pub fn build(
         limits: Limits::default(),
         time_zone: settings.time_zone.clone(),
     })
+}
+
+/// The folder of a sandbox's door to the broker.
+pub(crate) fn broker_dir(store: &Path, id: &SandboxId) -> PathBuf {
+    store.join("broker").join(id.as_str())
+}
+
+/// Makes a folder that belongs to the agent, and returns it.
+///
+/// # Errors
+/// When it cannot be made, or belongs to another user.
+pub(crate) fn own(path: PathBuf, user: User) -> Result<PathBuf, SandboxError> {
+    match folders::own(&path, user) {
+        Ok(()) => Ok(path),
+        Err(source) => {
+            Err(SandboxError::failed(format!("prepare the folder {}", path.display()), source))
+        }
+    }
 }
 
 /// The mounts that a group asks for and does not get, one sentence each.

@@ -189,7 +189,8 @@ async fn what_a_call_cost_is_in_the_ledger_when_its_answer_ends() {
 async fn who_asks_is_known_by_the_door() {
     let house = House::new(&demo());
     let other = tempfile::TempDir::new().unwrap();
-    let _door = house.broker.open_socket(other.path(), own_user(), client("guests", &[])).unwrap();
+    let socket = house.broker.bind(other.path(), own_user()).unwrap();
+    let _door = house.broker.open_socket(socket, client("guests", &[]));
     let stream = UnixStream::connect(other.path().join("broker.sock")).await.unwrap();
     let mut request = post("/v1/messages", &whole("I am kin"));
     request.headers_mut().insert("x-group", HeaderValue::from_static("kin"));

@@ -33,7 +33,8 @@ async fn a_path_may_be_long_and_a_stale_socket_is_replaced() {
     let dir = house.dir.path().join("d".repeat(100)).join("e".repeat(100));
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join("broker.sock"), "stale").unwrap();
-    let door = house.broker.open_socket(&dir, own_user(), client("kin", &[])).unwrap();
+    let socket = house.broker.bind(&dir, own_user()).unwrap();
+    let door = house.broker.open_socket(socket, client("kin", &[]));
     // Connecting needs a short name, too.
     let short = house.dir.path().join("short");
     std::os::unix::fs::symlink(&dir, &short).unwrap();
@@ -43,7 +44,7 @@ async fn a_path_may_be_long_and_a_stale_socket_is_replaced() {
     assert!(!dir.join("broker.sock").exists());
 
     let missing = house.dir.path().join("missing");
-    let error = house.broker.open_socket(&missing, own_user(), client("kin", &[])).unwrap_err();
+    let error = house.broker.bind(&missing, own_user()).unwrap_err();
     assert!(error.to_string().contains("missing"), "{error}");
 }
 

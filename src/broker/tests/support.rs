@@ -113,7 +113,8 @@ impl House {
         let ledger: Arc<dyn Ledger> = book.clone();
         let broker = Broker::with_web(settings, ledger, clock::system(), web).unwrap();
         let dir = TempDir::new().unwrap();
-        let door = broker.open_socket(dir.path(), own_user(), client("kin", allow)).unwrap();
+        let socket = broker.bind(dir.path(), own_user()).unwrap();
+        let door = broker.open_socket(socket, client("kin", allow));
         Self { broker, book, door: Some(door), dir }
     }
 

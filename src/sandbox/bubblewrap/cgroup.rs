@@ -139,7 +139,7 @@ impl Cgroups {
             make(folder)?;
         }
         let trial = Cgroup { at: self.joined("trial") };
-        let made = trial.create(&Limits::default());
+        let made = trial.create().and_then(|()| trial.limit(&Limits::default()));
         for folder in trial.at.folders() {
             std::fs::remove_dir(folder)?;
         }
@@ -160,14 +160,28 @@ impl Cgroups {
 }
 
 impl Cgroup {
-    /// Makes it, with these limits.
+    /// Makes it.
     ///
     /// # Errors
-    /// When it cannot be made, or a limit cannot be set.
-    pub(super) fn create(&self, limits: &Limits) -> io::Result<()> {
+    /// When it cannot be made.
+    pub(super) fn create(&self) -> io::Result<()> {
         for folder in self.at.folders() {
             make(folder)?;
         }
+        if let Cgroups::Unified(folder) = &self.at
+            && let Some(install) = folder.parent()
+        {
+            // The folder of the install may have gone with its last sandbox.
+            write(install, "cgroup.subtree_control", CONTROLLERS)?;
+        }
+        Ok(())
+    }
+
+    /// Sets these limits for what is in it.
+    ///
+    /// # Errors
+    /// When one cannot be set.
+    pub(super) fn limit(&self, limits: &Limits) -> io::Result<()> {
         let (memory, pids) = (limits.memory_bytes.to_string(), limits.pids.to_string());
         let quota = u64::from(limits.milli_cpus) * PERIOD / 1000;
         match &self.at {
@@ -182,10 +196,6 @@ impl Cgroup {
                 }
             }
             Cgroups::Unified(folder) => {
-                if let Some(install) = folder.parent() {
-                    // The folder of the install may have gone with its last sandbox.
-                    write(install, "cgroup.subtree_control", CONTROLLERS)?;
-                }
                 write(folder, "memory.max", &memory)?;
                 write_if_there(folder, "memory.swap.max", "0")?;
                 write(folder, "pids.max", &pids)?;
@@ -396,7 +406,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let at = Cgroups::Unified(root.path().to_owned());
         let cgroup = at.of(&"s1".parse().unwrap());
-        cgroup.create(&Limits { milli_cpus: 1_500, ..Limits::default() }).unwrap();
+        cgroup.create().unwrap();
+        cgroup.limit(&Limits { milli_cpus: 1_500, ..Limits::default() }).unwrap();
         let read = |file| std::fs::read_to_string(root.path().join("s1").join(file)).unwrap();
         assert_eq!(read("memory.max"), "2147483648");
         assert_eq!(read("pids.max"), "512");

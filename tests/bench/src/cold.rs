@@ -1,6 +1,8 @@
 //! (b) Cold: from a committed message to the main function of an agent-runner in a fresh sandbox, beside the bare
 //! tool making the same sandbox: what the gateway has just made is looked at, and made again without the gateway.
 
+use std::fs;
+
 use crate::Place;
 use crate::home::{Home, told};
 use crate::measure::{Gate, Samples, millis};
@@ -20,6 +22,7 @@ pub(crate) async fn measure(place: &Place, table: &mut Table) -> anyhow::Result<
         let home = Home::new(place).await?;
         let chats = (0..=SAMPLES).map(|chat| (format!("g{chat}"), format!("c{chat}")));
         home.add_chats(chats, false)?;
+        (0..=SAMPLES).try_for_each(|group| make_folders(&home, &format!("g{group}")))?;
         let mut settings = home.settings()?;
         settings.sandbox.choice = choice;
         // Nobody has to make room while the next one is measured.
@@ -61,6 +64,19 @@ pub(crate) async fn measure(place: &Place, table: &mut Table) -> anyhow::Result<
                 gate.told()
             ),
         });
+    }
+    Ok(())
+}
+
+/// Makes the folders that a group has from its first run on: what is measured is a fresh sandbox, not a fresh group.
+fn make_folders(home: &Home, group: &str) -> anyhow::Result<()> {
+    let user = hermitcrab::sandbox::spec::user();
+    for (parent, owned) in [("groups", true), ("store/sessions", true), ("store/ipc", false)] {
+        let folder = home.path().join(parent).join(group);
+        fs::create_dir_all(&folder)?;
+        if owned {
+            bare::give(&folder, user)?;
+        }
     }
     Ok(())
 }

@@ -152,7 +152,8 @@ impl Bare {
     }
 }
 
-fn give(path: &Path, user: hermitcrab::sandbox::User) -> anyhow::Result<()> {
+/// Gives a folder to the agent.
+pub(super) fn give(path: &Path, user: hermitcrab::sandbox::User) -> anyhow::Result<()> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     Ok(rustix::fs::chown(path, Some(uid), Some(gid))?)
 }
