@@ -103,9 +103,9 @@ pub(crate) struct Runs {
 /// Where a run is to happen.
 enum Shell {
     /// In a sandbox that waits for its group's next message.
-    Warm(Live),
+    Warm(Box<Live>),
     /// In a fresh one.
-    Begun(Begun),
+    Begun(Box<Begun>),
     /// In one that is still to be made, under this id.
     Missing(SandboxId),
 }
@@ -141,7 +141,7 @@ impl Runs {
     pub(crate) async fn execute(&self, waiting: &Waiting, cancel: &CancellationToken) -> Ran {
         let conversation = &waiting.conversation;
         let shell = match self.shelf.take(&waiting.group) {
-            Some(live) => Shell::Warm(live),
+            Some(live) => Shell::Warm(Box::new(live)),
             None => Shell::Missing(self.opener.reserve.take()),
         };
         let claim = ClaimRun {
@@ -166,7 +166,7 @@ impl Runs {
         fail_point!("run.claimed");
         let Some(claimed) = claimed else {
             if let Shell::Warm(live) = shell {
-                self.shelf.put(live);
+                self.shelf.put(*live);
             }
             return Ran::PutBack;
         };
@@ -192,7 +192,7 @@ impl Runs {
             }
             Shell::Missing(id) => match self.supply.state() {
                 State::Ready(found) => match self.opener.begin(&found, group, id.clone()).await {
-                    Ok(begun) => Shell::Begun(begun),
+                    Ok(begun) => Shell::Begun(Box::new(begun)),
                     Err(NotOpened { error, .. }) => {
                         debug!(%error, sandbox.id = %id, "the sandbox could not be made ahead");
                         Shell::Missing(self.opener.reserve.take())
@@ -262,9 +262,9 @@ impl Runs {
         let claimed = order.claimed;
         let (mut begun, mut spare, mut unfit) = (None::<Begun>, None, None);
         match shell {
-            Shell::Warm(live) if live.fits(&claimed.group) => return Ok(live),
+            Shell::Warm(live) if live.fits(&claimed.group) => return Ok(*live),
             Shell::Warm(live) => unfit = Some(live.close()),
-            Shell::Begun(fresh) => begun = Some(fresh),
+            Shell::Begun(fresh) => begun = Some(*fresh),
             Shell::Missing(id) => spare = Some(id),
         }
         let room = async {
