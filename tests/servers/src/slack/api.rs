@@ -247,6 +247,9 @@ enum Access {
 
 /// The conversation that an argument names; a user stands for the direct messages with them.
 fn channel(world: &mut World, id: &str, access: Access) -> Result<String, Refusal> {
+    if id.is_empty() {
+        return Err(Refusal::missing("channel"));
+    }
     let id = if id.starts_with('U') { conversations::direct(world, id)? } else { id.to_owned() };
     let conversation = world.conversation(&id).ok_or("channel_not_found")?;
     match (world.bot_is_in(&id), conversation.kind) {
