@@ -41,6 +41,7 @@ mod fault;
 mod files;
 mod grant;
 mod interact;
+mod json;
 mod later;
 mod limit;
 mod log;

@@ -3,6 +3,13 @@
 //!
 //! The app is `tests/peers/bolt.js`; `tests/setup` installs what it needs.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test's helpers fail the test they serve"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;

@@ -15,6 +15,7 @@ use hyper::http::request::Parts;
 use serde_json::Value;
 
 use super::args::{Args, Reads};
+use super::json::Fields as _;
 use super::limit::Rate;
 use super::options::Limits;
 use super::people::Kind;
@@ -161,14 +162,14 @@ pub(super) fn call(world: &mut World, name: &str, args: &Args, token: &str) -> O
     if let Err(refusal) = authorise(world, method, args, token) {
         return refused(&refusal);
     }
-    if world.options.limits == Limits::Documented {
-        if let Some(wait) = world.windows.count(name, args.channel(), method.rate) {
-            return Outcome::rate_limited(wait);
-        }
+    if world.options.limits == Limits::Documented
+        && let Some(wait) = world.windows.count(name, args.channel(), method.rate)
+    {
+        return Outcome::rate_limited(wait);
     }
     let mut outcome = match (method.carry_out)(world, args) {
         Ok(mut json) => {
-            json["ok"] = true.into();
+            json.put("ok", true);
             Outcome::done(json_response(&json))
         }
         Err(refusal) => refused(&refusal),

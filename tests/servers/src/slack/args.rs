@@ -51,10 +51,11 @@ impl Args {
             for (name, value) in parts(body, boundary) {
                 args.put(&name, String::from_utf8_lossy(value).into_owned());
             }
-        } else if kind.starts_with("application/json") && reads == Reads::All {
-            if let Ok(Value::Object(object)) = serde_json::from_slice(body) {
-                args.map.extend(object);
-            }
+        } else if kind.starts_with("application/json")
+            && reads == Reads::All
+            && let Ok(Value::Object(object)) = serde_json::from_slice(body)
+        {
+            args.map.extend(object);
         }
         args
     }

@@ -11,9 +11,10 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::interact;
+use super::json::Fields as _;
+use super::json::text;
 use super::later::Later;
 use super::log::Log;
-use super::message::text;
 use super::world::World;
 
 /// What kind of thing an envelope tells.
@@ -83,6 +84,7 @@ pub(super) struct Deliveries {
 #[derive(Debug)]
 struct Waiting {
     envelope: Arc<Envelope>,
+    socket: u64,
     acked: oneshot::Sender<()>,
 }
 
@@ -102,19 +104,20 @@ pub(super) struct Envelope {
 impl Envelope {
     /// Something to deliver, with what a test wants to know of it.
     pub(super) fn new(kind: EnvelopeKind, payload: &Value) -> Self {
-        let event = &payload["event"];
+        let event = payload.at("event");
         let mut name = text(event, "type").to_owned();
-        if let Some(subtype) = event["subtype"].as_str() {
+        if let Some(subtype) = event.at("subtype").as_str() {
             name = format!("{name}/{subtype}");
         }
         let channel = [
-            &event["channel"],
-            &event["item"]["channel"],
-            &payload["channel_id"],
-            &payload["channel"]["id"],
+            event.at("channel"),
+            event.at("item").at("channel"),
+            payload.at("channel_id"),
+            payload.at("channel").at("id"),
         ];
-        let ts = [&event["ts"], &event["item"]["ts"], &payload["container"]["message_ts"]];
-        let user = [&payload["user_id"], &payload["user"]["id"]];
+        let ts =
+            [event.at("ts"), event.at("item").at("ts"), payload.at("container").at("message_ts")];
+        let user = [payload.at("user_id"), payload.at("user").at("id")];
         let first = |places: &[&Value]| {
             places.iter().find_map(|place| place.as_str()).unwrap_or_default().to_owned()
         };
@@ -205,9 +208,9 @@ impl World {
             return;
         }
         let (tx, acked) = oneshot::channel();
-        if socket.is_some() {
+        if let Some(socket) = socket {
             self.deliveries.numbers.insert(id.clone(), number);
-            let waiting = Waiting { envelope: Arc::clone(&envelope), acked: tx };
+            let waiting = Waiting { envelope: Arc::clone(&envelope), socket, acked: tx };
             self.deliveries.waiting.insert(id.clone(), waiting);
         }
         self.later.push(Later::Ack { id, envelope, attempt, acked });
@@ -227,13 +230,15 @@ impl World {
         };
         if let Some(delivery) = self.deliveries.log.get_mut(number) {
             delivery.acked = Some(delivery.sent.elapsed());
-            delivery.answer = json["payload"].clone();
+            delivery.answer = json.at("payload").clone();
         }
-        let Some(Waiting { envelope, acked }) = self.deliveries.waiting.remove(id) else { return };
+        let Some(Waiting { envelope, acked, .. }) = self.deliveries.waiting.remove(id) else {
+            return;
+        };
         // Nobody waits any more when the server is ending.
         if acked.send(()).is_ok() {
             self.deliveries.acked += 1;
-            interact::answered(self, &envelope, &json["payload"]);
+            interact::answered(self, &envelope, json.at("payload"));
         }
     }
 
@@ -244,7 +249,9 @@ impl World {
 
     /// No longer waits for an ack.
     pub(super) fn give_up(&mut self, id: &str) {
-        self.deliveries.waiting.remove(id);
+        if let Some(waiting) = self.deliveries.waiting.remove(id) {
+            self.sockets.missed(waiting.socket);
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::delivery::{Envelope, EnvelopeKind};
-use super::message::{Message, rich_text, text};
+use super::json::Fields as _;
+use super::json::text;
+use super::message::{Message, rich_text};
 use super::people::Kind;
 use super::post::Post;
 use super::world::{World, since_1970};
@@ -39,15 +41,15 @@ impl World {
     /// Keeps a message, with a new ts, and counts it in its thread.
     pub(super) fn store(&mut self, channel: &str, mut json: Value) -> Message {
         let ts = self.next_ts();
-        json["ts"] = ts.as_str().into();
+        json.put("ts", ts.as_str());
         let user = text(&json, "user").to_owned();
-        let root = json["thread_ts"].as_str().map(str::to_owned);
+        let root = json.at("thread_ts").as_str().map(str::to_owned);
         let Some(conversation) = self.conversations.get_mut(channel) else {
             return Message::new(json);
         };
         if let Some(root) = root.and_then(|root| conversation.message_mut(&root)) {
             root.count_reply(&ts, &user);
-            json["parent_user_id"] = root.user().into();
+            json.put("parent_user_id", root.user());
         }
         let message = Message::new(json);
         conversation.messages.push(message.clone());
@@ -67,9 +69,9 @@ impl World {
             return;
         }
         let mut event = message.clone();
-        event["channel"] = channel.into();
-        event["channel_type"] = self.kind(channel).map(Kind::event_word).into();
-        event["event_ts"] = message["ts"].clone();
+        event.put("channel", channel);
+        event.put("channel_type", self.kind(channel).map(Kind::event_word));
+        event.put("event_ts", message.at("ts").clone());
         self.emit(&event);
     }
 
@@ -89,28 +91,28 @@ impl World {
             "blocks": rich_text(&words),
         });
         if team != self.options.team_id {
-            json["user_team"] = team.into();
+            json.put("user_team", team);
         }
         if let Some(thread_ts) = thread_ts {
-            json["thread_ts"] = thread_ts.into();
+            json.put("thread_ts", thread_ts);
         }
         if !files.is_empty() {
             let files = files.into_iter().map(|file| self.add_file(file, &user));
-            json["files"] = files.collect();
-            json["subtype"] = "file_share".into();
-            json["upload"] = false.into();
+            json.put("files", files.collect::<Value>());
+            json.put("subtype", "file_share");
+            json.put("upload", false);
         }
         for (key, value) in fields {
-            json[key] = value;
+            json.put(&key, value);
         }
         let message = self.say(&channel, json);
         let mention = format!("<@{}>", self.options.bot_user);
         let here = self.bot_is_in(&channel) && self.kind(&channel) != Some(Kind::Im);
         if here && message.text().contains(&mention) {
             let mut event = message.json().clone();
-            event["type"] = "app_mention".into();
-            event["channel"] = channel.into();
-            event["event_ts"] = message.ts().into();
+            event.put("type", "app_mention");
+            event.put("channel", channel);
+            event.put("event_ts", message.ts());
             if let Some(fields) = event.as_object_mut() {
                 fields.remove("subtype");
             }

@@ -5,7 +5,7 @@ use hyper::http::request::Parts;
 use serde_json::{Value, json};
 
 use super::args::{boundary, header, parts};
-use super::message::text;
+use super::json::text;
 use super::post::Attached;
 use super::world::{World, since_1970};
 

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::delivery::{Envelope, EnvelopeKind};
 use super::grant::Response;
-use super::message::{Message, text};
+use super::json::Fields as _;
+use super::json::text;
+use super::message::Message;
+use super::people::User;
 use super::world::{Ephemeral, World};
 
 impl World {
@@ -26,8 +29,8 @@ impl World {
         let Some(message) = self.message(channel, ts).map(|message| message.json().clone()) else {
             return false;
         };
-        let Some(mut action) = find_action(&message["blocks"], action_id) else { return false };
-        action["action_ts"] = self.next_ts().into();
+        let Some(mut action) = find_action(message.at("blocks"), action_id) else { return false };
+        action.put("action_ts", self.next_ts());
         let payload = json!({
             "type": "block_actions", "token": "verification", "actions": [action],
             "api_app_id": self.options.app_id, "user": self.actor(user), "team": self.team(),
@@ -35,7 +38,7 @@ impl World {
             "channel": { "id": channel, "name": self.channel_name(channel) },
             "container": {
                 "type": "message", "message_ts": ts, "channel_id": channel, "is_ephemeral": false,
-                "thread_ts": message["thread_ts"],
+                "thread_ts": message.at("thread_ts"),
             },
             "message": message, "state": { "values": {} },
             "response_url": self.lend_response(channel, user, Some(ts)),
@@ -49,7 +52,7 @@ impl World {
     /// element); false when there is no such view.
     pub(super) fn submit(&mut self, view_id: &str, user: &str, values: &Value) -> bool {
         let Some(mut view) = self.views.remove(view_id) else { return false };
-        view["state"] = json!({ "values": values });
+        view.put("state", json!({ "values": values }));
         let payload = json!({
             "type": "view_submission", "token": "verification", "view": view,
             "api_app_id": self.options.app_id, "user": self.actor(user), "team": self.team(),
@@ -67,11 +70,11 @@ impl World {
     pub(super) fn respond_to(&mut self, id: &str, body: &Value) -> Result<(), &'static str> {
         let Response { channel, user, message_ts, .. } = self.use_response(id)?;
         let original = message_ts.as_deref().unwrap_or_default();
-        if body["delete_original"] == true {
+        if body.at("delete_original") == true {
             return self.delete(&channel, original).then_some(()).ok_or("no_original");
         }
-        if body["replace_original"] == true {
-            let (words, blocks) = (body["text"].clone(), body["blocks"].clone());
+        if body.at("replace_original") == true {
+            let (words, blocks) = (body.at("text").clone(), body.at("blocks").clone());
             let replaced = self.alter(&channel, original, |message| {
                 message.set("text", words);
                 message.set("blocks", blocks);
@@ -85,8 +88,8 @@ impl World {
     /// Shows an answer to whoever asked, or to all.
     fn respond(&mut self, channel: &str, user: &str, body: &Value) {
         let mut json = self.bot_message(text(body, "text"));
-        if !body["blocks"].is_null() {
-            json["blocks"] = body["blocks"].clone();
+        if !body.at("blocks").is_null() {
+            json.put("blocks", body.at("blocks").clone());
         }
         if text(body, "response_type") == "in_channel" {
             self.say(channel, json);
@@ -98,7 +101,7 @@ impl World {
     /// Shows a message to one person only; returns its ts.
     pub(super) fn whisper(&mut self, channel: &str, user: &str, mut json: Value) -> String {
         let ts = self.next_ts();
-        json["ts"] = ts.as_str().into();
+        json.put("ts", ts.as_str());
         self.ephemerals.push(Ephemeral {
             channel: channel.to_owned(),
             user: user.to_owned(),
@@ -117,7 +120,7 @@ impl World {
     }
 
     fn user_name(&self, user: &str) -> &str {
-        self.users.get(user).map(|user| user.name()).unwrap_or_default()
+        self.users.get(user).map(User::name).unwrap_or_default()
     }
 
     fn channel_name(&self, channel: &str) -> String {
@@ -128,7 +131,7 @@ impl World {
 
 /// An ack came, perhaps with an answer to a command.
 pub(super) fn answered(world: &mut World, envelope: &Envelope, answer: &Value) {
-    let says = answer["text"].is_string() || answer["blocks"].is_array();
+    let says = answer.at("text").is_string() || answer.at("blocks").is_array();
     if envelope.kind == EnvelopeKind::SlashCommands && says {
         let (channel, user) = envelope.asker();
         world.respond(channel, user, answer);
@@ -138,19 +141,16 @@ pub(super) fn answered(world: &mut World, envelope: &Envelope, answer: &Value) {
 /// The element of this action, as a click reports it.
 fn find_action(blocks: &Value, action_id: &str) -> Option<Value> {
     for block in blocks.as_array()? {
-        let elements = block["elements"].as_array().into_iter().flatten();
-        let mut elements = elements.chain(std::iter::once(&block["accessory"]));
-        if let Some(element) = elements.find(|element| element["action_id"] == action_id) {
+        let elements = block.at("elements").as_array().into_iter().flatten();
+        let mut elements = elements.chain(std::iter::once(block.at("accessory")));
+        if let Some(element) = elements.find(|element| element.at("action_id") == action_id) {
             let mut action = json!({ "action_id": action_id });
             for key in ["type", "text", "value"] {
-                if !element[key].is_null() {
-                    action[key] = element[key].clone();
+                if !element.at(key).is_null() {
+                    action.put(key, element.at(key).clone());
                 }
             }
-            action["block_id"] = match block["block_id"].as_str() {
-                Some(id) => id.into(),
-                None => "block".into(),
-            };
+            action.put("block_id", block.at("block_id").as_str().unwrap_or("block"));
             return Some(action);
         }
     }

@@ -45,11 +45,16 @@ impl Later {
     pub(super) async fn run(self, shared: Arc<Shared>) {
         match self {
             Self::Ack { id, envelope, attempt, acked } => {
-                let waited = tokio::time::timeout(shared.options.ack_timeout, acked).await;
-                if matches!(waited, Ok(Ok(()))) {
-                    return;
-                }
-                let reason = if waited.is_err() { "timeout" } else { "connection_failed" };
+                let timeout = shared.options.ack_timeout;
+                let reason = match tokio::time::timeout(timeout, acked).await {
+                    Ok(Ok(())) => return,
+                    Err(_elapsed) => "timeout",
+                    // There was no socket; the next attempt is not made sooner for that.
+                    Ok(Err(_closed)) => {
+                        tokio::time::sleep(timeout).await;
+                        "connection_failed"
+                    }
+                };
                 shared.change(|world| world.give_up(&id));
                 let Ok(done) = usize::try_from(attempt) else { return };
                 let Some(&delay) = shared.options.retry_delays.get(done) else { return };

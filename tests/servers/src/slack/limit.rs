@@ -16,6 +16,8 @@ pub(super) enum Rate {
 
 /// A burst that Slack tolerates when messages are posted; it says only that it is short.
 const BURST: usize = 4;
+/// The time in which so many may be posted.
+const BURST_TIME: Duration = Duration::from_secs(4);
 
 /// When each method was called of late.
 #[derive(Debug, Default)]
@@ -27,9 +29,7 @@ impl Windows {
         let (key, most, window) = match rate {
             Rate::Free => return None,
             Rate::PerMinute(most) => (method.to_owned(), most, Duration::from_secs(60)),
-            Rate::PerChannel => {
-                (format!("{method} {channel}"), BURST, Duration::from_secs(BURST as u64))
-            }
+            Rate::PerChannel => (format!("{method} {channel}"), BURST, BURST_TIME),
         };
         let calls = self.0.entry(key).or_default();
         while calls.front().is_some_and(|at| at.elapsed() > window) {

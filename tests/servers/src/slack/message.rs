@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::json::{Fields as _, text};
+
 /// A message of a conversation; its JSON is open, so it stays JSON.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message(Value);
@@ -40,13 +42,13 @@ impl Message {
     /// What kind it is, when it is not a plain one: `file_share`, `thread_broadcast`, ….
     #[must_use]
     pub fn subtype(&self) -> Option<&str> {
-        self.0["subtype"].as_str()
+        self.0.at("subtype").as_str()
     }
 
     /// The thread that it belongs to, as an answer or as the root of one.
     #[must_use]
     pub fn thread_ts(&self) -> Option<&str> {
-        self.0["thread_ts"].as_str()
+        self.0.at("thread_ts").as_str()
     }
 
     /// Whether it is an answer in a thread.
@@ -58,22 +60,22 @@ impl Message {
     /// Whether a bot wrote it.
     #[must_use]
     pub fn is_from_bot(&self) -> bool {
-        self.0["bot_id"].is_string()
+        self.0.at("bot_id").is_string()
     }
 
     /// What `chat.startStream` made of it: `in_progress`, later `completed`.
     #[must_use]
     pub fn streaming_state(&self) -> Option<&str> {
-        self.0["streaming_state"].as_str()
+        self.0.at("streaming_state").as_str()
     }
 
     /// Who reacted with this emoji.
     #[must_use]
     pub fn reacted(&self, name: &str) -> Vec<&str> {
-        let reactions = self.0["reactions"].as_array().into_iter().flatten();
-        let users = reactions.filter(|reaction| reaction["name"] == name);
+        let reactions = self.0.at("reactions").as_array().into_iter().flatten();
+        let users = reactions.filter(|reaction| reaction.at("name") == name);
         users
-            .filter_map(|reaction| reaction["users"].as_array())
+            .filter_map(|reaction| reaction.at("users").as_array())
             .flatten()
             .filter_map(Value::as_str)
             .collect()
@@ -92,12 +94,12 @@ impl Message {
 
     /// Counts a reply to it.
     pub(super) fn count_reply(&mut self, ts: &str, user: &str) {
-        let mut users = self.0["reply_users"].as_array().cloned().unwrap_or_default();
+        let mut users = self.0.at("reply_users").as_array().cloned().unwrap_or_default();
         if !users.contains(&json!(user)) {
             users.push(json!(user));
         }
         self.set("thread_ts", json!(self.ts()));
-        self.set("reply_count", json!(self.0["reply_count"].as_u64().unwrap_or(0) + 1));
+        self.set("reply_count", json!(self.0.at("reply_count").as_u64().unwrap_or(0) + 1));
         self.set("latest_reply", json!(ts));
         self.set("reply_users_count", json!(users.len()));
         self.set("reply_users", json!(users));
@@ -128,21 +130,16 @@ impl Message {
     }
 
     fn write_reaction(&mut self, name: &str, users: Value) {
-        let mut reactions = self.0["reactions"].as_array().cloned().unwrap_or_default();
+        let mut reactions = self.0.at("reactions").as_array().cloned().unwrap_or_default();
         let count = users.as_array().map_or(0, Vec::len);
         let written = json!({ "name": name, "users": users, "count": count });
-        match reactions.iter_mut().find(|reaction| reaction["name"] == name) {
+        match reactions.iter_mut().find(|reaction| reaction.at("name") == name) {
             Some(reaction) => *reaction = written,
             None => reactions.push(written),
         }
-        reactions.retain(|reaction| reaction["count"] != 0);
+        reactions.retain(|reaction| reaction.at("count") != 0);
         self.set("reactions", if reactions.is_empty() { Value::Null } else { json!(reactions) });
     }
-}
-
-/// A field that is text; empty when it is not there.
-pub(super) fn text<'a>(json: &'a Value, key: &str) -> &'a str {
-    json[key].as_str().unwrap_or_default()
 }
 
 /// Text as the one block in which Slack's own clients send it.

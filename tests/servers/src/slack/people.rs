@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::json::Fields as _;
 use super::message::Message;
 use super::options::Options;
 
@@ -114,11 +115,11 @@ impl User {
             "is_restricted",
             "is_ultra_restricted",
         ] {
-            json[flag] = self.flags.contains(flag).into();
+            json.put(flag, self.flags.contains(flag));
         }
         // Slack leaves this one out for members.
         if self.flags.contains("is_stranger") {
-            json["is_stranger"] = true.into();
+            json.put("is_stranger", true);
         }
         json
     }
@@ -263,16 +264,16 @@ impl Conversation {
             "context_team_id": options.team_id, "num_members": self.members.len(),
         });
         match self.other(&options.bot_user) {
-            Some(user) => json["user"] = user.into(),
+            Some(user) => json.put("user", user),
             None => {
-                json["name"] = self.name.as_str().into();
-                json["name_normalized"] = self.name.as_str().into();
-                json["topic"] = json!({ "value": "", "creator": "", "last_set": 0 });
-                json["purpose"] = json!({ "value": "", "creator": "", "last_set": 0 });
+                json.put("name", self.name.as_str());
+                json.put("name_normalized", self.name.as_str());
+                json.put("topic", json!({ "value": "", "creator": "", "last_set": 0 }));
+                json.put("purpose", json!({ "value": "", "creator": "", "last_set": 0 }));
             }
         }
         for (key, value) in &self.fields {
-            json[key] = value.clone();
+            json.put(key, value.clone());
         }
         json
     }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
+use super::json::Fields as _;
+
 /// A call that is answered with `"ok": false`.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -55,7 +57,7 @@ impl Refusal {
     pub(super) fn json(&self) -> Value {
         let mut json = json!({ "ok": false, "error": self.code });
         for (key, value) in self.details.as_object().into_iter().flatten() {
-            json[key] = value.clone();
+            json.put(key, value.clone());
         }
         json
     }

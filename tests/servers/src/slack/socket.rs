@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use super::Shared;
 use super::fault::FaultKind;
+use super::json::Fields as _;
 use super::later::Later;
 use super::world::World;
 
@@ -55,6 +56,8 @@ struct Socket {
     tx: UnboundedSender<Command>,
     /// Whether it gets no more envelopes, because it is about to close.
     draining: bool,
+    /// Whether it fell silent.
+    stalled: bool,
 }
 
 impl Sockets {
@@ -69,6 +72,14 @@ impl Sockets {
         // A socket that is gone and not yet taken from the list loses it, as a real one does.
         socket.tx.send(Command::Frame(frame)).ok();
         Some(id)
+    }
+
+    /// An envelope had no ack in time: a socket that is silent gets no more, as Slack would find
+    /// out by its pings.
+    pub(super) fn missed(&mut self, id: u64) {
+        if let Some(socket) = self.open.get_mut(&id) {
+            socket.draining = socket.draining || socket.stalled;
+        }
     }
 
     /// Leaves a command for one socket.
@@ -119,6 +130,9 @@ impl World {
     /// Every socket falls silent, and its TCP connection stays.
     pub(super) fn stall_sockets(&mut self) {
         self.sockets.command_all(|| Command::Stall);
+        for socket in self.sockets.open.values_mut() {
+            socket.stalled = true;
+        }
     }
 
     /// Sends text to every socket as it is.
@@ -143,7 +157,7 @@ impl World {
         });
         let id = self.next_id();
         let (tx, rx) = mpsc::unbounded_channel();
-        self.sockets.open.insert(id, Socket { tx, draining: false });
+        self.sockets.open.insert(id, Socket { tx, draining: false, stalled: false });
         self.sockets.greeted += 1;
         Ok((id, rx, hello.to_string()))
     }
@@ -159,7 +173,7 @@ fn goodbye(reason: &str, others: Option<usize>) -> Value {
         "type": "disconnect", "reason": reason, "debug_info": { "host": "applink-fake" },
     });
     if let Some(others) = others {
-        frame["num_connections"] = others.into();
+        frame.put("num_connections", others);
     }
     frame
 }

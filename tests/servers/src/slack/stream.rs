@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::args::Args;
+use super::json::Fields as _;
 use super::refusal::Refusal;
 
 /// How much text one call may bring, in characters, as Slack documents it.
@@ -81,9 +82,9 @@ pub(super) fn streamed_text(args: &Args) -> Result<String, Refusal> {
         }
         Value::Array(chunks) => {
             for chunk in chunks {
-                match chunk["type"].as_str() {
+                match chunk.at("type").as_str() {
                     Some("markdown_text") => {
-                        text.push_str(chunk["text"].as_str().unwrap_or_default())
+                        text.push_str(chunk.at("text").as_str().unwrap_or_default());
                     }
                     Some("task_update" | "plan_update" | "blocks") => {}
                     _ => return Err("invalid_chunks".into()),

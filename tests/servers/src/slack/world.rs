@@ -13,6 +13,7 @@ use super::delivery::Deliveries;
 use super::fault::Faults;
 use super::files::File;
 use super::grant::Grants;
+use super::json::Fields as _;
 use super::later::Later;
 use super::limit::Windows;
 use super::log::Log;
@@ -250,7 +251,7 @@ impl World {
 
     /// Whether the bot wrote this.
     pub(super) fn is_ours(&self, message: &Message) -> bool {
-        message.json()["bot_id"] == self.options.bot_id.as_str()
+        message.json().at("bot_id") == self.options.bot_id.as_str()
     }
 
     /// Whether the bot is in this conversation.
@@ -279,11 +280,7 @@ impl World {
     }
 }
 
-/// The time of day.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "Slack's timestamps are wall-clock times, and `clock` belongs to the gateway"
-)]
+/// The time of day: Slack's timestamps are wall-clock times.
 pub(super) fn since_1970() -> Duration {
     SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
 }

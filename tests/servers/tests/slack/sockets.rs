@@ -1,12 +1,13 @@
 //! Socket Mode.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use serde_json::json;
 use test_servers::slack::{
-    ALICE, DM, ELSEWHERE, EnvelopeKind, Fault, GENERAL, Options, Post, SOCKET, Slack,
+    ALICE, DM, ELSEWHERE, EnvelopeKind, Fault, GENERAL, Options, Post, SOCKET, Slack, World,
 };
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::client::{Socket, call, start, ticket};
 
@@ -51,7 +52,7 @@ async fn only_subscribed_events_come() {
 
 #[tokio::test]
 async fn what_is_not_acked_comes_again() {
-    let slack = impatient(50, 2).await;
+    let slack = impatient(300, 2).await;
     let mut socket = Socket::open(&slack).await;
     slack.user_message(Post::new(DM, ALICE, "hello"));
     let first = socket.next().await.unwrap();
@@ -77,7 +78,7 @@ async fn what_is_not_acked_comes_again() {
 
 #[tokio::test]
 async fn an_ack_is_lost_on_demand() {
-    let slack = impatient(50, 1).await;
+    let slack = impatient(300, 1).await;
     let mut socket = Socket::open(&slack).await;
     slack.ignore_acks(1);
     slack.user_message(Post::new(DM, ALICE, "hello"));
@@ -162,7 +163,13 @@ async fn a_socket_is_aborted_or_falls_silent() {
     let mut socket = Socket::open(&slack).await;
     assert!(matches!(socket.frame().await, Some(Ok(Message::Ping(_)))));
     slack.abort_sockets();
-    while let Some(Ok(_)) = socket.frame().await {}
+    let end = loop {
+        match socket.frame().await.unwrap() {
+            Ok(_ping) => {}
+            Err(end) => break end,
+        }
+    };
+    assert!(matches!(&end, Error::Io(e) if e.kind() == ErrorKind::ConnectionReset), "{end}");
     slack.wait_for(|world| world.sockets() == 0).await;
 
     let mut silent = Socket::open(&slack).await;
@@ -170,13 +177,47 @@ async fn a_socket_is_aborted_or_falls_silent() {
     // What comes before the silence is over soon; then nothing, not even a ping, for many intervals.
     let mut quiet = false;
     while !quiet {
-        let frame = tokio::time::timeout(Duration::from_millis(300), silent.frame()).await;
+        let frame = tokio::time::timeout(Duration::from_millis(500), silent.frame()).await;
         quiet = frame.is_err();
     }
     slack.user_message(Post::new(DM, ALICE, "unheard"));
     assert_eq!(slack.look(|world| (world.sockets(), world.unacked())), (1, 1));
     slack.abort_sockets();
     assert!(!matches!(silent.frame().await, Some(Ok(_))));
+}
+
+#[tokio::test]
+async fn a_silent_socket_loses_its_turn_when_an_ack_is_missing() {
+    let slack = impatient(100, 50).await;
+    let silent = Socket::open(&slack).await;
+    slack.stall_sockets();
+    slack.user_message(Post::new(DM, ALICE, "1"));
+    let mut socket = Socket::open(&slack).await;
+    assert_eq!(socket.event().await["text"], "1");
+    for text in ["2", "3", "4"] {
+        slack.user_message(Post::new(DM, ALICE, text));
+        assert_eq!(socket.event().await["text"], text);
+    }
+    slack.wait_for(|world| world.acked() == 4).await;
+    slack.look(|world| {
+        let mut newest = world.deliveries().iter().rev().take(3);
+        assert!(newest.all(|delivery| delivery.attempt == 0));
+    });
+    drop(silent);
+}
+
+#[tokio::test]
+async fn an_event_outlives_the_socket_that_it_was_sent_on() {
+    let slack = impatient(50, 200).await;
+    let mut first = Socket::open(&slack).await;
+    slack.user_message(Post::new(DM, ALICE, "hello"));
+    assert!(first.next().await.is_some());
+    drop(first);
+    slack.wait_for(|world| world.deliveries().last().is_some_and(|d| d.socket.is_none())).await;
+    let mut second = Socket::open(&slack).await;
+    let again = second.next().await.unwrap();
+    assert_eq!(again["payload"]["event"]["text"], "hello");
+    assert_eq!(again["retry_reason"], "connection_failed");
 }
 
 #[tokio::test]
@@ -196,7 +237,7 @@ async fn a_new_socket_fails_on_demand() {
     slack.fault(Fault::hang().on(SOCKET).first(1));
     let mut late = Socket::dial(&ticket(&slack).await).await.unwrap();
     slack.wait_for(|world| world.hung() == 1).await;
-    assert_eq!(slack.look(|world| world.sockets()), 0);
+    assert_eq!(slack.look(World::sockets), 0);
     slack.release();
     assert_eq!(late.next().await.unwrap()["type"], "hello");
     slack.frame("not JSON");
@@ -205,7 +246,7 @@ async fn a_new_socket_fails_on_demand() {
 
 #[tokio::test]
 async fn a_command_is_answered_in_its_ack() {
-    let slack = impatient(50, 1).await;
+    let slack = impatient(300, 1).await;
     let mut socket = Socket::open(&slack).await;
     slack.slash(GENERAL, ALICE, "/ask", "the sea");
     let command = socket.next().await.unwrap();

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::content::{Purpose, check};
 use super::{Access, channel};
 use crate::slack::args::Args;
-use crate::slack::message::text;
+use crate::slack::json::Fields as _;
+use crate::slack::json::text;
 use crate::slack::refusal::Answer;
 use crate::slack::world::{World, since_1970};
 
@@ -96,11 +97,11 @@ fn message(world: &World, args: &Args) -> Value {
     let mut json = world.bot_message(words(args));
     for key in ["blocks", "attachments", "metadata", "thread_ts"] {
         if !args.json(key).is_null() && args.json(key) != "" {
-            json[key] = args.json(key).clone();
+            json.put(key, args.json(key).clone());
         }
     }
     if !text(&json, "thread_ts").is_empty() && args.flag("reply_broadcast") {
-        json["subtype"] = "thread_broadcast".into();
+        json.put("subtype", "thread_broadcast");
     }
     json
 }

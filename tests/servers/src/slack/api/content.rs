@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::slack::args::Args;
-use crate::slack::message::text;
+use crate::slack::json::Fields as _;
+use crate::slack::json::text;
 use crate::slack::refusal::Refusal;
 
 /// The largest `markdown_text`, and sum of markdown blocks, in characters.
@@ -68,7 +69,7 @@ pub(super) fn check(args: &Args, purpose: Purpose) -> Result<(), Refusal> {
 }
 
 fn check_metadata(metadata: &Value) -> Result<(), Refusal> {
-    let whole = metadata["event_type"].is_string() && metadata["event_payload"].is_object();
+    let whole = metadata.at("event_type").is_string() && metadata.at("event_payload").is_object();
     if metadata.is_null() || whole { Ok(()) } else { Err("invalid_metadata_format".into()) }
 }
 
@@ -78,9 +79,9 @@ fn check_blocks(blocks: &[Value]) -> Result<(), Refusal> {
     }
     let mut markdown = 0;
     for (at, block) in blocks.iter().enumerate() {
-        let written = length(text(&block["text"], "text"));
+        let written = length(text(block.at("text"), "text"));
         match text(block, "type") {
-            "section" if block["text"].is_null() && block["fields"].is_null() => {
+            "section" if block.at("text").is_null() && block.at("fields").is_null() => {
                 return Err(Refusal::block(at, "missing required field: text"));
             }
             "section" if written > MOST_SECTION => {
@@ -90,7 +91,7 @@ fn check_blocks(blocks: &[Value]) -> Result<(), Refusal> {
                 return Err(Refusal::block(at, "must be less than 151 characters"));
             }
             "actions" => {
-                let elements = block["elements"].as_array().map_or(0, Vec::len);
+                let elements = block.at("elements").as_array().map_or(0, Vec::len);
                 if !(1..=MOST_ELEMENTS).contains(&elements) {
                     return Err(Refusal::block(at, "must have 1 to 25 elements"));
                 }

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::{Access, channel};
 use crate::slack::args::Args;
 use crate::slack::files::Stage;
+use crate::slack::json::Fields as _;
+use crate::slack::json::text;
 use crate::slack::later::Later;
-use crate::slack::message::text;
 use crate::slack::refusal::{Answer, Refusal};
 use crate::slack::world::World;
 
@@ -31,7 +32,7 @@ pub(super) fn upload_url(world: &mut World, args: &Args) -> Answer {
 /// `files.completeUploadExternal`
 pub(super) fn complete(world: &mut World, args: &Args) -> Answer {
     let blocks = args.json("blocks").as_array().into_iter().flatten();
-    let mut markdown = blocks.filter(|block| block["type"] == "markdown");
+    let mut markdown = blocks.filter(|block| block.at("type") == "markdown");
     // Slack takes no Markdown here, and says so in the worst way.
     if args.text("initial_comment").is_empty() && markdown.next().is_some() {
         return Err("internal_error".into());
@@ -54,17 +55,17 @@ pub(super) fn complete(world: &mut World, args: &Args) -> Answer {
     for file in asked {
         let Some(kept) = world.files.get_mut(text(file, "id")) else { continue };
         kept.stage = Stage::Complete;
-        if let Some(title) = file["title"].as_str().filter(|title| !title.is_empty()) {
-            kept.json["title"] = title.into();
+        if let Some(title) = file.at("title").as_str().filter(|title| !title.is_empty()) {
+            kept.json.put("title", title);
         }
         files.push(kept.json.clone());
     }
     for channel in places {
         let mut message = world.bot_message(args.text("initial_comment"));
-        message["subtype"] = "file_share".into();
-        message["files"] = json!(files);
+        message.put("subtype", "file_share");
+        message.put("files", json!(files));
         if !args.text("thread_ts").is_empty() {
-            message["thread_ts"] = args.text("thread_ts").into();
+            message.put("thread_ts", args.text("thread_ts"));
         }
         // The answer names no message, because there is none yet.
         world.later.push(Later::Share { channel, message });

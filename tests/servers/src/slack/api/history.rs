@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Access, channel};
 use crate::slack::args::Args;
+use crate::slack::json::Fields as _;
 use crate::slack::message::Message;
 use crate::slack::options::HistoryFrom;
 use crate::slack::refusal::{Answer, Refusal};
@@ -38,7 +39,7 @@ pub(super) fn history(world: &mut World, args: &Args) -> Answer {
         "messages": written(&found, args), "has_more": next.is_some(), "pin_count": 0,
     });
     if let Some(next) = next {
-        answer["response_metadata"] = json!({ "next_cursor": next });
+        answer.put("response_metadata", json!({ "next_cursor": next }));
     }
     Ok(answer)
 }
@@ -54,7 +55,7 @@ pub(super) fn replies(world: &mut World, args: &Args) -> Answer {
     let next = cut(&mut found, args, limit, true)?;
     let mut answer = json!({ "messages": written(&found, args), "has_more": next.is_some() });
     if let Some(next) = next {
-        answer["response_metadata"] = json!({ "next_cursor": next });
+        answer.put("response_metadata", json!({ "next_cursor": next }));
     }
     Ok(answer)
 }
@@ -99,8 +100,8 @@ fn written(messages: &[&Message], args: &Args) -> Vec<Value> {
     let all = args.flag("include_all_metadata");
     let write = |message: &&Message| {
         let mut json = message.json().clone();
-        if !all && !json["metadata"].is_null() {
-            json["metadata"] = json!({ "event_type": json["metadata"]["event_type"] });
+        if !all && !json.at("metadata").is_null() {
+            json.put("metadata", json!({ "event_type": json.at("metadata").at("event_type") }));
         }
         json
     };

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{Access, channel};
 use crate::slack::args::Args;
+use crate::slack::json::Fields as _;
 use crate::slack::people::Kind;
 use crate::slack::refusal::{Answer, Refusal};
 use crate::slack::stream::{Stream, streamed_text};
@@ -22,8 +23,8 @@ pub(super) fn start(world: &mut World, args: &Args) -> Answer {
         }
     }
     let mut message = world.bot_message(&streamed_text(args)?);
-    message["thread_ts"] = thread_ts.into();
-    message["streaming_state"] = "in_progress".into();
+    message.put("thread_ts", thread_ts);
+    message.put("streaming_state", "in_progress");
     let message = world.say(&channel, message);
     world.clear_status(&channel, Some(thread_ts));
     world.streams.insert((channel.clone(), message.ts().to_owned()), Stream::start(args));

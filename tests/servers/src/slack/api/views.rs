@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::slack::args::Args;
+use crate::slack::json::Fields as _;
 use crate::slack::refusal::Answer;
 use crate::slack::world::World;
 
@@ -41,7 +42,7 @@ fn show(world: &mut World, args: &Args, id: String) -> Answer {
         "root_view_id": id, "previous_view_id": null, "external_id": "",
     });
     for (key, value) in given.as_object().into_iter().flatten() {
-        view[key] = value.clone();
+        view.put(key, value.clone());
     }
     world.views.insert(id, view.clone());
     Ok(json!({ "view": view }))
