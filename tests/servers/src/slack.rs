@@ -52,6 +52,7 @@ mod post;
 mod refusal;
 mod serve;
 mod socket;
+mod sockets;
 mod stream;
 mod world;
 

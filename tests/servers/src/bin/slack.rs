@@ -7,16 +7,18 @@ use clap::Parser;
 use serde_json::json;
 use test_servers::slack::{HistoryFrom, Limits, Options, Slack};
 
+/// What a person at a laptop types.
+const EXAMPLES: &str = r#"Examples:
+  curl -d '{"text":"<@U0BOT0001> hello"}' http://127.0.0.1:PORT/_fake/user_message
+  curl -d '{"kind":{"rate_limited":{"retry_after_s":5}},"first":1}' http://127.0.0.1:PORT/_fake/fault
+  curl -d '{}' http://127.0.0.1:PORT/_fake/messages"#;
+
 /// Stands in for a Slack workspace; prints where it is as JSON and serves until Ctrl-C.
 ///
 /// Point the gateway at it with `SLACK_API_URL` and the tokens that it prints. What people do
-/// there is asked for by `POST /_fake/<op>`, with JSON:
-///
-///     curl -d '{"text":"<@U0BOT0001> hello"}' http://127.0.0.1:PORT/_fake/user_message
-///
-///     curl -d '{}' http://127.0.0.1:PORT/_fake/messages
+/// there is asked for by `POST /_fake/<op>`, with JSON.
 #[derive(Debug, Parser)]
-#[command(name = "slack")]
+#[command(name = "slack", after_help = EXAMPLES)]
 struct Arguments {
     /// The port on 127.0.0.1; 0 takes a free one.
     #[arg(long, default_value_t = 0)]

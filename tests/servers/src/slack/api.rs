@@ -14,14 +14,17 @@ use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use serde_json::Value;
 
+use super::args::Reads::{All, Forms};
 use super::args::{Args, Reads};
 use super::json::Fields as _;
-use super::limit::Rate;
+use super::limit::Rate::{self, Free, PerChannel, PerMinute};
 use super::options::Limits;
 use super::people::Kind;
 use super::refusal::{Answer, Refusal};
 use super::serve::{Outcome, json_response};
 use super::world::World;
+
+use Scope::{App, OfChannel, OfTypes, One};
 
 /// A method.
 struct Method {
@@ -57,90 +60,47 @@ const fn method(
     Method { name, scope, reads, rate, carry_out }
 }
 
-use Rate::{Free, PerChannel, PerMinute};
-use Reads::{All, Forms};
-use Scope::{App, OfChannel, OfTypes, One};
+const CHAT: Scope = One("chat:write");
+const FILES: Scope = One("files:write");
+const GROUPS: Scope = One("usergroups:read");
+const HISTORY: Scope = OfChannel("history");
+const LIST: Scope = OfTypes("read");
+const REACT: Scope = One("reactions:write");
+const READ: Scope = OfChannel("read");
+const USERS: Scope = One("users:read");
 
 /// The methods that there are, with the scope, the bodies and the rate that their pages name.
 const METHODS: &[Method] = &[
     method("apps.connections.open", App, Forms, PerMinute(20), workspace::connections_open),
     method("auth.test", Scope::None, All, PerMinute(600), workspace::auth_test),
-    method(
-        "assistant.threads.setStatus",
-        One("chat:write"),
-        All,
-        PerMinute(600),
-        assistant::set_status,
-    ),
-    method(
-        "assistant.threads.setSuggestedPrompts",
-        One("chat:write"),
-        All,
-        PerMinute(50),
-        assistant::set_prompts,
-    ),
-    method(
-        "assistant.threads.setTitle",
-        One("chat:write"),
-        All,
-        PerMinute(50),
-        assistant::set_title,
-    ),
-    method("bots.info", One("users:read"), Forms, PerMinute(50), workspace::bots_info),
-    method("chat.appendStream", One("chat:write"), All, PerMinute(100), streams::append),
-    method("chat.delete", One("chat:write"), All, PerMinute(50), chat::delete),
+    method("assistant.threads.setStatus", CHAT, All, PerMinute(600), assistant::status),
+    method("assistant.threads.setSuggestedPrompts", CHAT, All, PerMinute(50), assistant::prompts),
+    method("assistant.threads.setTitle", CHAT, All, PerMinute(50), assistant::title),
+    method("bots.info", USERS, Forms, PerMinute(50), workspace::bots_info),
+    method("chat.appendStream", CHAT, All, PerMinute(100), streams::append),
+    method("chat.delete", CHAT, All, PerMinute(50), chat::delete),
     method("chat.getPermalink", Scope::None, Forms, Free, chat::permalink),
-    method("chat.postEphemeral", One("chat:write"), All, PerMinute(100), chat::post_ephemeral),
-    method("chat.postMessage", One("chat:write"), All, PerChannel, chat::post_message),
-    method("chat.startStream", One("chat:write"), All, PerMinute(20), streams::start),
-    method("chat.stopStream", One("chat:write"), All, PerMinute(20), streams::stop),
-    method("chat.update", One("chat:write"), All, PerMinute(50), chat::update),
-    method("conversations.history", OfChannel("history"), Forms, PerMinute(50), history::history),
-    method("conversations.info", OfChannel("read"), Forms, PerMinute(50), conversations::info),
-    method("conversations.list", OfTypes("read"), Forms, PerMinute(20), conversations::list),
-    method(
-        "conversations.members",
-        OfChannel("read"),
-        Forms,
-        PerMinute(100),
-        conversations::members,
-    ),
+    method("chat.postEphemeral", CHAT, All, PerMinute(100), chat::post_ephemeral),
+    method("chat.postMessage", CHAT, All, PerChannel, chat::post_message),
+    method("chat.startStream", CHAT, All, PerMinute(20), streams::start),
+    method("chat.stopStream", CHAT, All, PerMinute(20), streams::stop),
+    method("chat.update", CHAT, All, PerMinute(50), chat::update),
+    method("conversations.history", HISTORY, Forms, PerMinute(50), history::history),
+    method("conversations.info", READ, Forms, PerMinute(50), conversations::info),
+    method("conversations.list", LIST, Forms, PerMinute(20), conversations::list),
+    method("conversations.members", READ, Forms, PerMinute(100), conversations::members),
     method("conversations.open", One("im:write"), All, PerMinute(50), conversations::open),
-    method("conversations.replies", OfChannel("history"), Forms, PerMinute(50), history::replies),
-    method(
-        "files.completeUploadExternal",
-        One("files:write"),
-        All,
-        PerMinute(100),
-        files::complete,
-    ),
-    method(
-        "files.getUploadURLExternal",
-        One("files:write"),
-        Forms,
-        PerMinute(100),
-        files::upload_url,
-    ),
+    method("conversations.replies", HISTORY, Forms, PerMinute(50), history::replies),
+    method("files.completeUploadExternal", FILES, All, PerMinute(100), files::complete),
+    method("files.getUploadURLExternal", FILES, Forms, PerMinute(100), files::upload_url),
     method("files.info", One("files:read"), Forms, PerMinute(100), files::info),
-    method("reactions.add", One("reactions:write"), All, PerMinute(50), workspace::reactions_add),
+    method("reactions.add", REACT, All, PerMinute(50), workspace::reactions_add),
     method("reactions.get", One("reactions:read"), Forms, PerMinute(50), workspace::reactions_get),
-    method(
-        "reactions.remove",
-        One("reactions:write"),
-        All,
-        PerMinute(20),
-        workspace::reactions_remove,
-    ),
-    method(
-        "usergroups.list",
-        One("usergroups:read"),
-        Forms,
-        PerMinute(20),
-        workspace::usergroups_list,
-    ),
-    method("users.conversations", OfTypes("read"), Forms, PerMinute(50), conversations::of_bot),
-    method("users.info", One("users:read"), Forms, PerMinute(100), workspace::users_info),
-    method("users.list", One("users:read"), Forms, PerMinute(20), workspace::users_list),
+    method("reactions.remove", REACT, All, PerMinute(20), workspace::reactions_remove),
+    method("usergroups.list", GROUPS, Forms, PerMinute(20), workspace::usergroups_list),
+    method("users.conversations", LIST, Forms, PerMinute(50), conversations::of_bot),
+    method("users.info", USERS, Forms, PerMinute(100), workspace::users_info),
+    method("users.list", USERS, Forms, PerMinute(20), workspace::users_list),
     method("views.open", Scope::None, All, PerMinute(100), views::open),
     method("views.publish", Scope::None, All, PerMinute(100), views::publish),
     method("views.push", Scope::None, All, PerMinute(100), views::open),

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use super::delivery::{Envelope, EnvelopeKind};
-use super::socket::Command;
+use super::sockets::Command;
 
 /// Something that the world left to be done.
 #[derive(Debug)]

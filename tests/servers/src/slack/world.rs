@@ -20,7 +20,7 @@ use super::log::Log;
 use super::message::Message;
 use super::options::Options;
 use super::people::{Conversation, User, seed};
-use super::socket::Sockets;
+use super::sockets::Sockets;
 use super::stream::Stream;
 
 /// The state of a workspace, for tests to look at.

@@ -15,7 +15,7 @@ const MOST_TEXTS: usize = 10;
 const MOST_PROMPTS: usize = 4;
 
 /// `assistant.threads.setStatus`
-pub(super) fn set_status(world: &mut World, args: &Args) -> Answer {
+pub(super) fn status(world: &mut World, args: &Args) -> Answer {
     let (channel, thread_ts) = thread(world, args)?;
     let loading_messages = args.json("loading_messages").as_array().into_iter().flatten();
     let loading_messages: Vec<String> =
@@ -35,14 +35,14 @@ pub(super) fn set_status(world: &mut World, args: &Args) -> Answer {
 }
 
 /// `assistant.threads.setTitle`
-pub(super) fn set_title(world: &mut World, args: &Args) -> Answer {
+pub(super) fn title(world: &mut World, args: &Args) -> Answer {
     thread(world, args)?;
     args.need("title")?;
     Ok(json!({}))
 }
 
 /// `assistant.threads.setSuggestedPrompts`
-pub(super) fn set_prompts(world: &mut World, args: &Args) -> Answer {
+pub(super) fn prompts(world: &mut World, args: &Args) -> Answer {
     channel(world, args.text("channel_id"), Access::Member)?;
     match args.json("prompts").as_array() {
         Some(prompts) if (1..=MOST_PROMPTS).contains(&prompts.len()) => Ok(json!({})),
