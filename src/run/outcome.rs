@@ -106,8 +106,7 @@ pub(crate) enum Verdict {
 impl Audience {
     /// The readers of a conversation: whoever is at the terminal, or in the privileged group, is the owner.
     pub(crate) fn of(conversation: &Conversation, group: &GroupName) -> Self {
-        let is_owner =
-            group.is_main() || *conversation.chat.channel() == ChannelName::terminal();
+        let is_owner = group.is_main() || *conversation.chat.channel() == ChannelName::terminal();
         if is_owner { Self::Owner } else { Self::Guests }
     }
 
@@ -305,7 +304,10 @@ mod tests {
             failed(FailureKind::Other),
         ] {
             for attempt in 1..=RETRIES {
-                assert!(matches!(judge(&end, attempt, Audience::Owner), Verdict::Retry { .. }), "{end:?}");
+                assert!(
+                    matches!(judge(&end, attempt, Audience::Owner), Verdict::Retry { .. }),
+                    "{end:?}"
+                );
             }
             let Verdict::GiveUp { sentence, .. } = judge(&end, RETRIES + 1, Audience::Owner) else {
                 panic!("{end:?} is tried for ever");
@@ -326,7 +328,9 @@ mod tests {
             (failed(FailureKind::Refused), "the daily budget is used up"),
             (failed(FailureKind::Credentials), "hermitcrab doctor"),
         ] {
-            let Verdict::GiveUp { sentence, .. } = judge(&end, 1, Audience::Owner) else { panic!("{end:?}") };
+            let Verdict::GiveUp { sentence, .. } = judge(&end, 1, Audience::Owner) else {
+                panic!("{end:?}")
+            };
             assert!(sentence.contains(words), "{sentence}");
             assert!(sentence.ends_with("Send your message again to retry."), "{sentence}");
         }
@@ -387,7 +391,9 @@ mod tests {
     fn a_session_id_that_is_none_is_dropped() {
         let End::Done(mut answer) = done(Outcome::Answer { text: "hi".into() }) else { panic!() };
         answer.session = Some("../../etc".into());
-        let Verdict::Finish { session, .. } = judge(&End::Done(answer), 1, Audience::Owner) else { panic!() };
+        let Verdict::Finish { session, .. } = judge(&End::Done(answer), 1, Audience::Owner) else {
+            panic!()
+        };
         assert_eq!(session, None);
     }
 
