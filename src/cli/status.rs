@@ -118,7 +118,7 @@ async fn facts(place: &Place, store: &Store, live: Option<&Value>) -> Result<Sto
 fn words(place: &Place, status: &Status) -> Vec<(&'static str, String)> {
     let mut lines = vec![("home", status.home.clone())];
     match (&status.live, &status.store) {
-        (Some(live), _) => live_lines(live, &mut lines),
+        (Some(live), _) => live_lines(place, live, &mut lines),
         (None, store) => {
             lines.push(("gateway", "none runs; `hermitcrab run` starts one".to_owned()));
             if store.is_some() {
@@ -189,7 +189,7 @@ fn group_line(names: &[String]) -> String {
 }
 
 /// What the gateway says, as far as this version knows the words.
-fn live_lines(live: &Value, lines: &mut Vec<(&'static str, String)>) {
+fn live_lines(place: &Place, live: &Value, lines: &mut Vec<(&'static str, String)>) {
     let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
     let number = |name: &str| live.get(name).and_then(Value::as_u64).unwrap_or(0);
     let runs = live.get("runs").and_then(Value::as_array).map_or(0, Vec::len);
@@ -200,6 +200,17 @@ fn live_lines(live: &Value, lines: &mut Vec<(&'static str, String)>) {
         let line = sandbox.get("line").map(text).unwrap_or_default();
         let ready = sandbox.get("ready").and_then(Value::as_bool).unwrap_or(false);
         lines.push(("sandbox", if ready { line } else { format!("none: {line}") }));
+    }
+    for provider in
+        live.pointer("/broker/providers").and_then(Value::as_array).into_iter().flatten()
+    {
+        let part = |name: &str| provider.get(name).and_then(Value::as_str);
+        if let (Some(name), Some(fault)) = (part("name"), part("fault")) {
+            let until = part("back_off_until").and_then(|until| until.parse().ok());
+            let until =
+                until.map(|at| format!(", left alone until {}", output::time(at, &place.zone)));
+            lines.push(("model", format!("{name} {fault}{}", until.unwrap_or_default())));
+        }
     }
     for stuck in live.get("stuck").and_then(Value::as_array).into_iter().flatten() {
         lines.push(("stuck", text(stuck)));
