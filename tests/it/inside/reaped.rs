@@ -177,10 +177,10 @@ async fn what_another_kind_still_has_for_nobody_ends() {
     let here = FakeSandbox::new();
     here.always(obliging);
     let inhouse = Inhouse::start_in(home, here, options).await;
-    stops(&before, 1).await;
-    let mut terminal = inhouse.terminal().await;
-    terminal.say("m2", "hello").await.unwrap();
-    assert_eq!(answer(&mut terminal).await, "answer of run 2");
+    inhouse.add_group("family").await;
+    let mut family = inhouse.terminal_of("family").await;
+    family.say("f1", "hello").await.unwrap();
+    assert_eq!(answer(&mut family).await, "answer of run 2");
     inhouse.gateway.stop().await;
     assert_eq!(before.there(), []);
 }
