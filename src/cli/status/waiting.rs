@@ -89,8 +89,14 @@ fn as_text<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Err
 /// When the store cannot be read.
 pub(super) async fn list(store: &Store, live: Option<&Value>) -> Result<Vec<Waiting>, Failure> {
     let now = clock::system().now();
-    let live = live.map(|live| Live::read(live, now));
+    let mut live = live.map(|live| Live::read(live, now));
     let runs = store.unfinished_runs().await?;
+    if let Some(live) = &mut live {
+        // The gateway was asked before the store: who has a run by now is ahead of nobody.
+        let has_run =
+            |queued: &String| runs.iter().any(|run| run.conversation.to_string() == *queued);
+        live.queue.retain(|queued| !has_run(queued));
+    }
     let due = store.due(MOST).await?;
     let is_later = |at: &Timestamp| *at > now;
     let pauses = due.iter().filter_map(|due| due.not_before).any(|at| is_later(&at));
