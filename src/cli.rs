@@ -21,7 +21,7 @@ use clap::Parser;
 use self::args::{Arguments, Command};
 use self::exit::Failure;
 use self::place::Place;
-use crate::config::Settings;
+use crate::config::{Loaded, Settings};
 
 /// Runs the program, and says how it went.
 #[must_use]
@@ -50,13 +50,16 @@ fn start(arguments: Arguments) -> Result<(), Failure> {
 }
 
 async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
-    if let Command::Doctor(format) = arguments.command {
-        return doctor::run(arguments.home, format).await;
+    let Arguments { home, command } = arguments;
+    if let Command::Doctor(format) = command {
+        return doctor::run(home, format).await;
     }
-    let settings = Settings::load(arguments.home)?;
-    let verbose = settings.log.level.contains("debug") || settings.log.level.contains("trace");
+    let loaded = Settings::load_what_is_right(home)?;
+    let settings = if command.only_looks() { what_is_right(loaded) } else { loaded.whole()? };
+    let level = &settings.log.level;
+    let is_verbose = level.contains("debug") || level.contains("trace");
     let place = Place::new(settings);
-    let done = match arguments.command {
+    let done = match command {
         Command::Run => run::run(place).await,
         Command::Chat(options) => chat::run(place, options).await,
         Command::Doctor(format) => doctor::run(Some(place.settings.home), format).await,
@@ -65,7 +68,19 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         Command::Runs(options) => runs::run(&place, options).await,
         Command::Outbox(options) => outbox::run(&place, options).await,
     };
-    done.map_err(|failure| failure.verbose(verbose))
+    done.map_err(|failure| if is_verbose { failure.verbose() } else { failure })
+}
+
+/// The settings for a command to which the wrong ones do not matter; that there are some is said all the same.
+fn what_is_right(loaded: Loaded) -> Settings {
+    if let Some(error) = &loaded.error {
+        let wrong = match error.faults().len() {
+            1 => "a setting is wrong and counts".to_owned(),
+            many => format!("{many} settings are wrong and count"),
+        };
+        output::aside(format_args!("{wrong} as not set here; `hermitcrab doctor` says more"));
+    }
+    loaded.settings
 }
 
 /// As many threads as there are processors, but no more than the work of one household needs.

@@ -53,7 +53,7 @@ pub struct Settings {
     pub home: PathBuf,
     /// `ASSISTANT_NAME`: what the assistant is called, and by default its trigger.
     pub assistant_name: String,
-    /// `AGENT_ENGINE`: what thinks inside the sandbox; the agent-runner knows the names.
+    /// `AGENT_ENGINE`: what thinks inside the sandbox.
     pub engine: String,
     /// `TZ`: the time zone, an IANA name; the system's by default.
     pub time_zone: String,
@@ -181,6 +181,25 @@ pub struct BedrockSettings {
     pub endpoint_url: Option<String>,
 }
 
+/// Settings as far as they could be read.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The settings, with defaults for those that are wrong.
+    pub(crate) settings: Settings,
+    /// What is wrong.
+    pub(crate) error: Option<ConfigError>,
+}
+
+impl Loaded {
+    /// The settings, if all of them are right.
+    ///
+    /// # Errors
+    /// When settings are wrong: all of them, by name.
+    pub(crate) fn whole(self) -> Result<Settings, ConfigError> {
+        self.error.map_or(Ok(self.settings), Err)
+    }
+}
+
 /// The name of the environment variable that says where everything lies.
 const HOME_VARIABLE: &str = "HERMITCRAB_HOME";
 
@@ -193,21 +212,23 @@ impl Settings {
     /// # Errors
     /// When settings are wrong: all of them, by name.
     pub fn load(home: Option<PathBuf>) -> Result<Self, ConfigError> {
+        Self::load_what_is_right(home)?.whole()
+    }
+
+    /// The same, for those who only look: what is wrong stands as its default, and is told beside.
+    ///
+    /// # Errors
+    /// When there can be no home where one is said to be.
+    pub(crate) fn load_what_is_right(home: Option<PathBuf>) -> Result<Loaded, ConfigError> {
         let home = locate_home(home)?;
-        Self::read(&home, &process_variable)
+        Ok(Self::read(&home, &process_variable))
     }
 
     /// Reads `process` over `<home>/.env`.
-    ///
-    /// # Errors
-    /// When settings are wrong: all of them, by name.
-    pub(crate) fn read(
-        home: &Path,
-        process: &dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, ConfigError> {
+    pub(crate) fn read(home: &Path, process: &dyn Fn(&str) -> Option<OsString>) -> Loaded {
         let mut environment = Environment::open(home, process);
         let settings = read::settings(home, &mut environment);
-        environment.finish().map(|()| settings)
+        Loaded { settings, error: environment.finish() }
     }
 
     /// The settings of an empty environment, for tests.
@@ -217,7 +238,7 @@ impl Settings {
     #[cfg(any(test, feature = "fakes"))]
     #[must_use]
     pub fn defaults(home: &Path) -> Self {
-        Self::read(home, &|_| None).expect("the defaults are no faults")
+        Self::read(home, &|_| None).whole().expect("the defaults are no faults")
     }
 
     /// The folder of the store.
@@ -245,8 +266,10 @@ fn locate_home(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
             None => ("the current folder", PathBuf::from(".")),
         },
     };
-    let fault = |expected: &str| ConfigError::one(Fault::new(name, expected));
-    if home.exists() && !home.is_dir() {
+    let shown = home.display().to_string();
+    let fault = |expected: &str| ConfigError::one(Fault::new(name, expected).found(&shown));
+    let nearest = home.ancestors().find(|path| path.exists());
+    if nearest.is_some_and(|path| !path.is_dir()) {
         return Err(fault("a folder, or a place where one can be made"));
     }
     // A folder that is there loses its links, so that everybody who names it names it alike.

@@ -31,7 +31,7 @@ use tracing::{debug, warn};
 pub(crate) use active::Active;
 pub(crate) use live::Live;
 pub(crate) use opener::{Begun, NotOpened, OpenError, Opener};
-pub(crate) use outcome::{End, Verdict};
+pub(crate) use outcome::{Audience, End, Verdict};
 pub(crate) use reaper::Reaper;
 pub(crate) use recover::Unfinished;
 pub(crate) use requests::{Asker, Requests};
@@ -217,7 +217,7 @@ impl Runs {
         let run = Running { claimed, live, cancel: order.cancel.clone(), deadline, begun: true };
         if let Err(error) = run.live.ipc.put_input(&Input::Prompt(Box::new(self.prompt(claimed)))) {
             let end = End::NotPrompted(error.to_string());
-            let verdict = outcome::judge(&end, claimed.attempt);
+            let verdict = judge(&end, claimed);
             return self.close_and_commit(run.live, order, verdict, None).await;
         }
         fail_point!("run.prompted");
@@ -235,7 +235,7 @@ impl Runs {
         fail_point!("run.ended");
         let Running { claimed, live, cancel, .. } = run;
         let order = Order { claimed, cancel: &cancel };
-        let verdict = outcome::judge(&followed.end, claimed.attempt);
+        let verdict = judge(&followed.end, claimed);
         let file = followed.file.take();
         let ended = !matches!(followed.end, End::Done(_)) || live.exit.borrow().is_some();
         // Another attempt goes on in the same sandbox, or when it is gone: never beside it.
@@ -299,7 +299,7 @@ impl Runs {
             && let Err(error) = self.store.run_moved(claimed.run, id, kind).await
         {
             warn!(%error, run.id = %claimed.run, "where the run happens could not be noted; it is tried again");
-            return Err(Some(outcome::judge(&End::NotStarted, claimed.attempt)));
+            return Err(Some(judge(&End::NotStarted, claimed)));
         }
         self.active.moved(claimed.run, id);
         match self.opener.start(begun, &claimed.group, place).await {
@@ -317,7 +317,7 @@ impl Runs {
                 self.supply.report(error);
                 Verdict::Release
             }
-            _ => outcome::judge(&End::NotStarted, claimed.attempt),
+            _ => judge(&End::NotStarted, claimed),
         };
         warn!(error = format!("{:#}", anyhow::Error::new(error)), run.id = %claimed.run, "no sandbox for the run");
         self.gone(&claimed.conversation, ended).await.map(|_gone| verdict)
@@ -357,6 +357,12 @@ impl Runs {
     fn limit(&self, claimed: &Claimed) -> Duration {
         claimed.group.settings.timeout.map_or(self.settings.runs.deadline, Duration::from_millis)
     }
+}
+
+/// What becomes of a claimed run that has come to this end.
+fn judge(end: &End, claimed: &Claimed) -> Verdict {
+    let audience = Audience::of(&claimed.conversation, &claimed.group.name);
+    outcome::judge(end, claimed.attempt, audience)
 }
 
 impl Shell {

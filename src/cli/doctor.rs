@@ -11,7 +11,7 @@ use super::args::Format;
 use super::exit::{CONFIGURATION, FAILED, Failure};
 use super::output;
 use super::place::Place;
-use crate::config::{ConfigError, Settings};
+use crate::config::{ConfigError, Fault, Loaded, Settings};
 
 /// What was looked at and found, as `doctor --json` shows it. The names are part of the interface.
 #[derive(Debug, Serialize)]
@@ -55,22 +55,38 @@ impl Finding {
 /// # Errors
 /// When something is at fault, or the output cannot be written.
 pub(super) async fn run(home: Option<PathBuf>, format: Format) -> Result<(), Failure> {
-    let findings = match Settings::load(home) {
-        Ok(settings) => examine(&Place::new(settings)).await,
+    let Loaded { settings, error } = match Settings::load_what_is_right(home) {
+        Ok(loaded) => loaded,
         Err(error) => return tell(&settings_faults(&error), format, CONFIGURATION),
     };
-    tell(&findings, format, FAILED)
+    let place = Place::new(settings);
+    let Some(error) = error else {
+        let mut findings = examine_home(&place).await;
+        findings.extend(examine_surroundings(&place).await);
+        return tell(&findings, format, FAILED);
+    };
+    let mut findings = settings_faults(&error);
+    findings.extend(examine_home(&place).await);
+    // What comes of wrong settings says nothing about the right ones.
+    let later = "the gateway, its sandbox and the model are looked at once the settings are right";
+    findings.push(Finding { mend: None, ..Finding::warning("settings", later, "") });
+    tell(&findings, format, CONFIGURATION)
 }
 
-/// Checks everything, from the ground up.
-async fn examine(place: &Place) -> Vec<Finding> {
+/// Checks what lies in the home, from the ground up.
+async fn examine_home(place: &Place) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(home::env_file(place));
     findings.push(home::home(place));
     findings.extend(home::store(place).await);
     findings.push(home::disk(place));
     findings.extend(home::groups(place).await);
-    findings.push(surroundings::clock(place));
+    findings
+}
+
+/// Checks what lies around it.
+async fn examine_surroundings(place: &Place) -> Vec<Finding> {
+    let mut findings = vec![surroundings::clock(place)];
     findings.extend(surroundings::gateway(place).await);
     findings.extend(surroundings::credentials(place).await);
     findings
@@ -78,7 +94,7 @@ async fn examine(place: &Place) -> Vec<Finding> {
 
 fn settings_faults(error: &ConfigError) -> Vec<Finding> {
     let mend = "set it right in .env or in the environment; .env.example shows what is expected";
-    let fault = |fault: &crate::config::Fault| Finding::fault("settings", fault.to_string(), mend);
+    let fault = |fault: &Fault| Finding::fault("settings", fault.to_string(), mend);
     error.faults().iter().map(fault).collect()
 }
 
@@ -87,18 +103,54 @@ fn tell(findings: &[Finding], format: Format, code: u8) -> Result<(), Failure> {
     if format.json {
         output::json(&findings)?;
     } else {
-        for finding in findings {
-            let mark = match finding.verdict {
+        in_words(findings).iter().try_for_each(output::line)?;
+    }
+    let is_fault = |finding: &Finding| finding.verdict == Verdict::Fault;
+    if findings.iter().any(is_fault) { Err(Failure::said(code)) } else { Ok(()) }
+}
+
+/// The findings, a line each, and what mends them; those that the same mends stand together, and it beneath them.
+fn in_words(findings: &[Finding]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for alike in findings.chunk_by(|one, next| one.mend == next.mend) {
+        for Finding { check, verdict, finding, .. } in alike {
+            let mark = match verdict {
                 Verdict::Good => '✓',
                 Verdict::Warning => '!',
                 Verdict::Fault => '✗',
             };
-            output::line(format_args!("{mark} {:<11} {}", finding.check, finding.finding))?;
-            if let Some(mend) = &finding.mend {
-                output::line(format_args!("  {:<11} → {mend}", ""))?;
-            }
+            lines.push(format!("{mark} {check:<11} {finding}"));
         }
+        let mend = alike.first().and_then(|finding| finding.mend.as_ref());
+        lines.extend(mend.map(|mend| format!("  {:<11} → {mend}", "")));
     }
-    let is_fault = |finding: &Finding| finding.verdict == Verdict::Fault;
-    if findings.iter().any(is_fault) { Err(Failure::said(code)) } else { Ok(()) }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_mends_several_things_is_said_once() {
+        let lines = in_words(&[
+            Finding::fault("settings", "A", "set it right"),
+            Finding::fault("settings", "B", "set it right"),
+            Finding::good("home", "/home"),
+            Finding::good("store", "sound"),
+            Finding::warning("groups", "C", "allow it"),
+            Finding::warning("groups", "D", "make it"),
+        ]);
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        ✗ settings    A
+        ✗ settings    B
+                      → set it right
+        ✓ home        /home
+        ✓ store       sound
+        ! groups      C
+                      → allow it
+        ! groups      D
+                      → make it
+        ");
+    }
 }

@@ -62,9 +62,9 @@ impl Failure {
         self.sentence.as_deref().unwrap_or_default()
     }
 
-    /// Whether the cause is told too.
-    pub(super) fn verbose(mut self, verbose: bool) -> Self {
-        self.verbose = verbose;
+    /// Lets the cause be told, too.
+    pub(super) fn verbose(mut self) -> Self {
+        self.verbose = true;
         self
     }
 

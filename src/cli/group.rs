@@ -51,7 +51,10 @@ pub(super) async fn run(place: &Place, command: GroupCommand) -> Result<(), Fail
         GroupCommand::List(format) => list(place, format).await,
         GroupCommand::Add(change) => add(place, change).await,
         GroupCommand::Set(change) => set(place, change).await,
-        GroupCommand::Remove { name, yes, format } => remove(place, &name, yes, format).await,
+        GroupCommand::Remove { name, yes, format } => {
+            let consent = if yes { Consent::Given } else { Consent::ToBeAskedFor };
+            remove(place, &name, consent, format).await
+        }
     }
 }
 
@@ -180,12 +183,24 @@ async fn confirm(
     Ok(())
 }
 
-async fn remove(place: &Place, name: &GroupName, yes: bool, format: Format) -> Result<(), Failure> {
+/// Whether the owner has agreed to what cannot be undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Consent {
+    Given,
+    ToBeAskedFor,
+}
+
+async fn remove(
+    place: &Place,
+    name: &GroupName,
+    consent: Consent,
+    format: Format,
+) -> Result<(), Failure> {
     let store = place.open_store()?.ok_or_else(|| unknown(name))?;
     if store.group(name).await?.is_none() {
         return Err(unknown(name));
     }
-    if !yes && !name.is_main() && !ask(name)? {
+    if consent == Consent::ToBeAskedFor && !name.is_main() && !ask(name)? {
         return Err(Failure::failed("nothing was removed"));
     }
     store.remove_group(name).await?;

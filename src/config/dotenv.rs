@@ -19,6 +19,8 @@ pub(super) struct Entry {
     pub(super) value: String,
     /// The line, counted from 1.
     pub(super) line: usize,
+    /// What is wrong with the line, where it tells its value all the same.
+    pub(super) fault: Option<Fault>,
 }
 
 /// Reads `<home>/.env`; no file is an empty one.
@@ -113,31 +115,57 @@ fn parse(text: &str, faults: &mut Vec<Fault>) -> BTreeMap<String, Entry> {
             let first =
                 lines.find(|(_, text)| !matches!(text.trim().chars().next(), None | Some('#')));
             let (line, text) = first.unwrap_or((line, ""));
-            faults.push(malformed(text).at(Some(line)));
+            match unquoted(text, line) {
+                // Whether the quotes are all that is wrong, whoever reads the value can tell.
+                Some((name, entry)) if !entries.contains_key(&name) => {
+                    entries.insert(name, entry);
+                }
+                _ => faults.push(malformed(text).at(Some(line))),
+            }
             continue;
         };
         if VARIABLES.contains(&name.as_str()) && entries.contains_key(&name) {
             faults.push(Fault::new(&name, "to be set once").at(Some(line)));
         }
-        entries.insert(name, Entry { value, line });
+        entries.insert(name, Entry { value, line, fault: None });
     }
     entries
+}
+
+/// A setting of ours whose value has spaces and no quotes.
+fn unquoted(line: &str, number: usize) -> Option<(String, Entry)> {
+    let (name, value) = halves(line)?;
+    if !VARIABLES.contains(&name) || !needs_quotes(value) {
+        return None;
+    }
+    let value = value.split_once(" #").map_or(value, |(value, _comment)| value);
+    let fault = Some(malformed(line).at(Some(number)));
+    Some((name.to_owned(), Entry { value: value.trim().to_owned(), line: number, fault }))
 }
 
 /// What is wrong with a line that is none. Of what stands in it only a name of ours is told, or one like it:
 /// anything else may be a piece of a secret.
 fn malformed(line: &str) -> Fault {
     let unknown = || Fault::new(".env", "NAME=value, with every quote closed");
-    let Some((name, value)) = line.split_once('=') else { return unknown() };
-    let name = name.trim().trim_start_matches("export ").trim_start();
+    let Some((name, value)) = halves(line) else { return unknown() };
     if !VARIABLES.contains(&name) && resembling(name).is_none() {
         return unknown();
     }
-    let value = value.trim();
-    if !value.starts_with(['"', '\'']) && value.contains(char::is_whitespace) {
+    if needs_quotes(value) {
         return Fault::new(name, "a value with spaces to stand in single quotes");
     }
     Fault::new(name, "NAME=value, with every quote closed")
+}
+
+fn needs_quotes(value: &str) -> bool {
+    !value.starts_with(['"', '\'']) && value.contains(char::is_whitespace)
+}
+
+/// The name and the value of a line.
+fn halves(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.split_once('=')?;
+    let name = name.trim().trim_start_matches("export ").trim_start();
+    Some((name, value.trim()))
 }
 
 /// Hands out one line at each read and counts them, so that it is known how far the parser has come.
@@ -216,8 +244,10 @@ mod tests {
         let text = "A=1\nsk-secret with words\nASSISTANT_NAME=Hermit the Crab\nsecret=and more\n\
                     export LOG_LEVL = sk secret\nB=2\nTZ=\"UTC\n# said\nsecret\n";
         let entries = parse(text, &mut faults);
-        assert_eq!(entries.len(), 2);
-        let said: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(entries.len(), 3);
+        faults.extend(entries.into_values().filter_map(|entry| entry.fault));
+        let told = super::super::ConfigError::new(faults);
+        let said: Vec<_> = told.faults().iter().map(ToString::to_string).collect();
         assert_eq!(
             said,
             [

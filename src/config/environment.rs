@@ -22,6 +22,8 @@ pub(super) struct Environment<'a> {
 struct Found {
     text: String,
     line: Option<usize>,
+    /// What is wrong with its line in `.env`, should the value be right.
+    fault: Option<Fault>,
 }
 
 impl<'a> Environment<'a> {
@@ -32,9 +34,11 @@ impl<'a> Environment<'a> {
         Self { process, file, faults }
     }
 
-    /// Says whether everything was right.
-    pub(super) fn finish(self) -> Result<(), ConfigError> {
-        if self.faults.is_empty() { Ok(()) } else { Err(ConfigError::new(self.faults)) }
+    /// Says what was wrong, if anything was.
+    pub(super) fn finish(mut self) -> Option<ConfigError> {
+        // What nobody asked for is not as it should be, either.
+        self.faults.extend(self.file.into_values().filter_map(|entry| entry.fault));
+        (!self.faults.is_empty()).then(|| ConfigError::new(self.faults))
     }
 
     /// A variable as `parse` reads it; `None` when it is not set, or wrong and therefore noted.
@@ -44,11 +48,12 @@ impl<'a> Environment<'a> {
         expected: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
-        let found = self.look_up(name, expected)?;
-        let value = parse(&found.text);
-        if value.is_none() {
-            self.faults.push(Fault::new(name, expected).at(found.line).found(&found.text));
-        }
+        let Found { text, line, fault } = self.look_up(name, expected)?;
+        let value = parse(&text);
+        self.faults.extend(match value {
+            Some(_) => fault,
+            None => Some(Fault::new(name, expected).at(line).found(&text)),
+        });
         value
     }
 
@@ -59,11 +64,12 @@ impl<'a> Environment<'a> {
         expected: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
-        let found = self.look_up(name, expected)?;
-        let value = parse(&found.text);
-        if value.is_none() {
-            self.faults.push(Fault::new(name, expected).at(found.line));
-        }
+        let Found { text, line, fault } = self.look_up(name, expected)?;
+        let value = parse(&text);
+        self.faults.extend(match value {
+            Some(_) => fault,
+            None => Some(Fault::new(name, expected).at(line)),
+        });
         value
     }
 
@@ -118,18 +124,19 @@ impl<'a> Environment<'a> {
         debug_assert!(super::VARIABLES.contains(&name), "{name} is not in the list");
         let found = match (self.process)(name) {
             Some(value) => match value.into_string() {
-                Ok(text) => Found { text, line: None },
+                Ok(text) => Found { text, line: None, fault: None },
                 Err(_not_unicode) => {
                     self.faults.push(Fault::new(name, &format!("{expected}, in UTF-8")));
                     return None;
                 }
             },
             None => {
-                let entry = self.file.get(name)?;
-                Found { text: entry.value.clone(), line: Some(entry.line) }
+                let entry = self.file.get_mut(name)?;
+                let (line, fault) = (Some(entry.line), entry.fault.take());
+                Found { text: entry.value.clone(), line, fault }
             }
         };
-        let text = found.text.trim();
-        (!text.is_empty()).then(|| Found { text: text.to_owned(), line: found.line })
+        let text = found.text.trim().to_owned();
+        (!text.is_empty()).then_some(Found { text, ..found })
     }
 }

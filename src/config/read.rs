@@ -25,7 +25,7 @@ pub(super) fn settings(home: &Path, env: &mut Environment<'_>) -> Settings {
             .parsed("ASSISTANT_NAME", "a name of 1 to 64 characters that begins without @", name)
             .unwrap_or_else(|| DEFAULT_ASSISTANT.to_owned()),
         engine: env
-            .parsed("AGENT_ENGINE", "the name of an engine, such as native", engine)
+            .parsed("AGENT_ENGINE", "native, the engine that is built in", engine)
             .unwrap_or_else(|| DEFAULT_ENGINE.to_owned()),
         time_zone: time_zone(env),
         log: log(env),
@@ -42,8 +42,7 @@ fn name(text: &str) -> Option<String> {
 }
 
 fn engine(text: &str) -> Option<String> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (text.len() <= 32 && text.chars().all(plain)).then(|| text.to_owned())
+    protocol::ENGINES.contains(&text).then(|| text.to_owned())
 }
 
 fn time_zone(env: &mut Environment<'_>) -> String {

@@ -19,6 +19,9 @@ use crate::run::Runs;
 use crate::store::{Store, StoreError};
 use crate::trigger::Trigger;
 
+/// The most conversations in the queue that are named.
+const MOST_QUEUED: usize = 100;
+
 /// Takes messages in and answers questions about the gateway.
 pub(super) struct Desk {
     settings: Arc<Settings>,
@@ -136,6 +139,7 @@ impl terminal::Desk for Desk {
             "broker": self.broker.state().to_json(),
             "runs": runs,
             "queued": staff.queue.len(),
+            "queue": queue(&staff),
             "warm": staff.runs.shelf.warm_count(),
             "stuck": staff.runs.opener.reaper.troubles(),
             "disk_full": self.store.is_full(),
@@ -159,6 +163,12 @@ async fn give_up(staff: Staff, router: Arc<Notify>, hold: Hold) {
         held = hold.let_go();
     }
     router.notify_one();
+}
+
+/// The first conversations in the queue.
+fn queue(staff: &Staff) -> Vec<String> {
+    let first = staff.queue.waiting(MOST_QUEUED).into_iter();
+    first.map(|waiting| waiting.conversation.to_string()).collect()
 }
 
 /// The channels and the state of their connections.

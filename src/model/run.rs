@@ -89,6 +89,9 @@ pub enum SandboxKind {
 }
 
 impl SandboxKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Docker, Self::Bubblewrap, Self::Fake];
+
     /// The kind as it stands in the store, and in sentences.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -102,7 +105,7 @@ impl SandboxKind {
     /// The kind of that name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Docker, Self::Bubblewrap, Self::Fake].into_iter().find(|kind| kind.as_str() == text)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 

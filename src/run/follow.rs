@@ -284,7 +284,8 @@ fn activity(sign: &Sign) -> Option<Activity> {
         Sign::Tool { name, summary } => {
             Some(Activity::Tool { name: name.clone(), summary: summary.clone() })
         }
-        Sign::Waiting { reason } => Some(Activity::Waiting { reason: reason.clone() }),
+        // What it says itself has the provider's codes, and is in the hands of an agent.
+        Sign::Waiting { .. } => Some(Activity::Waiting { reason: outcome::MODEL_AWAY.to_owned() }),
         Sign::Accepted => Some(Activity::Working),
         Sign::Started | Sign::Heartbeat | Sign::Ready { .. } | Sign::FreshSession { .. } => None,
     }

@@ -8,8 +8,8 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 use tracing::error;
 
-use super::outcome::{self, End};
-use super::{Order, Ran, Runs};
+use super::outcome::End;
+use super::{Order, Ran, Runs, judge};
 
 impl Runs {
     /// Sees a claimed run through; one that panics ends as a failed attempt.
@@ -28,6 +28,6 @@ impl Runs {
                 return Ran::Ended;
             }
         }
-        self.commit(order, outcome::judge(&End::Panicked, claimed.attempt), None).await
+        self.commit(order, judge(&End::Panicked, claimed), None).await
     }
 }

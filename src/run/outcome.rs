@@ -1,10 +1,13 @@
 //! How a run ended, and what people are told about it.
+//!
+//! There are two audiences. The ledger and the log get what happened, with its codes; the chat gets a plain sentence
+//! without them, and the owner's chats a hint at what says more.
 
 use std::time::Duration;
 
 use protocol::{Done, Failure, FailureKind, Outcome};
 
-use crate::model::{Seq, SessionId};
+use crate::model::{ChannelName, Conversation, GroupName, Seq, SessionId};
 use crate::sandbox::Exit;
 use crate::text;
 
@@ -13,6 +16,18 @@ pub(crate) const RETRIES: u32 = 5;
 
 /// The most characters of an engine's own word on its failure.
 const FAILURE_CHARS: usize = 300;
+
+/// What people are told while the agent waits for the model, and when it has waited in vain.
+pub(crate) const MODEL_AWAY: &str = "the model's provider cannot be reached or is overloaded";
+
+/// Who reads what is said in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// The owner, who has the command line.
+    Owner,
+    /// Others, who can mend nothing.
+    Guests,
+}
 
 /// How following a run came to an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,19 +103,35 @@ pub(crate) enum Verdict {
     Release,
 }
 
-/// Decides what becomes of a run.
+impl Audience {
+    /// The readers of a conversation: whoever is at the terminal, or in the privileged group, is the owner.
+    pub(crate) fn of(conversation: &Conversation, group: &GroupName) -> Self {
+        let is_owner = group.is_main() || *conversation.chat.channel() == ChannelName::terminal();
+        if is_owner { Self::Owner } else { Self::Guests }
+    }
+
+    /// A reason with a hint at what says more, for those who can use it.
+    fn hinted(self, why: &str) -> String {
+        match self {
+            Self::Owner => format!("{why} (`hermitcrab doctor` says more)"),
+            Self::Guests => why.to_owned(),
+        }
+    }
+}
+
+/// Decides what becomes of a run, and what `audience` is told.
 ///
 /// What the agent did to itself (a limit, the deadline) is not tried again: it would do it again. What may pass
 /// (a crash, a busy provider) is, until `attempt` has used up the retries.
-pub(crate) fn judge(end: &End, attempt: u32) -> Verdict {
+pub(crate) fn judge(end: &End, attempt: u32, audience: Audience) -> Verdict {
     match end {
-        End::Done(done) => judge_done(done, attempt),
+        End::Done(done) => judge_done(done, attempt, audience),
         End::Exited(Exit::OutOfMemory) => {
             give_up("out of memory", "the agent ran out of memory and was stopped")
         }
         End::Exited(Exit::Code(code)) => retry(
             format!("the sandbox ended with status {code}"),
-            format!("the agent stopped unexpectedly (exit status {code})"),
+            "the agent stopped unexpectedly".to_owned(),
             attempt,
         ),
         End::Exited(Exit::Gone) => retry(
@@ -132,7 +163,7 @@ pub(crate) fn judge(end: &End, attempt: u32) -> Verdict {
         }
         End::NotStarted => retry(
             "no sandbox could be started".to_owned(),
-            "no sandbox could be started for the agent (`hermitcrab doctor` says more)".to_owned(),
+            audience.hinted("no sandbox could be started for the agent"),
             attempt,
         ),
         End::NotPrompted(error) => retry(
@@ -173,7 +204,7 @@ fn judge_excess(excess: Excess) -> Verdict {
     }
 }
 
-fn judge_done(done: &Done, attempt: u32) -> Verdict {
+fn judge_done(done: &Done, attempt: u32, audience: Audience) -> Verdict {
     // A session id that is none is as good as no session: the next run starts afresh.
     let session = done.session.as_deref().and_then(|id| id.parse().ok());
     match &done.outcome {
@@ -183,24 +214,20 @@ fn judge_done(done: &Done, attempt: u32) -> Verdict {
         Outcome::Cancelled => {
             Verdict::Finish { cancelled: true, answer: "Stopped.".to_owned(), session }
         }
-        Outcome::Failed(failure) => judge_failure(failure, attempt),
+        Outcome::Failed(failure) => judge_failure(failure, attempt, audience),
     }
 }
 
-fn judge_failure(failure: &Failure, attempt: u32) -> Verdict {
+fn judge_failure(failure: &Failure, attempt: u32, audience: Audience) -> Verdict {
     // Written within the agent's reach: short and harmless before anybody reads it.
     let message = text::one_line(&failure.message, FAILURE_CHARS);
     match failure.kind {
         FailureKind::Refused => give_up(&message, &message),
         FailureKind::Credentials => give_up(
             &message,
-            "the model's provider does not accept the credentials (`hermitcrab doctor` says more)",
+            &audience.hinted("the model's provider does not accept the gateway's credentials"),
         ),
-        FailureKind::Overloaded => retry(
-            message,
-            "the model's provider cannot be reached or is overloaded".to_owned(),
-            attempt,
-        ),
+        FailureKind::Overloaded => retry(message, audience.hinted(MODEL_AWAY), attempt),
         FailureKind::Other => retry(message, "the agent could not finish".to_owned(), attempt),
     }
 }
@@ -223,17 +250,18 @@ fn retry(error: String, why: String, attempt: u32) -> Verdict {
     if attempt <= RETRIES {
         Verdict::Retry { error, why }
     } else {
-        Verdict::GiveUp { sentence: sentence(&format!("{why}, {attempt} times")), error }
+        let tried = format!(", and tried {attempt} times");
+        Verdict::GiveUp { sentence: sentence(&tried, &why), error }
     }
 }
 
 fn give_up(error: &str, why: &str) -> Verdict {
-    Verdict::GiveUp { error: error.to_owned(), sentence: sentence(why) }
+    Verdict::GiveUp { error: error.to_owned(), sentence: sentence("", why) }
 }
 
-fn sentence(why: &str) -> String {
+fn sentence(tried: &str, why: &str) -> String {
     let why = why.trim_end_matches('.');
-    format!("I could not answer: {why}. Send your message again to retry.")
+    format!("I could not answer{tried}: {why}. Send your message again to retry.")
 }
 
 fn in_words(time: Duration) -> String {
@@ -254,7 +282,6 @@ fn bytes_in_words(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn done(outcome: Outcome) -> End {
@@ -277,12 +304,15 @@ mod tests {
             failed(FailureKind::Other),
         ] {
             for attempt in 1..=RETRIES {
-                assert!(matches!(judge(&end, attempt), Verdict::Retry { .. }), "{end:?}");
+                assert!(
+                    matches!(judge(&end, attempt, Audience::Owner), Verdict::Retry { .. }),
+                    "{end:?}"
+                );
             }
-            let Verdict::GiveUp { sentence, .. } = judge(&end, RETRIES + 1) else {
+            let Verdict::GiveUp { sentence, .. } = judge(&end, RETRIES + 1, Audience::Owner) else {
                 panic!("{end:?} is tried for ever");
             };
-            assert!(sentence.starts_with("I could not answer: "), "{sentence}");
+            assert!(sentence.starts_with("I could not answer, and tried 6 times: "), "{sentence}");
         }
     }
 
@@ -298,23 +328,72 @@ mod tests {
             (failed(FailureKind::Refused), "the daily budget is used up"),
             (failed(FailureKind::Credentials), "hermitcrab doctor"),
         ] {
-            let Verdict::GiveUp { sentence, .. } = judge(&end, 1) else { panic!("{end:?}") };
+            let Verdict::GiveUp { sentence, .. } = judge(&end, 1, Audience::Owner) else {
+                panic!("{end:?}")
+            };
             assert!(sentence.contains(words), "{sentence}");
             assert!(sentence.ends_with("Send your message again to retry."), "{sentence}");
         }
     }
 
     #[test]
+    fn the_chat_is_told_no_codes_and_the_ledger_keeps_them() {
+        let failed = |kind, message: &str| {
+            done(Outcome::Failed(Failure { kind, message: message.to_owned() }))
+        };
+        let away = "the model's service answered 502 (api_error): it cannot be reached";
+        for (end, code) in [
+            (failed(FailureKind::Overloaded, away), "502"),
+            (failed(FailureKind::Credentials, "the model's service answered 401"), "401"),
+            (failed(FailureKind::Other, "the model's service answered 418"), "418"),
+            (End::Exited(Exit::Code(137)), "137"),
+        ] {
+            for audience in [Audience::Owner, Audience::Guests] {
+                let last = judge(&end, RETRIES + 1, audience);
+                let Verdict::GiveUp { error, sentence } = last else { panic!("{end:?}") };
+                assert!(error.contains(code), "{error}");
+                assert!(!sentence.contains(code), "{sentence}");
+                if let Verdict::Retry { error, why } = judge(&end, 1, audience) {
+                    assert!(error.contains(code) && !why.contains(code), "{error}: {why}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_who_has_the_command_line_is_told_of_it() {
+        let chat = |text: &str| Conversation { chat: text.parse().unwrap(), thread: None };
+        let family = "family".parse().unwrap();
+        for (conversation, group, audience) in [
+            (chat("terminal:main"), &GroupName::main(), Audience::Owner),
+            (chat("slack:T01/C02"), &GroupName::main(), Audience::Owner),
+            (chat("terminal:family"), &family, Audience::Owner),
+            (chat("slack:T01/C02"), &family, Audience::Guests),
+        ] {
+            assert_eq!(Audience::of(&conversation, group), audience, "{conversation} {group}");
+        }
+        for end in [End::NotStarted, failed(FailureKind::Overloaded)] {
+            for (audience, hinted) in [(Audience::Owner, true), (Audience::Guests, false)] {
+                let last = judge(&end, RETRIES + 1, audience);
+                let Verdict::GiveUp { sentence, .. } = last else { panic!("{end:?}") };
+                assert_eq!(sentence.contains("`hermitcrab doctor`"), hinted, "{sentence}");
+            }
+        }
+    }
+
+    #[test]
     fn a_stopping_gateway_counts_no_attempt() {
-        assert_eq!(judge(&End::Halted, 6), Verdict::Release);
-        assert_eq!(judge(&End::NotBegun, 6), Verdict::Release);
+        assert_eq!(judge(&End::Halted, 6, Audience::Owner), Verdict::Release);
+        assert_eq!(judge(&End::NotBegun, 6, Audience::Owner), Verdict::Release);
     }
 
     #[test]
     fn a_session_id_that_is_none_is_dropped() {
         let End::Done(mut answer) = done(Outcome::Answer { text: "hi".into() }) else { panic!() };
         answer.session = Some("../../etc".into());
-        let Verdict::Finish { session, .. } = judge(&End::Done(answer), 1) else { panic!() };
+        let Verdict::Finish { session, .. } = judge(&End::Done(answer), 1, Audience::Owner) else {
+            panic!()
+        };
         assert_eq!(session, None);
     }
 

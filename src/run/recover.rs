@@ -3,12 +3,13 @@
 //! A run is followed again where it was left: its ipc directory holds all that the agent said. If its sandbox still
 //! lives, the run goes on; if it ended meanwhile, an outcome that was left is committed, and without one the run is
 //! tried again. Only the kind that made a sandbox is believed when it says that it is gone: as long as it is not to be
-//! had, the run waits, and everything else goes on. Sandboxes that work for no run are removed.
+//! had, the run waits, and everything else goes on. Sandboxes that work for no run are removed, those of a kind that was
+//! used before as well, should it be to be had.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::opener::Remains;
 use super::reaper::{self, Doomed, Ended, Maker};
@@ -19,6 +20,9 @@ use crate::store::{self, RunRow, RunState};
 
 /// The pause before sandboxes are listed again.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// How long the kinds that are not in use may take to say what they still have: nothing begins before.
+const ELSEWHERE: Duration = Duration::from_secs(2);
 
 /// A run that the gateway before this one left unfinished, and what there is of its sandbox.
 pub(crate) struct Unfinished {
@@ -62,24 +66,44 @@ impl Runs {
             }
             tokio::time::sleep(PAUSE).await;
         };
+        let here = |sandbox: LiveSandbox| (Maker::Here(found.sandbox.clone()), sandbox);
+        let mut there: Vec<(Maker, LiveSandbox)> = live.iter().cloned().map(here).collect();
+        there.extend(self.list_elsewhere(found.sandbox.kind()).await);
         let wanted = |id: &SandboxId| rows.iter().any(|row| row.sandbox.as_ref() == Some(id));
-        for orphan in live.iter().filter(|sandbox| !wanted(&sandbox.id)) {
-            drop(self.opener.reaper.end(Doomed {
-                id: orphan.id.clone(),
-                group: orphan.group.clone(),
-                maker: Maker::Here(found.sandbox.clone()),
-                // It takes up room until it is gone.
-                place: self.shelf.try_place(),
-                exit: None,
-                way: None,
-                remains: self.opener.remains(&orphan.group, &orphan.id),
-            }));
-        }
         // What belongs to an orphan goes with it.
-        let rows = rows.iter().filter_map(|row| row.sandbox.clone());
-        let wanted = rows.chain(live.iter().map(|sandbox| sandbox.id.clone())).collect();
-        self.opener.clear_away_all_but(wanted).await;
+        let kept = rows.iter().filter_map(|row| row.sandbox.clone());
+        let kept = kept.chain(there.iter().map(|(_, sandbox)| sandbox.id.clone())).collect();
+        for (maker, LiveSandbox { id, group, .. }) in there {
+            if !wanted(&id) {
+                drop(self.opener.reaper.end(Doomed {
+                    remains: self.opener.remains(&group, &id),
+                    id,
+                    group,
+                    maker,
+                    // It takes up room until it is gone.
+                    place: self.shelf.try_place(),
+                    exit: None,
+                    way: None,
+                }));
+            }
+        }
+        self.opener.clear_away_all_but(kept).await;
         LeftOver { found, live }
+    }
+
+    /// What the kinds that are not in use still have of this install, as far as they can be asked now. To open a kind
+    /// is to let it tidy up what it left without a sandbox.
+    async fn list_elsewhere(&self, in_use: SandboxKind) -> Vec<(Maker, LiveSandbox)> {
+        let mut there = Vec::new();
+        for kind in SandboxKind::ALL.into_iter().filter(|kind| *kind != in_use) {
+            let list = async { self.supply.reach(kind).await?.list().await };
+            match tokio::time::timeout(ELSEWHERE, list).await {
+                Ok(Ok(live)) => there.extend(live.into_iter().map(|one| (Maker::Away(kind), one))),
+                Ok(Err(error)) => debug!(%error, %kind, "a kind that is not in use is not asked"),
+                Err(_elapsed) => debug!(%kind, "a kind that is not in use does not answer"),
+            }
+        }
+        there
     }
 
     /// Ends the sandbox of a run, which another kind made than the one in use; `None` when the gateway halts first.

@@ -122,6 +122,14 @@ impl Supply {
         }
     }
 
+    /// Reaches a kind that need not be the one in use, to ask about what it made.
+    ///
+    /// # Errors
+    /// When it is not to be had.
+    pub(crate) async fn reach(&self, kind: SandboxKind) -> Result<Arc<dyn Sandbox>, SandboxError> {
+        self.finder.reach(kind).await
+    }
+
     /// Says that the kind itself does not work any more.
     pub(crate) fn report(&self, error: &SandboxError) {
         self.state.send_replace(State::Missing(in_words(error)));

@@ -1,5 +1,7 @@
 //! The command line as people and scripts meet it: words, exit codes, JSON.
 
+mod status;
+
 use std::process::Output;
 use std::time::Duration;
 
@@ -71,15 +73,19 @@ async fn wrong_usage_ends_in_64() {
 
 #[tokio::test]
 async fn wrong_settings_are_told_all_at_once_and_end_in_78() {
-    let home = Home::new().with("SANDBOX", "jail").with("POLL_INTERVAL", "often");
+    let home = Home::new()
+        .with("SANDBOX", "jail")
+        .with("POLL_INTERVAL", "often")
+        .with("AGENT_ENGINE", "foo");
     std::fs::write(home.path().join(".env"), "ANTHROPIC_API_KEY='sk hunter2'\n").unwrap();
-    for args in [&["status"][..], &["run"], &["chat", "-m", "hello"], &["group", "list"]] {
+    for args in [&["run"][..], &["chat", "-m", "hello"], &["group", "add", "family"]] {
         let (code, out, err) = run(&home, args).await;
         assert_eq!((code, out.as_str()), (78, ""), "{args:?}");
         insta::allow_duplicates! {
             insta::assert_snapshot!(err, @r#"
-            hermitcrab: 3 settings are wrong:
+            hermitcrab: 4 settings are wrong:
               ANTHROPIC_API_KEY (.env, line 1): expected one word of visible ASCII, as the provider gave it
+              AGENT_ENGINE: expected native, the engine that is built in, found "foo"
               POLL_INTERVAL: expected milliseconds, from 50 to 3600000, found "often"
               SANDBOX: expected auto, docker or bubblewrap, found "jail"
             "#);
@@ -87,7 +93,51 @@ async fn wrong_settings_are_told_all_at_once_and_end_in_78() {
     }
     let (code, out, _) = run(&home, &["doctor"]).await;
     assert_eq!(code, 78);
-    assert_eq!(out.matches('✗').count(), 3, "{out}");
+    let mends = out.matches("→ set it right").count();
+    assert_eq!((out.matches('✗').count(), mends), (4, 1), "{out}");
+}
+
+#[tokio::test]
+async fn what_only_looks_works_with_the_settings_that_are_right() {
+    let home = Home::new();
+    json_of(&home, &["group", "add", "family", "--json"]).await;
+    std::fs::write(home.path().join(".env"), "ANTHROPIC_BASE_URL=not a url\n").unwrap();
+    for args in [&["status"][..], &["runs"], &["outbox"], &["group", "list"]] {
+        let (code, out, err) = run(&home, args).await;
+        assert_eq!(code, 0, "{args:?}: {err}");
+        assert!(!out.is_empty(), "{args:?}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(err, @"hermitcrab: a setting is wrong and counts as not set here; `hermitcrab doctor` says more");
+        }
+    }
+    let (code, out, _) = run(&home, &["doctor"]).await;
+    assert_eq!(code, 78, "{out}");
+    for part in [
+        "✗ settings    ANTHROPIC_BASE_URL (.env, line 1): expected a URL such as https://api.anthropic.com\n",
+        "→ set it right in .env",
+        "✓ store ",
+    ] {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+}
+
+#[tokio::test]
+async fn a_home_that_is_a_file_is_named() {
+    let home = Home::new();
+    let file = home.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for place in [file.clone(), file.join("below")] {
+        let place = place.to_str().unwrap();
+        for args in [&["--home", place, "status"][..], &["--home", place, "run"]] {
+            let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_hermitcrab"));
+            let output = timeout(PATIENCE, command.args(args).output()).await.unwrap().unwrap();
+            let (code, _, err) = told(&home, &output);
+            let shown = place.replace(home.path().to_str().unwrap(), "HOME");
+            let expected = format!("a folder, or a place where one can be made, found {shown:?}");
+            assert_eq!(code, 78, "{err}");
+            assert!(err.contains(&expected), "{err}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -211,7 +211,7 @@ async fn an_agent_that_dies_is_tried_again_and_then_given_up_loudly() {
     assert!(answer(&mut family).await.starts_with("answer of run "));
     assert_eq!(
         answer(&mut terminal).await,
-        "I could not answer: the agent stopped unexpectedly (exit status 137), 6 times. \
+        "I could not answer, and tried 6 times: the agent stopped unexpectedly. \
          Send your message again to retry."
     );
     assert_eq!(starts.load(Ordering::Relaxed), 6);
@@ -236,7 +236,7 @@ async fn a_run_that_panics_is_a_failed_attempt_and_its_conversation_goes_on() {
     terminal.say("m1", "hello").await.unwrap();
     assert_eq!(
         answer(&mut terminal).await,
-        "I could not answer: something went wrong in the gateway itself, 6 times. \
+        "I could not answer, and tried 6 times: something went wrong in the gateway itself. \
          Send your message again to retry."
     );
     terminal.say("m2", "hello").await.unwrap();

@@ -143,3 +143,13 @@ impl Link {
         self.follow_ups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_are_those_that_the_settings_know() {
+        assert_eq!(ENGINES.map(|(name, _)| name), protocol::ENGINES);
+    }
+}

@@ -35,3 +35,7 @@ pub use snapshot::{AvailableChat, AvailableGroups};
 
 /// The version of this protocol; raised when an old reader would misread a new writer.
 pub const VERSION: u32 = 1;
+
+/// The engines of the agent-runner, by the names that the settings and a prompt have for them: `native` thinks,
+/// `instant` answers at once for tests and benches.
+pub const ENGINES: [&str; 2] = ["native", "instant"];

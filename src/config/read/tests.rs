@@ -24,7 +24,7 @@ fn read_over(file: &str, variables: &[(&str, &str)]) -> Result<Settings, ConfigE
     let process = |name: &str| {
         variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
     };
-    Settings::read(home.path(), &process)
+    Settings::read(home.path(), &process).whole()
 }
 
 fn faults(result: Result<Settings, ConfigError>) -> Vec<String> {
@@ -61,6 +61,7 @@ fn all_faults_are_told_at_once_and_no_secret_among_them() {
     let told = faults(read_over(
         "LOG_FORMAT=xml\nnot a line with hunter2\n",
         &[
+            ("AGENT_ENGINE", "foo"),
             ("ANTHROPIC_API_KEY", "sk-ant hunter2"),
             ("ANTHROPIC_BASE_URL", "https://me:hunter2@host"),
             ("CONTAINER_TIMEOUT", "5m"),
@@ -73,6 +74,7 @@ fn all_faults_are_told_at_once_and_no_secret_among_them() {
     insta::assert_snapshot!(told.join("\n"), @r#"
     LOG_FORMAT (.env, line 1): expected pretty or json, found "xml"
     .env, line 2: expected NAME=value, with every quote closed
+    AGENT_ENGINE: expected native, the engine that is built in, found "foo"
     ANTHROPIC_API_KEY: expected one word of visible ASCII, as the provider gave it
     ANTHROPIC_BASE_URL: expected a URL such as https://api.anthropic.com
     CONTAINER_TIMEOUT: expected milliseconds, from 1000 to 86400000, found "5m"
@@ -82,6 +84,32 @@ fn all_faults_are_told_at_once_and_no_secret_among_them() {
     TZ: expected an IANA time zone that this machine knows, such as Europe/Berlin, found "Middle-earth/Shire"
     "#);
     assert!(!told.join("\n").contains("hunter2"));
+}
+
+#[test]
+fn what_has_spaces_and_no_quotes_is_told_in_the_terms_of_the_setting() {
+    let told = faults(read_over(
+        "ANTHROPIC_BASE_URL=not a url\nASSISTANT_NAME=Hermit the Crab # a name\nTZ=Europe Berlin\n\
+         ANTHROPIC_API_KEY=sk hunter2\nAWS_REGION=Frankfurt am Main\n",
+        &[],
+    ));
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    ANTHROPIC_BASE_URL (.env, line 1): expected a URL such as https://api.anthropic.com
+    ASSISTANT_NAME (.env, line 2): expected a value with spaces to stand in single quotes
+    TZ (.env, line 3): expected an IANA time zone that this machine knows, such as Europe/Berlin, found "Europe Berlin"
+    ANTHROPIC_API_KEY (.env, line 4): expected one word of visible ASCII, as the provider gave it
+    AWS_REGION (.env, line 5): expected a value with spaces to stand in single quotes
+    "#);
+}
+
+#[test]
+fn what_is_right_is_read_beside_what_is_wrong() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join(".env"), "ASSISTANT_NAME=Ada\nSANDBOX=jail\n?\n").unwrap();
+    let loaded = Settings::read(home.path(), &|_| None);
+    assert_eq!(loaded.settings.assistant_name, "Ada");
+    assert_eq!(loaded.settings.sandbox.choice, SandboxChoice::Auto);
+    assert_eq!(loaded.error.unwrap().faults().len(), 2);
 }
 
 #[test]
@@ -151,7 +179,7 @@ fn what_is_not_unicode_is_a_fault() {
     let home = tempfile::tempdir().unwrap();
     let process =
         |name: &str| (name == "ASSISTANT_NAME").then(|| OsString::from_vec(vec![b'A', 0xff]));
-    let told = faults(Settings::read(home.path(), &process));
+    let told = faults(Settings::read(home.path(), &process).whole());
     assert_eq!(told.len(), 1);
     assert!(told[0].starts_with("ASSISTANT_NAME: expected"), "{told:?}");
 }
@@ -199,7 +227,7 @@ fn every_variable_is_read_and_none_besides() {
         asked.borrow_mut().insert(name.to_owned());
         (name == "CLAUDE_CODE_USE_BEDROCK").then(|| OsString::from("1"))
     };
-    assert!(Settings::read(home.path(), &process).is_err());
+    assert!(Settings::read(home.path(), &process).error.is_some());
     assert_eq!(asked.into_inner(), VARIABLES.map(str::to_owned).into());
 }
 

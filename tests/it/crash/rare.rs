@@ -22,7 +22,7 @@ type Way = fn(String) -> BoxFuture<'static, ()>;
 const WAYS: [(&str, Way); 8] = [
     ("outbox_absent", |point| nobody_is_there(point).boxed()),
     ("fail_run", |point| the_model_refuses_once(point).boxed()),
-    ("give_up_run", |point| there_is_no_such_engine(point).boxed()),
+    ("give_up_run", |point| the_credentials_are_not_taken(point).boxed()),
     ("run_moved", |point| the_warm_sandbox_does_not_fit(point).boxed()),
     ("cancel_waiting", |point| what_waits_is_stopped(point).boxed()),
     ("add_group", |point| a_group_is_added(point).boxed()),
@@ -120,24 +120,31 @@ async fn nobody_is_there(point: String) {
     assert_answered(&ends_once(&home).await);
 }
 
+/// A home whose engine asks this model.
+fn with_model(server: &Server) -> Home {
+    home()
+        .with("AGENT_ENGINE", "native")
+        .with("ANTHROPIC_API_KEY", "sk-test-canary")
+        .with("ANTHROPIC_BASE_URL", &server.url())
+}
+
 async fn the_model_refuses_once(point: String) {
     let refusal = Fault::refuse(Failure::Invalid("not this time".to_owned())).first(1);
     let server = Server::start(Script::echo().fault(refusal)).await.unwrap();
-    let home = home()
-        .with("AGENT_ENGINE", "native")
-        .with("ANTHROPIC_API_KEY", "sk-test-canary")
-        .with("ANTHROPIC_BASE_URL", &server.url());
+    let home = with_model(&server);
     killed(&home, &point, say_and_listen(&home, "[[id:first]]")).await;
     assert_answered(&ends_once(&home).await);
     server.stop().await;
 }
 
-async fn there_is_no_such_engine(point: String) {
-    let home = home().with("AGENT_ENGINE", "none-such");
+async fn the_credentials_are_not_taken(point: String) {
+    let server = Server::start(Script::echo().fault(Fault::unauthorized())).await.unwrap();
+    let home = with_model(&server);
     killed(&home, &point, say_and_listen(&home, "[[id:first]]")).await;
     let answer = ends_once(&home.with("AGENT_ENGINE", "instant")).await;
     assert!(answer["text"].as_str().unwrap().starts_with("I could not answer"), "{answer}");
     assert_eq!(answer["ends"]["answered"], false, "{answer}");
+    server.stop().await;
 }
 
 async fn the_warm_sandbox_does_not_fit(point: String) {

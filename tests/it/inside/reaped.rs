@@ -155,3 +155,32 @@ async fn a_run_waits_for_the_kind_that_made_its_sandbox_and_others_go_on() {
     assert_eq!(docker.there(), []);
     inhouse.gateway.stop().await;
 }
+
+/// Nobody else would ever ask the kind that was used before.
+#[tokio::test]
+async fn what_another_kind_still_has_for_nobody_ends() {
+    let before = FakeSandbox::new();
+    before.pretend(SandboxKind::Bubblewrap);
+    before.always(obliging);
+    let options = || Options { bounds: bounds(), patience: short(), ..Options::default() };
+    let inhouse = Inhouse::start_in(home(""), before.clone(), options()).await;
+    let mut terminal = inhouse.terminal().await;
+    terminal.say("m1", "hello").await.unwrap();
+    assert_eq!(answer(&mut terminal).await, "answer of run 1");
+    drop(terminal);
+    let home = inhouse.leave_behind().await;
+    before.unavailable(None);
+    assert_eq!(before.there().len(), 1, "the warm one is left");
+
+    let elsewhere = Some(Arc::new(before.clone()) as _);
+    let options = Options { elsewhere, ..options() };
+    let here = FakeSandbox::new();
+    here.always(obliging);
+    let inhouse = Inhouse::start_in(home, here, options).await;
+    inhouse.add_group("family").await;
+    let mut family = inhouse.terminal_of("family").await;
+    family.say("f1", "hello").await.unwrap();
+    assert_eq!(answer(&mut family).await, "answer of run 2");
+    inhouse.gateway.stop().await;
+    assert_eq!(before.there(), []);
+}
