@@ -178,7 +178,7 @@ async fn commands_act_at_once_while_the_assistant_works_and_what_is_said_follows
         chat.expect(&format!("heard-1-{name}")).await;
     }
     chat.press("run: sleep 1000\r");
-    chat.expect("bash: ").await;
+    chat.expect("bash: sleep 1000").await;
     chat.press("/stop\r");
     chat.expect("stopping").await;
     chat.press(&say("four"));
