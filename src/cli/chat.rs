@@ -65,7 +65,9 @@ pub(super) async fn run(place: Place, options: ChatOptions) -> Result<(), Failur
     };
     link.settle().await;
     if talks && link.unconfirmed() > 0 {
-        output::aside("it is not known whether what was said last was kept: no gateway confirms it");
+        output::aside(
+            "it is not known whether what was said last was kept: no gateway confirms it",
+        );
     }
     host.stop(&mut signals).await;
     done

@@ -115,7 +115,9 @@ impl Host {
         };
         match again {
             Ok(()) => {
-                output::aside("stopping at once; what is not answered is taken up by the next start");
+                output::aside(
+                    "stopping at once; what is not answered is taken up by the next start",
+                );
                 haste.cancel();
             }
             Err(error) => tracing::debug!(%error, "a second signal cannot be heard"),

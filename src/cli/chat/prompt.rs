@@ -1,7 +1,9 @@
 //! Where the prompt stands on the screen, so that whoever draws above it draws it again below.
 //!
 //! The line editor draws the prompt, on a thread of its own. It notes here what is on the screen before it is, and
-//! that it goes on to the next line before it does; so nobody draws from a place where the cursor is no more.
+//! that it goes on to the next line before it does; so nobody draws from a place where the cursor is no more. The line
+//! editor's own way to print above its prompt is of no use: with it, keys that were pressed ahead stay unseen until the
+//! next one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

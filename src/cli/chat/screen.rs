@@ -156,8 +156,7 @@ impl<W: Write> Screen<W> {
     pub(super) fn answer(&mut self, text: &str) -> io::Result<()> {
         let text = self.tame(text);
         let text = text.trim_end();
-        let is_known =
-            !text.is_empty() && self.streamed.trim_end().ends_with(text.trim_start());
+        let is_known = !text.is_empty() && self.streamed.trim_end().ends_with(text.trim_start());
         let mut said = self.end_line();
         if !is_known && !text.is_empty() {
             said += &wrapped(text, self.columns);
