@@ -3,6 +3,7 @@
 mod answering;
 mod editor;
 mod greeting;
+mod history;
 mod host;
 mod input;
 mod keyboard;

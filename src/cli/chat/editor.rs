@@ -14,6 +14,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Config, Helper};
 use tokio::sync::mpsc;
 
+use super::history;
 use super::prompt::{PROMPT, Prompt};
 use crate::cli::exit::Failure;
 
@@ -147,6 +148,9 @@ fn open(history: &Path, prompt: Prompt) -> rustyline::Result<Line> {
         .build();
     let mut line = Line::with_config(config)?;
     line.set_helper(Some(prompt));
+    if let Err(error) = history::shorten(history, HISTORY) {
+        tracing::debug!(%error, "the chat's history stays as long as it is");
+    }
     match line.load_history(history) {
         Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => tracing::debug!(%error, "the chat's history cannot be read"),
@@ -176,7 +180,12 @@ fn remember(line: &mut Line, message: &str, history: &Path) {
     if message.trim().is_empty() {
         return;
     }
-    let kept = line.add_history_entry(message).and_then(|_| line.save_history(history));
+    let kept = match line.add_history_entry(message) {
+        Ok(true) => history::add(history, message),
+        // It is there already.
+        Ok(false) => Ok(()),
+        Err(error) => Err(io::Error::other(error)),
+    };
     if let Err(error) = kept {
         tracing::debug!(%error, "the chat's history is not kept");
     }
