@@ -6,16 +6,17 @@ mod greeting;
 mod history;
 mod host;
 mod input;
+mod input_line;
 mod keyboard;
 mod line;
 mod link;
 mod once;
 mod progress;
-mod prompt;
 mod sandbox;
 mod screen;
 mod signals;
 mod talk;
+mod width;
 mod wrap;
 
 use std::io::{self, IsTerminal};

@@ -218,7 +218,8 @@ impl Waiting {
         Ok(talk.screen.say_hindered("stopping".to_owned())?)
     }
 
-    /// Takes what the gateway says of its sandbox. Without one nobody waits at a prompt that is not there.
+    /// Takes what the gateway says of its sandbox; `true` when the answer is not waited for. Without a sandbox it may
+    /// be long in coming, and what is entered next is not held back that long.
     fn look(&self, talk: &mut Talk<'_>, sandbox: &SandboxState) -> Result<bool, Failure> {
         if self.heard || self.cancelled || sandbox.ready || self.seq.is_none() {
             return Ok(false);

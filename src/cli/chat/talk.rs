@@ -1,6 +1,6 @@
-//! The conversation at the keyboard: a prompt, then the answer, then a prompt again.
+//! The conversation at the keyboard: an input line, then the answer, then an input line again.
 //!
-//! On a terminal the prompt stays while the answer is on its way: a command that is entered then is obeyed at once,
+//! On a terminal the line stays while the answer is on its way: a command that is entered then is obeyed at once,
 //! and a message is kept and sent after the answer. One thread alone reads the keyboard, so what is typed keeps its
 //! order.
 
@@ -46,9 +46,9 @@ pub(super) struct Talk<'a> {
     pub(super) needs: Option<String>,
     /// Whether there was no sandbox when last looked.
     pub(super) lacks_sandbox: bool,
-    /// Answers that came before the first prompt.
+    /// Answers that came before the first input line.
     pub(super) early: Vec<Answer>,
-    /// How often Ctrl-C was pressed at the prompt, one after the other.
+    /// How often Ctrl-C was pressed in the input line, one after the other.
     interrupts: u32,
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn talk(
     let columns = keyboard::columns(io::stdout(), term.as_deref());
     let history = place.settings.store_dir().join("chat_history");
     let editor = Editor::start(&history)?;
-    let screen = Screen::new(io::stdout(), columns, editor.prompt.clone());
+    let screen = Screen::new(io::stdout(), columns, editor.input.clone());
     let mut talk = Talk {
         place,
         group,
@@ -126,7 +126,7 @@ impl Talk<'_> {
         self.screen.resize(keyboard::columns(io::stdout(), self.term.as_deref()));
     }
 
-    /// Whether the prompt can stay while something is written above it.
+    /// Whether the input line can stay while something is written above it.
     pub(super) fn is_live(&self) -> bool {
         self.keyboard.is_edited() && self.screen.is_live()
     }
@@ -140,7 +140,7 @@ impl Talk<'_> {
             return Ok(());
         }
         if self.is_live() {
-            self.editor.prompt.open();
+            self.editor.input.open();
             self.screen.refresh()?;
         }
         self.editor.ask();
@@ -185,7 +185,7 @@ impl Talk<'_> {
                     if self.interrupts > 1 {
                         return Ok(None);
                     }
-                    self.editor.prompt.forget();
+                    self.editor.input.forget();
                     self.screen.note("(Ctrl-C again, or Ctrl-D, leaves)")?;
                 }
                 Heard::End => return Ok(None),
@@ -225,7 +225,7 @@ impl Talk<'_> {
         self.screen.note(&format!("another terminal> {text}"))
     }
 
-    /// Does what a line at the prompt asks for, when it is no message.
+    /// Does what a line that was entered asks for, when it is no message.
     ///
     /// # Errors
     /// When the terminal is gone.
