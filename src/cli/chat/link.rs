@@ -1,6 +1,8 @@
 //! The chat's line to the gateway: it comes back by itself, what was not confirmed is said again under the same id,
-//! and an answer that was shown already is not handed on twice.
+//! and an answer that was shown already is not handed on twice. What the person has entered is here from then on until
+//! the gateway has confirmed or refused it, so that none is forgotten however the chat ends.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long a line may take to be written.
 const WRITING: Duration = Duration::from_secs(30);
 /// How long [`Link::settle`] waits.
-const SETTLING: Duration = Duration::from_secs(2);
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// What comes over the line.
 #[derive(Debug)]
@@ -46,8 +48,8 @@ pub(super) enum Event {
     NotKept {
         /// Which.
         id: String,
-        /// Why.
-        reason: String,
+        /// What it said, and why it was not.
+        unkept: Unkept,
     },
     /// What the assistant is doing.
     Activity(GatewayFrame),
@@ -59,6 +61,15 @@ pub(super) enum Event {
     Taken(u64),
     /// The gateway's state.
     State(Value),
+}
+
+/// A message that the gateway did not keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unkept {
+    /// What it said.
+    pub(super) text: String,
+    /// Why it was not kept.
+    pub(super) reason: String,
 }
 
 /// What the assistant says for good.
@@ -91,8 +102,12 @@ pub(super) struct Link {
     seen: u64,
     /// The highest one that was handed on, and is shown by now or will be.
     handed: u64,
+    /// What was entered and not yet said, oldest first.
+    unsaid: VecDeque<String>,
     /// What was said and not yet confirmed, oldest first.
     unconfirmed: Vec<(String, String)>,
+    /// How often this connection's gateway was asked for its state, and has not answered yet.
+    states_due: usize,
     connection: Option<Connection>,
     pause: Duration,
     call_at: Instant,
@@ -115,7 +130,9 @@ impl Link {
             thread,
             seen: 0,
             handed: 0,
+            unsaid: VecDeque::new(),
             unconfirmed: Vec::new(),
+            states_due: 0,
             connection: None,
             pause: FIRST_PAUSE,
             call_at: Instant::now(),
@@ -166,6 +183,22 @@ impl Link {
         }
     }
 
+    /// Takes what was entered, to be said later with [`Link::say_next`].
+    pub(super) fn say_later(&mut self, text: String) {
+        self.unsaid.push_back(text);
+    }
+
+    /// What was entered and not said yet, oldest first.
+    pub(super) fn unsaid(&self) -> Vec<&str> {
+        self.unsaid.iter().map(String::as_str).collect()
+    }
+
+    /// Says the oldest of that. Returns its id; `None` when all is said.
+    pub(super) async fn say_next(&mut self) -> Option<String> {
+        let text = self.unsaid.pop_front()?;
+        Some(self.say(text).await)
+    }
+
     /// Says something; it is said again after a reconnection until it is confirmed. Returns its id.
     pub(super) async fn say(&mut self, text: String) -> String {
         let id = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
@@ -190,27 +223,39 @@ impl Link {
         self.handed = self.handed.min(outbox.saturating_sub(1));
     }
 
-    /// Waits until the gateway has heard everything that was said, confirmations too; not for long.
-    pub(super) async fn settle(&mut self) {
+    /// Says all that was entered, if there is a gateway, and waits until it has heard everything, confirmations too; not
+    /// for long. Returns what it did not keep.
+    pub(super) async fn settle(&mut self) -> Vec<Unkept> {
+        let mut unkept = Vec::new();
         if self.connection.is_none() {
-            return;
+            return unkept;
         }
-        // Frames are taken in order, so the answer to the last one says that all are taken.
-        self.ask_state().await;
-        let is_last = |event| matches!(event, Event::State(_) | Event::Lost | Event::Refused(_));
-        let heard = async { while !is_last(self.next().await) {} };
+        let heard = async {
+            while self.say_next().await.is_some() {}
+            // Frames are taken in order, so the answer to the last one says that all are taken.
+            self.ask_state().await;
+            while self.states_due > 0 {
+                match self.next().await {
+                    Event::NotKept { unkept: one, .. } => unkept.push(one),
+                    Event::Lost | Event::Refused(_) => return,
+                    _ => {}
+                }
+            }
+        };
         if timeout(SETTLING, heard).await.is_err() {
             tracing::debug!("the gateway did not say that it has heard everything");
         }
+        unkept
     }
 
-    /// How much of what was said nobody has confirmed.
-    pub(super) fn unconfirmed(&self) -> usize {
-        self.unconfirmed.len()
+    /// What was said and neither confirmed nor refused, oldest first.
+    pub(super) fn unconfirmed(&self) -> Vec<&str> {
+        self.unconfirmed.iter().map(|(_, text)| text.as_str()).collect()
     }
 
     /// Asks for the gateway's state.
     pub(super) async fn ask_state(&mut self) {
+        self.states_due += 1;
         self.write(ClientFrame::Status).await;
     }
 
@@ -227,12 +272,12 @@ impl Link {
                 Event::Refused(reason)
             }
             GatewayFrame::Kept { id, seq, addressed } => {
-                self.unconfirmed.retain(|(other, _)| *other != id);
+                self.settled(&id);
                 Event::Kept { id, seq, addressed }
             }
             GatewayFrame::NotKept { id, reason } => {
-                self.unconfirmed.retain(|(other, _)| *other != id);
-                Event::NotKept { id, reason }
+                let text = self.settled(&id);
+                Event::NotKept { id, unkept: Unkept { text, reason } }
             }
             GatewayFrame::Answer { outbox, text, through, ends } => {
                 self.handed = self.handed.max(outbox);
@@ -240,9 +285,18 @@ impl Link {
             }
             GatewayFrame::Said { text } => Event::Said(text),
             GatewayFrame::Taken { outbox } => Event::Taken(outbox),
-            GatewayFrame::Status { state } => Event::State(state),
+            GatewayFrame::Status { state } => {
+                self.states_due = self.states_due.saturating_sub(1);
+                Event::State(state)
+            }
             activity => Event::Activity(activity),
         }
+    }
+
+    /// What this message said, of which the gateway has told what became.
+    fn settled(&mut self, id: &str) -> String {
+        let mut said = self.unconfirmed.extract_if(.., |(other, _)| other == id);
+        said.next().map(|(_, text)| text).unwrap_or_default()
     }
 
     /// Calls the gateway once, when it is time; the connection is kept only when all was said that must be.
@@ -266,7 +320,10 @@ impl Link {
             Ok::<_, std::io::Error>(Connection { frames: Frames::new(reader), writer })
         };
         match timeout(WRITING, dial).await {
-            Ok(Ok(connection)) => self.connection = Some(connection),
+            Ok(Ok(connection)) => {
+                self.connection = Some(connection);
+                self.states_due = 0;
+            }
             Ok(Err(_)) | Err(_) => {
                 self.away.send_replace(true);
                 self.call_later();
