@@ -117,8 +117,12 @@ impl BubblewrapSandbox {
     /// Writes down that a sandbox is about to start, and makes its cgroup; returns the file for bubblewrap.
     fn make(&self, id: &SandboxId, group: &GroupName) -> std::io::Result<File> {
         let status = self.state.create(id, group)?;
-        if let Some(cgroup) = self.cgroup(id) {
-            cgroup.create()?;
+        if let Some(cgroup) = self.cgroup(id)
+            && let Err(error) = cgroup.create()
+        {
+            cgroup.abandon();
+            self.state.remove(id)?;
+            return Err(error);
         }
         Ok(status)
     }
@@ -334,11 +338,11 @@ impl Sandbox for BubblewrapSandbox {
         Ok(Strength { description, weaknesses, socket })
     }
 
-    async fn prepare(&self, id: &SandboxId, group: &GroupName) -> Result<(), SandboxError> {
+    async fn prepare(&self, id: &SandboxId, group: &GroupName) -> Result<bool, SandboxError> {
         let failed = |source| SandboxError::failed("prepare a sandbox", source);
         let status = self.make(id, group).map_err(failed)?;
         self.prepared().insert(id.clone(), status);
-        Ok(())
+        Ok(true)
     }
 
     async fn start(&self, spec: &SandboxSpec) -> Result<(), SandboxError> {
@@ -359,6 +363,11 @@ impl Sandbox for BubblewrapSandbox {
         let Some(record) = self.state.record(id).map_err(failed)? else { return Ok(Exit::Gone) };
         if let Some(process) = self.process(id, &record)? {
             process.ended().await.map_err(failed)?;
+        } else if self.state.status(id).map_err(failed)?.exit.is_none()
+            && !self.state.is_written_to(id).map_err(failed)?
+        {
+            // It was prepared and never started.
+            return Ok(Exit::Gone);
         }
         let exit = if record.boot == self.state.boot() { self.end(id).await?.exit } else { None };
         Ok(match exit {
