@@ -2,19 +2,19 @@
 //! and an answer that was shown already is not handed on twice. What the person has entered is here from then on until
 //! the gateway has confirmed or refused it, so that none is forgotten however the chat ends.
 
+mod event;
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
+pub(super) use self::event::{Answer, Event, Unkept};
 use crate::channel::terminal::socket;
-use crate::channel::terminal::wire::{
-    self, ClientFrame, Ends, Frames, GatewayFrame, WelcomeInfo, WireError,
-};
+use crate::channel::terminal::wire::{self, ClientFrame, Frames, GatewayFrame, WireError};
 use crate::model::GroupName;
 
 /// The first pause before the gateway is called again.
@@ -25,72 +25,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const WRITING: Duration = Duration::from_secs(30);
 /// How long [`Link::settle`] waits.
 const SETTLING: Duration = Duration::from_secs(5);
-
-/// What comes over the line.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// The gateway is there.
-    Welcome(WelcomeInfo),
-    /// The gateway does not want this chat.
-    Refused(String),
-    /// The gateway is gone; it is called again.
-    Lost,
-    /// A message is on disk.
-    Kept {
-        /// Which.
-        id: String,
-        /// Its place in the order of arrival.
-        seq: u64,
-        /// Whether an answer will come.
-        addressed: bool,
-    },
-    /// A message could not be kept.
-    NotKept {
-        /// Which.
-        id: String,
-        /// What it said, and why it was not.
-        unkept: Unkept,
-    },
-    /// What the assistant is doing.
-    Activity(GatewayFrame),
-    /// An answer; to be confirmed with [`Link::shown`].
-    Answer(Answer),
-    /// Another terminal has said this.
-    Said(String),
-    /// Another terminal has shown this answer.
-    Taken(u64),
-    /// The gateway's state.
-    State(Value),
-}
-
-/// A message that the gateway did not keep.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unkept {
-    /// What it said.
-    pub(super) text: String,
-    /// Why it was not kept.
-    pub(super) reason: String,
-}
-
-/// What the assistant says for good.
-#[derive(Debug, Clone)]
-pub(super) struct Answer {
-    /// The row of the outbox.
-    pub(super) outbox: u64,
-    /// What it says.
-    pub(super) text: String,
-    /// The last message that the run which says it was given.
-    pub(super) through: Option<u64>,
-    /// Set when it ends a run.
-    pub(super) ends: Option<Ends>,
-}
-
-impl Answer {
-    /// Whether it comes from a run that ended, or had begun, before this message.
-    pub(super) fn is_earlier_than(&self, seq: u64) -> bool {
-        self.ends.map(|ends| ends.through).or(self.through).is_some_and(|through| through < seq)
-    }
-}
 
 /// The line.
 #[derive(Debug)]

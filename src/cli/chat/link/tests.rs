@@ -1,8 +1,10 @@
 //! The line against a gateway in the test's hands, over a real socket.
 
+use serde_json::Value;
 use tokio::net::UnixListener;
 
 use super::*;
+use crate::channel::terminal::wire::WelcomeInfo;
 
 struct Gateway {
     listener: UnixListener,
