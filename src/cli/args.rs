@@ -158,11 +158,10 @@ pub(super) struct GroupChange {
     /// Every message wakes the assistant
     #[arg(long)]
     pub(super) no_trigger: bool,
-    /// What wakes the assistant in a thread where it was woken before: a mention, or all that is said [default: thread]
-    #[arg(long, value_name = "mention|thread", value_parser = engage())]
+    /// What wakes the assistant in a thread where it was woken before: what is addressed to it, or everything [default: thread]
+    #[arg(long, value_name = "WHEN", value_parser = engage())]
     pub(super) engage: Option<Engage>,
-    /// Who may wake the assistant, as the platform names them, and then nobody who is not named; adds to those named;
-    /// may be repeated; - for everybody but guests and strangers
+    /// Somebody who may wake the assistant, by the platform's id, as nobody else then may; may be repeated; - for everybody but guests
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub(super) allow_sender: Vec<String>,
     /// A host that the agent may reach, or *.host for its sub-domains; may be repeated; - for none

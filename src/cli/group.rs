@@ -89,11 +89,7 @@ async fn list(place: &Place, format: Format) -> Result<(), Failure> {
             entry.name.clone(),
             if entry.needs_trigger { entry.trigger.clone() } else { "-".to_owned() },
             entry.engage.to_owned(),
-            if entry.allowed_senders.is_empty() {
-                "all".to_owned()
-            } else {
-                entry.allowed_senders.join(" ")
-            },
+            or_none(&entry.allowed_senders),
             or_none(&entry.chats),
             or_none(&entry.web_allow),
             entry.daily_budget_micros.map_or_else(|| "-".to_owned(), text::dollars),
