@@ -65,12 +65,14 @@ pub(super) async fn run(place: Place, options: ChatOptions) -> Result<(), Failur
         failure = host.stand_in(away) => Err(failure),
         code = signals.next() => Err(Failure::said(code)),
     };
+    // From here on, and before anybody is told that there is such a wish.
+    let again = signals.again();
     if talks {
         farewell::part(&mut link).await;
     } else {
         // Whoever asked once has been told what became of that.
         link.settle().await;
     }
-    host.stop(&mut signals).await;
+    host.stop(again).await;
     done
 }

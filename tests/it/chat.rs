@@ -137,17 +137,29 @@ async fn ends_in_order(signal: Signal, code: i32) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_wish_to_end_is_granted_at_once_and_in_order() {
+    hurries(|chat| chat.signal(Signal::TERM), 143).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_left_is_granted_a_second_wish_as_well() {
+    hurries(|chat| chat.press("\x04"), 0).await;
+    hurries(|chat| chat.press("/quit\r"), 0).await;
+}
+
+/// Ends a chat while a run works, and presses Ctrl-C when it is said what ends it at once.
+async fn hurries(end: impl FnOnce(&mut Pty), code: i32) {
     let home = Home::new();
     let mut chat = Pty::start(&home, &["chat"]);
     chat.expect("> ").await;
     chat.press("run: sleep 1000\r");
     chat.expect("bash: ").await;
     let begun = Instant::now();
-    chat.signal(Signal::TERM);
+    end(&mut chat);
     chat.expect("stopping; the run in progress gets up to 10 s").await;
     chat.press("\x03");
     chat.expect("stopping at once").await;
-    assert_eq!(chat.ended().await.code(), Some(143));
+    let ended = chat.ended().await;
+    assert_eq!((ended.code(), ended.signal()), (Some(code), None));
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(sandboxes(&home), Vec::<String>::new());
     let status = status(&home).await;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::mpsc as std_mpsc;
 
@@ -52,7 +53,10 @@ impl Editor {
         let broken =
             |error: anyhow::Error| Failure::failed("the terminal cannot be used").because(error);
         let input = InputLine::default();
-        let mut line = open(history, input.clone()).map_err(|error| broken(error.into()))?;
+        let line = open(history, input.clone()).map_err(|error| broken(error.into()))?;
+        // Never dropped: it would undo what has been set up for Ctrl-C since, and from then on Ctrl-C would kill the
+        // program while a gateway inside is being stopped.
+        let mut line = ManuallyDrop::new(line);
         let (ask, asked) = std_mpsc::sync_channel(1);
         let (tell, heard) = mpsc::channel(1);
         let history = history.to_owned();

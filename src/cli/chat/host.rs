@@ -2,12 +2,12 @@
 //!
 //! Only the holder of the store's lock is the gateway, so whoever comes too early asks again.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::signals::Signals;
 use crate::channel::terminal::socket;
 use crate::cli::exit::{Failure, TRY_LATER};
 use crate::cli::output;
@@ -94,11 +94,9 @@ impl Host {
         }
     }
 
-    /// Lets runs end, unless a second signal says not to, and closes everything.
-    pub(super) async fn stop(self, signals: &mut Signals) {
+    /// Lets runs end, unless somebody wishes `again` that it ends, and closes everything.
+    pub(super) async fn stop(self, again: io::Result<impl Future<Output = ()>>) {
         let Some(gateway) = self.own else { return };
-        // Before anybody is told that there is such a signal.
-        let again = signals.again();
         let haste = gateway.haste();
         if let (runs @ 1.., grace) = gateway.under_way() {
             let (them, get) = match runs {
@@ -174,7 +172,7 @@ impl Host {
     async fn door(&self) -> Result<Door, Failure> {
         match socket::connect(&self.place.socket()).await {
             Ok(_stream) => Ok(Door::Open),
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(Door::Dead),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Door::Dead),
             Err(error) if is_nobody(&error) => Ok(Door::Closed),
             Err(error) => Err(Failure::failed(format!("the gateway cannot be reached: {error}"))),
         }
