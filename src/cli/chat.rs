@@ -16,6 +16,7 @@ mod progress;
 mod sandbox;
 mod screen;
 mod signals;
+mod stop;
 mod talk;
 mod width;
 mod wrap;

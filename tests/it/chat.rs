@@ -205,6 +205,80 @@ async fn commands_act_at_once_while_the_assistant_works_and_what_is_said_follows
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_clears_a_draft_and_leaves_only_when_nothing_was_typed_since_it_was_said() {
+    let home = Home::new();
+    let mut chat = Pty::start(&home, &["chat"]);
+    chat.expect("> ").await;
+    chat.press("\x03");
+    chat.expect("(Ctrl-C again, or Ctrl-D, leaves)").await;
+    chat.expect("> ").await;
+    chat.press("draft");
+    chat.expect("> draft").await;
+    chat.press("\x03");
+    chat.expect("\x1b[J> ").await;
+    // Typed, and taken away again.
+    chat.press("x");
+    chat.expect("> x").await;
+    chat.press("\x7f\x03");
+    chat.expect("(Ctrl-C again, or Ctrl-D, leaves)").await;
+    chat.expect("> ").await;
+    chat.press("\x03");
+    assert!(chat.ended().await.success());
+    assert_eq!(status(&home).await["store"]["messages"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_entered_while_it_works_is_shown_as_queued_and_stopped_with_the_answer() {
+    let home = Home::new();
+    let mut chat = Pty::start(&home, &["chat"]);
+    chat.expect("> ").await;
+    chat.press("run: sleep 1000\r");
+    chat.expect("bash: ").await;
+    for name in ["one", "two"] {
+        chat.press(&format!("{name}\r"));
+        chat.expect(&format!("queued> {name}")).await;
+        chat.expect("bash: ").await;
+    }
+    let rows = rows(&chat.seen());
+    // The input line may be drawn already, or not yet.
+    let is_said = |row: &&str| row.contains("> ") && *row != "> ";
+    let said: Vec<&str> = rows.iter().map(String::as_str).filter(is_said).collect();
+    assert_eq!(said, ["> run: sleep 1000", "queued> one", "queued> two"], "{rows:#?}");
+    let at_work = rows.iter().filter(|row| row.contains("bash: ")).count();
+    assert_eq!(at_work, 1, "{rows:#?}");
+    chat.press("/stop\r");
+    chat.expect("(2 queued messages are given up)").await;
+    chat.expect("given up> one").await;
+    chat.expect("given up> two").await;
+    chat.expect("Stopped.").await;
+    for _ in 0..2 {
+        chat.press("/stop\r");
+        chat.expect("(there is nothing to stop)").await;
+    }
+    chat.press("\x04");
+    assert!(chat.ended().await.success());
+    assert_eq!(chat.seen().matches("Stopped.").count(), 1, "{}", chat.seen());
+    assert_eq!(status(&home).await["store"]["messages"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_sandbox_is_stopped_once() {
+    let home = Home::new().with("SANDBOX", "docker").with("DOCKER_HOST", "unix:///none.sock");
+    let mut chat = Pty::start(&home, &["chat"]);
+    chat.press("hello\r");
+    chat.expect("(kept; there is no sandbox").await;
+    chat.press("/stop\r");
+    let said = chat.expect("Stopped.").await;
+    assert!(!said.contains("nothing to stop"), "{said}");
+    chat.press("/stop\r/stop\r");
+    chat.expect("(there is nothing to stop)").await;
+    chat.expect("(there is nothing to stop)").await;
+    chat.press("\x04");
+    assert!(chat.ended().await.success());
+    assert_eq!(chat.seen().matches("Stopped.").count(), 1, "{}", chat.seen());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_leaves_before_the_answer_is_shown_it_by_the_next_chat() {
     let home = Home::new();
     let gateway = home.start(None).await.unwrap();
@@ -349,6 +423,47 @@ async fn chat_with_three_entered() -> (Home, Pty, Guest) {
     chat.press("one\rtwo\r/help\r");
     chat.expect("this list").await;
     (home, chat, guest)
+}
+
+/// What a terminal of endless height shows, row by row, by the sequences that a chat uses.
+fn rows(seen: &str) -> Vec<String> {
+    let (mut rows, mut row, mut column) = (vec![Vec::new()], 0, 0);
+    let mut chars = seen.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\r' => column = 0,
+            // Comes with a carriage return, by the terminal's modes.
+            '\n' => row += 1,
+            '\x1b' => {
+                let sequence = chars.as_str().strip_prefix('[').unwrap();
+                let end =
+                    sequence.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(sequence.len());
+                let number = sequence[..end].parse().unwrap_or(1);
+                match &sequence[end..][..usize::from(end < sequence.len())] {
+                    "A" => row -= number,
+                    "C" => column += number,
+                    "J" => {
+                        rows.truncate(row + 1);
+                        rows[row].truncate(column);
+                    }
+                    "K" => rows[row].truncate(column),
+                    // Colours, and the marks of pastes.
+                    "m" | "h" | "l" | "" => {}
+                    other => panic!("{other:?} in {seen:?}"),
+                }
+                chars = sequence[end..].strip_prefix(|_: char| true).unwrap_or("").chars();
+            }
+            c => {
+                if rows[row].len() <= column {
+                    rows[row].resize(column + 1, ' ');
+                }
+                rows[row][column] = c;
+                column += 1;
+            }
+        }
+        rows.resize(rows.len().max(row + 1), Vec::new());
+    }
+    rows.into_iter().map(String::from_iter).collect()
 }
 
 async fn status(home: &Home) -> Value {

@@ -57,6 +57,27 @@ async fn somebody_who_looks_on_sees_what_the_agent_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_stopped_is_told_in_one_sentence_whoever_stops_it() {
+    let home = Home::new();
+    let gateway = home.start(None).await.unwrap();
+    let mut other = Terminal::connect(&home.socket(), "main", None, None).await.unwrap();
+    for by_other in [true, false] {
+        let asking = spawn(home.command(&["chat", "-m", "run: sleep 1000"]));
+        timeout(PATIENCE, other.next_of("tool")).await.unwrap().unwrap();
+        if by_other {
+            other.send(json!({ "type": "cancel" })).await.unwrap();
+        } else {
+            signal(&asking, Signal::INT);
+        }
+        let output = ended(asking).await;
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "hermitcrab: Stopped.\n");
+        assert_eq!(output.stdout, b"");
+    }
+    assert!(gateway.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_before_the_end_names_the_run_as_well() {
     let home = Home::new();
     let gateway = home.start(None).await.unwrap();

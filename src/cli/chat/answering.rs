@@ -9,9 +9,11 @@ use super::editor::Heard;
 use super::line::Line;
 use super::link::{Answer, Event};
 use super::sandbox::{SandboxState, is_at_work};
+use super::stop;
 use super::talk::{Talk, Then, interrupts};
 use crate::channel::terminal::wire::GatewayFrame;
 use crate::cli::exit::Failure;
+use crate::text::one_line;
 
 /// How often the line that says what the agent does is drawn.
 const TICK: Duration = Duration::from_millis(120);
@@ -21,6 +23,9 @@ const LOOK: Duration = Duration::from_secs(2);
 const CANCELLING: Duration = Duration::from_secs(10);
 /// How long somebody looks on while the sandbox is being prepared.
 const PREPARING: Duration = Duration::from_secs(5);
+
+/// As many characters of a message as say which it is; it is shown whole when it is sent.
+const BEGINNING: usize = 200;
 
 const AWAY: &str = "the gateway is away, trying again";
 const LATER: &str = "(the answer, if there is one, will be shown when it comes)";
@@ -123,6 +128,9 @@ impl Waiting {
         talk: &mut Talk<'_>,
         heard: Heard,
     ) -> Result<ControlFlow<Then>, Failure> {
+        // What was entered stood below the row that changes, and is wiped with it; it is shown anew here.
+        let drawn = talk.screen.refresh();
+        talk.editor.input.take_wiped();
         let text = match heard {
             Heard::Message(text) => text,
             Heard::Interrupt => return self.interrupt(talk).await,
@@ -131,14 +139,24 @@ impl Waiting {
         let entered = text.clone();
         match Line::read(text) {
             Line::Empty => {}
-            Line::Message(message) => talk.link.say_later(message),
+            Line::Message(message) => {
+                let beginning = one_line(&message, BEGINNING);
+                // It is taken even when nobody sees that any more.
+                talk.link.say_later(message);
+                talk.screen.quote("queued", &beginning)?;
+            }
             Line::Quit => return leave(talk),
-            Line::Stop => self.cancel(talk).await?,
+            Line::Stop => {
+                talk.screen.echo(&entered)?;
+                stop::give_up(talk)?;
+                self.cancel(talk).await?;
+            }
             command => {
                 talk.screen.echo(&entered)?;
                 talk.obey(command).await?;
             }
         }
+        drawn?;
         Ok(ControlFlow::Continue(()))
     }
 

@@ -26,6 +26,10 @@ struct Standing {
     text: String,
     /// Where the cursor stands in it, in bytes.
     cursor: usize,
+    /// Whether something has been written since that was last asked.
+    typed: bool,
+    /// Whether it has been wiped since that was last asked, after it was left.
+    wiped: bool,
 }
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -77,11 +81,32 @@ impl InputLine {
         (before.to_owned(), behind.to_owned())
     }
 
+    /// Whether nothing is being written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().text.is_empty()
+    }
+
     /// Notes what is being written.
     pub(super) fn note(&self, text: &str, cursor: usize) {
         let mut standing = self.lock();
         text.clone_into(&mut standing.text);
         standing.cursor = cursor;
+        standing.typed |= !text.is_empty();
+    }
+
+    /// Whether something has been written since this was last asked, also when it was taken away again.
+    pub(super) fn take_typed(&self) -> bool {
+        std::mem::take(&mut self.lock().typed)
+    }
+
+    /// Notes that it was wiped after it was left.
+    pub(super) fn note_wiped(&self) {
+        self.lock().wiped = true;
+    }
+
+    /// Whether it was, since this was last asked; it is for whoever takes what was entered to show that.
+    pub(super) fn take_wiped(&self) -> bool {
+        std::mem::take(&mut self.lock().wiped)
     }
 
     /// Notes what stands before it.
@@ -226,5 +251,17 @@ mod tests {
         line.forget();
         assert_eq!(line.seen(10), Seen::Closed { rows: 2 });
         assert_eq!(line.seen(10), Seen::Nothing);
+    }
+
+    #[test]
+    fn what_was_typed_counts_once_also_when_it_is_gone() {
+        let line = InputLine::default();
+        assert!(!line.take_typed());
+        line.note("", 0);
+        assert!(!line.take_typed());
+        line.note("a", 1);
+        line.note("", 0);
+        assert!(line.take_typed());
+        assert!(!line.take_typed());
     }
 }

@@ -6,9 +6,9 @@ use crate::channel::terminal::wire::MAX_TEXT_BYTES;
 pub(super) const HELP: &str = "\
 /help     this list
 /status   how the gateway is
-/stop     give up what is not answered yet
+/stop     stop the answer under way, and give up what is queued after it
 /quit     leave; Ctrl-D and two times Ctrl-C at an empty prompt do the same
-Ctrl-C    stop the answer under way
+Ctrl-C    stop the answer under way, and send what is queued; at the prompt, clear the line
 Commands act at once; a message that is entered while an answer is on its way is sent after it.
 A line that ends in \\ goes on in the next one, and a paste may have many lines.
 A message that begins with a slash is written with two: //like this.";
@@ -22,7 +22,7 @@ pub(super) enum Line {
     Help,
     /// How the gateway is.
     Status,
-    /// An end of what is not answered yet.
+    /// An end of all that is not answered yet.
     Stop,
     /// The end.
     Quit,

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 pub(super) use self::event::{Answer, Event, Unkept};
 use crate::channel::terminal::socket;
 use crate::channel::terminal::wire::{self, ClientFrame, Frames, GatewayFrame, WireError};
-use crate::model::GroupName;
+use crate::model::{ChatId, Conversation, GroupName};
 
 /// The first pause before the gateway is called again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -125,6 +125,17 @@ impl Link {
     /// What was entered and not said yet, oldest first.
     pub(super) fn unsaid(&self) -> Vec<&str> {
         self.unsaid.iter().map(String::as_str).collect()
+    }
+
+    /// Gives up what was entered and not said yet, oldest first.
+    pub(super) fn give_up(&mut self) -> Vec<String> {
+        self.unsaid.drain(..).collect()
+    }
+
+    /// The conversation; `None` when the gateway would refuse it.
+    pub(super) fn conversation(&self) -> Option<Conversation> {
+        let thread = self.thread.as_deref().map(str::parse).transpose().ok()?;
+        Some(Conversation { chat: ChatId::terminal(&self.group), thread })
     }
 
     /// Says the oldest of that. Returns its id; `None` when all is said.

@@ -217,7 +217,7 @@ impl Asking<'_> {
         }
         let is_failure = answer.ends.is_some_and(|ends| !ends.answered);
         self.progress.clear()?;
-        let printed = if is_failure || self.interrupted { Ok(()) } else { print(&answer.text) };
+        let printed = if is_failure { Ok(()) } else { print(&answer.text) };
         // Whoever read through a pipe and left has seen as much of it as they wanted.
         if !printed.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
             self.link.shown(answer.outbox).await;
@@ -225,9 +225,6 @@ impl Asking<'_> {
         printed?;
         if answer.ends.is_none() {
             return Ok(false);
-        }
-        if self.interrupted {
-            return Err(Failure::failed("the answer was cancelled"));
         }
         if is_failure {
             return Err(Failure::new(FAILED, for_terminal(answer.text.trim())));

@@ -181,6 +181,16 @@ impl<W: Write> Screen<W> {
         self.say(&format!("{LEAD}{text}\n"))
     }
 
+    /// Shows what the person has entered, and in a word what is the matter with it. No line of it is broken, so that it
+    /// can be copied.
+    pub(super) fn quote(&mut self, label: &str, text: &str) -> io::Result<()> {
+        let text = self.tame(text);
+        match self.columns {
+            Some(_) => self.say(&format!("{DIM}{label}{LEAD}{text}{PLAIN}\n")),
+            None => self.say(&format!("{label}{LEAD}{text}\n")),
+        }
+    }
+
     fn stream(&mut self, delta: &str) -> io::Result<()> {
         if self.columns.is_none() || self.doing.is_none() {
             return Ok(());
@@ -251,7 +261,10 @@ impl<W: Write> Screen<W> {
             Seen::Closing => return Ok(()),
             Seen::Open { rows, drawing } => (rows, Some(drawing)),
             // What is entered while an answer is written is shown where it belongs, by whoever takes it.
-            Seen::Closed { rows } if self.doing.is_some() || self.above_input => (rows, None),
+            Seen::Closed { rows } if self.doing.is_some() || self.above_input => {
+                self.input.note_wiped();
+                (rows, None)
+            }
             Seen::Closed { .. } | Seen::Nothing => (0, None),
         };
         let up = rows + usize::from(self.above_input);

@@ -16,7 +16,7 @@ use super::line::{HELP, Line};
 use super::link::{Answer, Event, Link, Unkept};
 use super::sandbox::SandboxState;
 use super::screen::Screen;
-use super::{answering, farewell, greeting};
+use super::{answering, farewell, greeting, stop};
 use crate::cli::exit::Failure;
 use crate::cli::place::Place;
 use crate::cli::setup::Consent;
@@ -45,8 +45,8 @@ pub(super) struct Talk<'a> {
     pub(super) lacks_sandbox: bool,
     /// Answers that came before the first input line.
     pub(super) early: Vec<Answer>,
-    /// How often Ctrl-C was pressed in the input line, one after the other.
-    interrupts: u32,
+    /// Whether Ctrl-C was the last thing pressed, and it was said that another one leaves.
+    hinted: bool,
 }
 
 /// Talks until the person leaves.
@@ -76,7 +76,7 @@ pub(super) async fn talk(
         needs: None,
         lacks_sandbox: false,
         early: Vec::new(),
-        interrupts: 0,
+        hinted: false,
     };
     let mut interrupt = interrupts()?;
     tokio::select! {
@@ -129,6 +129,8 @@ impl Talk<'_> {
             return Ok(());
         }
         if self.is_live() {
+            // The line that was left is dealt with before the next one is there.
+            self.screen.refresh()?;
             self.editor.input.open();
             self.screen.refresh()?;
         }
@@ -143,6 +145,7 @@ impl Talk<'_> {
             self.screen.echo(message)?;
             return Ok(Then::Stays);
         }
+        let mut interrupt = interrupts()?;
         self.ask()?;
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -157,12 +160,19 @@ impl Talk<'_> {
                     self.link.ask_state().await;
                     continue;
                 }
+                // Before the line editor reads keys, Ctrl-C is a signal.
+                _ = interrupt.recv(), if self.editor.input.is_empty() => Heard::Interrupt,
             };
             // What was entered stays where it is, and is taken even when nobody sees that any more.
             let drawn = self.screen.refresh();
+            let wiped = self.editor.input.take_wiped();
+            let drawn = match &heard {
+                Heard::Message(text) if wiped => drawn.and_then(|()| self.screen.echo(text)),
+                _ => drawn,
+            };
             match heard {
                 Heard::Message(text) => {
-                    self.interrupts = 0;
+                    self.hinted = false;
                     match Line::read(text) {
                         Line::Message(message) => {
                             self.link.say_later(message);
@@ -173,19 +183,32 @@ impl Talk<'_> {
                         command => self.obey(command).await?,
                     }
                 }
+                // Meant for the answer that has just ended.
+                Heard::Interrupt if wiped => {}
                 Heard::Interrupt => {
-                    self.interrupts += 1;
-                    if self.interrupts > 1 {
+                    if self.interrupt()? == Then::Leaves {
                         return Ok(Then::Leaves);
                     }
-                    self.editor.input.forget();
-                    self.screen.note("(Ctrl-C again, or Ctrl-D, leaves)")?;
                 }
                 Heard::End => return Ok(Then::Leaves),
             }
             drawn?;
             self.ask()?;
         }
+    }
+
+    /// Clears the line; where there is nothing to clear, leaves, the second time.
+    fn interrupt(&mut self) -> io::Result<Then> {
+        let is_empty = self.editor.input.is_empty();
+        let typed = self.editor.input.take_typed();
+        self.editor.input.forget();
+        if std::mem::replace(&mut self.hinted, is_empty) && is_empty && !typed {
+            return Ok(Then::Leaves);
+        }
+        if is_empty {
+            self.screen.note("(Ctrl-C again, or Ctrl-D, leaves)")?;
+        }
+        Ok(Then::Stays)
     }
 
     /// Takes what comes while the person writes.
@@ -240,10 +263,7 @@ impl Talk<'_> {
                 Ok(lines) => self.screen.note(&lines.join("\n"))?,
                 Err(failure) => self.screen.note(failure.sentence())?,
             },
-            Line::Stop if self.link.is_away() => {
-                self.screen.note("(the gateway is away: there is nothing to stop now)")?;
-            }
-            Line::Stop => self.link.cancel().await,
+            Line::Stop => stop::stop(self).await?,
             Line::Unknown(sentence) | Line::TooLong(sentence) => self.screen.note(&sentence)?,
             Line::Empty | Line::Quit | Line::Message(_) => {}
         }

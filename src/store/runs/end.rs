@@ -117,7 +117,7 @@ impl Store {
             let Some(through) = waits.optional()? else { return Ok(false) };
             move_cursor(connection, &conversation, through)?;
             let draft = OutboxDraft { conversation, run: None, text };
-            outbox::insert(connection, &draft, Some(RunEnd { through, answered: true }), now)?;
+            outbox::insert(connection, &draft, Some(RunEnd { through, answered: false }), now)?;
             Ok(true)
         })
         .await

@@ -169,6 +169,6 @@ async fn what_waits_without_a_run_can_be_given_up() {
     let rows = store.outbox(9, Listed::All).await.unwrap();
     assert_eq!(
         (rows[0].text.as_str(), rows[0].ends),
-        ("Stopped.", Some(RunEnd { through: seq, answered: true }))
+        ("Stopped.", Some(RunEnd { through: seq, answered: false }))
     );
 }
