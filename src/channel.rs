@@ -9,6 +9,8 @@ mod contract;
 #[cfg(any(test, feature = "fakes"))]
 pub mod fake;
 mod registry;
+#[cfg(feature = "slack")]
+pub mod slack;
 pub(crate) mod terminal;
 
 use std::fmt;

@@ -4,6 +4,7 @@ mod dotenv;
 mod environment;
 mod fault;
 mod read;
+mod slack;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,13 +14,14 @@ use secrecy::SecretString;
 
 pub use dotenv::{EnvFile, Unknown};
 pub use fault::{ConfigError, Fault};
+pub use slack::{SlackSettings, SlackTokens};
 
 use environment::Environment;
 
 /// Every variable that is read from the environment and from `.env`.
 ///
 /// `HERMITCRAB_HOME` is not among them: it says where `.env` lies, so only the environment can hold it.
-pub(crate) const VARIABLES: [&str; 24] = [
+pub(crate) const VARIABLES: [&str; 27] = [
     "AGENT_ENGINE",
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_BASE_URL",
@@ -43,8 +45,16 @@ pub(crate) const VARIABLES: [&str; 24] = [
     "POLL_INTERVAL",
     "SANDBOX",
     "SANDBOX_BROKER",
+    "SLACK_API_URL",
+    "SLACK_APP_TOKEN",
+    "SLACK_BOT_TOKEN",
     "TZ",
 ];
+
+/// Whether a variable means something to us: one of [`VARIABLES`], or the tokens of one Slack workspace of several.
+fn is_known(name: &str) -> bool {
+    VARIABLES.contains(&name) || slack::workspace_of(name).is_some()
+}
 
 /// Everything that the environment decides.
 #[derive(Debug, Clone)]
@@ -65,6 +75,8 @@ pub struct Settings {
     pub runs: RunSettings,
     /// Who thinks.
     pub model: ModelSettings,
+    /// The Slack workspaces to take part in.
+    pub slack: SlackSettings,
 }
 
 /// How the gateway logs.
@@ -221,12 +233,16 @@ impl Settings {
     /// When there can be no home where one is said to be.
     pub(crate) fn load_what_is_right(home: Option<PathBuf>) -> Result<Loaded, ConfigError> {
         let home = locate_home(home)?;
-        Ok(Self::read(&home, &process_variable))
+        Ok(Self::read(&home, &process_variable, process_names()))
     }
 
-    /// Reads `process` over `<home>/.env`.
-    pub(crate) fn read(home: &Path, process: &dyn Fn(&str) -> Option<OsString>) -> Loaded {
-        let mut environment = Environment::open(home, process);
+    /// Reads `process`, in which these names are set, over `<home>/.env`.
+    pub(crate) fn read(
+        home: &Path,
+        process: &dyn Fn(&str) -> Option<OsString>,
+        names: Vec<String>,
+    ) -> Loaded {
+        let mut environment = Environment::open(home, process, names);
         let settings = read::settings(home, &mut environment);
         Loaded { settings, error: environment.finish() }
     }
@@ -238,7 +254,7 @@ impl Settings {
     #[cfg(any(test, feature = "fakes"))]
     #[must_use]
     pub fn defaults(home: &Path) -> Self {
-        Self::read(home, &|_| None).whole().expect("the defaults are no faults")
+        Self::read(home, &|_| None, Vec::new()).whole().expect("the defaults are no faults")
     }
 
     /// The folder of the store.
@@ -291,4 +307,10 @@ pub(crate) fn temporary_folder() -> PathBuf {
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 fn process_variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
+}
+
+/// The names of the variables of this process.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+fn process_names() -> Vec<String> {
+    std::env::vars_os().filter_map(|(name, _value)| name.into_string().ok()).collect()
 }

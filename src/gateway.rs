@@ -19,6 +19,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::broker::{self, Broker, BrokerError};
+#[cfg(feature = "slack")]
+use crate::channel::slack::Slack;
 use crate::channel::terminal::Terminal;
 use crate::channel::{Channel, Channels};
 use crate::clock::{self, SharedClock};
@@ -106,8 +108,11 @@ pub struct Options {
     pub sandbox: Option<Arc<dyn Sandbox>>,
     /// Another kind, which is not used but can be asked about what it made.
     pub elsewhere: Option<Arc<dyn Sandbox>>,
-    /// Channels beside the terminal.
+    /// Channels beside those of the settings.
     pub channels: Vec<Arc<dyn Channel>>,
+    /// Shorter waits for Slack.
+    #[cfg(feature = "slack")]
+    pub slack: crate::channel::slack::Pace,
     /// A shorter stop.
     pub patience: Patience,
 }
@@ -152,6 +157,7 @@ impl Gateway {
             .map_err(GatewayError::Terminal)?;
         let terminal = Arc::new(terminal);
         let mut all: Vec<Arc<dyn Channel>> = vec![terminal.clone()];
+        all.extend(slack(&settings, &clock, &options));
         all.extend(options.channels);
         let channels = Channels::new(all);
 
@@ -287,6 +293,27 @@ struct Parts {
     supply: Arc<Supply>,
     runs: Arc<Runs>,
     wakes: Wakes,
+}
+
+/// The Slack channel, where the settings have tokens for it.
+#[cfg(feature = "slack")]
+fn slack(settings: &Settings, clock: &SharedClock, options: &Options) -> Option<Arc<dyn Channel>> {
+    let assistant = &settings.assistant_name;
+    let slack = Slack::new(&settings.slack, assistant, clock.clone(), options.slack)?;
+    Some(Arc::new(slack))
+}
+
+/// Says that there is no such channel in this build.
+#[cfg(not(feature = "slack"))]
+fn slack(
+    settings: &Settings,
+    _clock: &SharedClock,
+    _options: &Options,
+) -> Option<Arc<dyn Channel>> {
+    if !settings.slack.workspaces.is_empty() {
+        warn!("there are tokens of Slack, and this program was built without the Slack channel");
+    }
+    None
 }
 
 /// Makes the folders, closed to others.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::fault::Fault;
-use super::{HOME_VARIABLE, VARIABLES};
+use super::{HOME_VARIABLE, VARIABLES, is_known};
 
 /// The most bytes of a `.env`; more is somebody's mistake.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -68,7 +68,7 @@ impl EnvFile {
         let Some(text) = load(&path)? else { return Ok(None) };
         let unknown = parse(&text, &mut Vec::new())
             .into_iter()
-            .filter(|(name, _)| !VARIABLES.contains(&name.as_str()))
+            .filter(|(name, _)| !is_known(name))
             .map(|(name, entry)| Unknown { meant: resembling(&name), name, line: entry.line })
             .collect();
         Ok(Some(Self { exposed: is_exposed(&path)?, path, unknown }))
@@ -124,7 +124,7 @@ fn parse(text: &str, faults: &mut Vec<Fault>) -> BTreeMap<String, Entry> {
             }
             continue;
         };
-        if VARIABLES.contains(&name.as_str()) && entries.contains_key(&name) {
+        if is_known(&name) && entries.contains_key(&name) {
             faults.push(Fault::new(&name, "to be set once").at(Some(line)));
         }
         entries.insert(name, Entry { value, line, fault: None });
@@ -135,7 +135,7 @@ fn parse(text: &str, faults: &mut Vec<Fault>) -> BTreeMap<String, Entry> {
 /// A setting of ours whose value has spaces and no quotes.
 fn unquoted(line: &str, number: usize) -> Option<(String, Entry)> {
     let (name, value) = halves(line)?;
-    if !VARIABLES.contains(&name) || !needs_quotes(value) {
+    if !is_known(name) || !needs_quotes(value) {
         return None;
     }
     let value = value.split_once(" #").map_or(value, |(value, _comment)| value);
@@ -148,7 +148,7 @@ fn unquoted(line: &str, number: usize) -> Option<(String, Entry)> {
 fn malformed(line: &str) -> Fault {
     let unknown = || Fault::new(".env", "NAME=value, with every quote closed");
     let Some((name, value)) = halves(line) else { return unknown() };
-    if !VARIABLES.contains(&name) && resembling(name).is_none() {
+    if !is_known(name) && resembling(name).is_none() {
         return unknown();
     }
     if needs_quotes(value) {
@@ -266,7 +266,7 @@ mod tests {
             ("ANTHROPIC_APIKEY", Some("ANTHROPIC_API_KEY")),
             ("ASISTANT_NAME", Some("ASSISTANT_NAME")),
             ("log_level", Some("LOG_LEVEL")),
-            ("SLACK_BOT_TOKEN", None),
+            ("SLACK_TEAM", None),
             ("PATH", None),
             ("HERMITCRAB_HOME", None),
         ] {

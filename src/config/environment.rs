@@ -14,6 +14,7 @@ use super::fault::{ConfigError, Fault};
 /// Looks variables up, and keeps what is wrong with them until the end, so that all faults are told at once.
 pub(super) struct Environment<'a> {
     process: &'a dyn Fn(&str) -> Option<OsString>,
+    names: Vec<String>,
     file: BTreeMap<String, Entry>,
     faults: Vec<Fault>,
 }
@@ -27,11 +28,20 @@ struct Found {
 }
 
 impl<'a> Environment<'a> {
-    /// Reads `<home>/.env`; `process` is asked first.
-    pub(super) fn open(home: &Path, process: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
+    /// Reads `<home>/.env`; `process`, in which these names are set, is asked first.
+    pub(super) fn open(
+        home: &Path,
+        process: &'a dyn Fn(&str) -> Option<OsString>,
+        names: Vec<String>,
+    ) -> Self {
         let mut faults = Vec::new();
         let file = dotenv::read(home, &mut faults);
-        Self { process, file, faults }
+        Self { process, names, file, faults }
+    }
+
+    /// Every name that is set, here or there.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().chain(self.file.keys()).map(String::as_str)
     }
 
     /// Says what was wrong, if anything was.
@@ -121,7 +131,7 @@ impl<'a> Environment<'a> {
     }
 
     fn look_up(&mut self, name: &str, expected: &str) -> Option<Found> {
-        debug_assert!(super::VARIABLES.contains(&name), "{name} is not in the list");
+        debug_assert!(super::is_known(name), "{name} is not in the list");
         let found = match (self.process)(name) {
             Some(value) => match value.into_string() {
                 Ok(text) => Found { text, line: None, fault: None },

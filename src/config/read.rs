@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
+use super::slack;
 use super::{
     AnthropicCredential, AnthropicSettings, BedrockSettings, BrokerTransport, LogFormat,
     LogSettings, ModelSettings, RunSettings, SandboxChoice, SandboxSettings, Settings,
@@ -32,6 +33,7 @@ pub(super) fn settings(home: &Path, env: &mut Environment<'_>) -> Settings {
         sandbox: sandbox(env),
         runs: runs(env),
         model: model(env),
+        slack: slack::settings(env),
     }
 }
 
@@ -209,7 +211,7 @@ fn bedrock(env: &mut Environment<'_>) -> Option<BedrockSettings> {
 }
 
 /// A base URL without user, query and slash at the end.
-fn url(text: &str) -> Option<String> {
+pub(super) fn url(text: &str) -> Option<String> {
     let uri: hyper::Uri = text.parse().ok()?;
     let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
     let host = uri.host().is_some_and(|host| !host.is_empty());

@@ -93,6 +93,7 @@ fn live_faults(live: &Value) -> Vec<Finding> {
             ));
         }
     }
+    findings.extend(live_channels(live));
     if live.get("disk_full").and_then(Value::as_bool).unwrap_or(false) {
         let mend = "make room; the gateway goes on by itself";
         findings.push(Finding::fault(
@@ -100,6 +101,25 @@ fn live_faults(live: &Value) -> Vec<Finding> {
             "the gateway met a full disk and keeps nothing",
             mend,
         ));
+    }
+    findings
+}
+
+/// The channels that are not connected.
+fn live_channels(live: &Value) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for channel in live.get("channels").and_then(Value::as_array).into_iter().flatten() {
+        let part = |name: &str| channel.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (name, state) = (part("name"), part("state"));
+        let finding = format!("{name} {state}");
+        findings.push(if state.starts_with("refused") {
+            let mend = format!("set the tokens of {name} right in .env, and restart the gateway");
+            Finding::fault("channel", finding, mend)
+        } else if state.starts_with("up") {
+            Finding::good("channel", finding)
+        } else {
+            Finding::warning("channel", finding, "the gateway goes on trying; its log says more")
+        });
     }
     findings
 }

@@ -24,7 +24,8 @@ fn read_over(file: &str, variables: &[(&str, &str)]) -> Result<Settings, ConfigE
     let process = |name: &str| {
         variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
     };
-    Settings::read(home.path(), &process).whole()
+    let names = variables.iter().map(|(name, _)| (*name).to_owned()).collect();
+    Settings::read(home.path(), &process, names).whole()
 }
 
 fn faults(result: Result<Settings, ConfigError>) -> Vec<String> {
@@ -106,7 +107,7 @@ fn what_has_spaces_and_no_quotes_is_told_in_the_terms_of_the_setting() {
 fn what_is_right_is_read_beside_what_is_wrong() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join(".env"), "ASSISTANT_NAME=Ada\nSANDBOX=jail\n?\n").unwrap();
-    let loaded = Settings::read(home.path(), &|_| None);
+    let loaded = Settings::read(home.path(), &|_| None, Vec::new());
     assert_eq!(loaded.settings.assistant_name, "Ada");
     assert_eq!(loaded.settings.sandbox.choice, SandboxChoice::Auto);
     assert_eq!(loaded.error.unwrap().faults().len(), 2);
@@ -179,7 +180,7 @@ fn what_is_not_unicode_is_a_fault() {
     let home = tempfile::tempdir().unwrap();
     let process =
         |name: &str| (name == "ASSISTANT_NAME").then(|| OsString::from_vec(vec![b'A', 0xff]));
-    let told = faults(Settings::read(home.path(), &process).whole());
+    let told = faults(Settings::read(home.path(), &process, Vec::new()).whole());
     assert_eq!(told.len(), 1);
     assert!(told[0].starts_with("ASSISTANT_NAME: expected"), "{told:?}");
 }
@@ -227,7 +228,7 @@ fn every_variable_is_read_and_none_besides() {
         asked.borrow_mut().insert(name.to_owned());
         (name == "CLAUDE_CODE_USE_BEDROCK").then(|| OsString::from("1"))
     };
-    assert!(Settings::read(home.path(), &process).error.is_some());
+    assert!(Settings::read(home.path(), &process, Vec::new()).error.is_some());
     assert_eq!(asked.into_inner(), VARIABLES.map(str::to_owned).into());
 }
 
@@ -261,4 +262,47 @@ fn the_example_lists_every_variable_with_a_sentence_and_its_default() {
         format!("{:?}", Settings { home: PathBuf::new(), ..settings.clone() })
     };
     assert_eq!(comparable(&with), comparable(&without));
+}
+
+#[test]
+fn slack_takes_pairs_of_tokens_one_for_each_workspace() {
+    let file = "SLACK_BOT_TOKEN_SALES=xoxb-2\nSLACK_APP_TOKEN_SALES=xapp-2\n";
+    let own = [("SLACK_BOT_TOKEN", "xoxb-1"), ("SLACK_APP_TOKEN", "xapp-1")];
+    let third = [("SLACK_BOT_TOKEN_HQ", "xoxb-3"), ("SLACK_APP_TOKEN_HQ", "xapp-3")];
+    let slack = read_over(file, &[own, third].concat()).unwrap().slack;
+    assert_eq!(slack.api_url, "https://slack.com/api");
+    let told: Vec<_> =
+        slack.workspaces.iter().map(|w| (w.name.as_deref(), w.bot.expose_secret())).collect();
+    assert_eq!(told, [(None, "xoxb-1"), (Some("hq"), "xoxb-3"), (Some("sales"), "xoxb-2")]);
+}
+
+#[test]
+fn slack_takes_no_half_pairs_and_no_app_twice() {
+    for (variables, expected) in [
+        (
+            vec![("SLACK_BOT_TOKEN", "xoxb-1")],
+            vec!["SLACK_APP_TOKEN: expected to be set, because SLACK_BOT_TOKEN is"],
+        ),
+        (
+            vec![("SLACK_APP_TOKEN_HQ", "xapp-1")],
+            vec!["SLACK_BOT_TOKEN_HQ: expected to be set, because SLACK_APP_TOKEN_HQ is"],
+        ),
+        (
+            vec![("SLACK_BOT_TOKEN", "xapp-1"), ("SLACK_APP_TOKEN", "xapp-1")],
+            vec!["SLACK_BOT_TOKEN: expected a bot's token, xoxb-…"],
+        ),
+        (
+            vec![
+                ("SLACK_BOT_TOKEN", "xoxb-1"),
+                ("SLACK_APP_TOKEN", "xapp-1"),
+                ("SLACK_BOT_TOKEN_HQ", "xoxb-2"),
+                ("SLACK_APP_TOKEN_HQ", "xapp-1"),
+            ],
+            vec![
+                "SLACK_APP_TOKEN_HQ: expected the token of an app that no other workspace here uses",
+            ],
+        ),
+    ] {
+        assert_eq!(faults(read(&variables)), expected);
+    }
 }

@@ -1,0 +1,149 @@
+//! Slack, over Socket Mode: no public address, one workspace or several.
+//!
+//! What people say is kept before Slack is told that we have it. What we say carries the id of its row in the
+//! outbox, so that a doubtful message can be looked for before it is said again. A workspace whose tokens are no
+//! good, or that is away, is nobody else's trouble.
+
+mod api;
+mod fault;
+mod intake;
+mod limit;
+mod pace;
+mod progress;
+mod read;
+mod send;
+mod socket;
+mod workspace;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use rustls::ClientConfig;
+use tokio_util::sync::CancellationToken;
+
+use self::intake::Inlet;
+pub use self::pace::Pace;
+use self::workspace::{Common, Workspace};
+use super::{Channel, ChannelState, Intake, Parcel, SendError};
+use crate::clock::SharedClock;
+use crate::config::SlackSettings;
+use crate::model::{Activity, ChannelName, ChatId, Conversation, Receipt};
+
+/// The channel `slack`.
+pub(crate) struct Slack {
+    name: ChannelName,
+    workspaces: Vec<Workspace>,
+    tls: Arc<ClientConfig>,
+}
+
+impl Slack {
+    /// The workspaces of the settings, not connected yet; `None` without any.
+    pub(crate) fn new(
+        settings: &SlackSettings,
+        assistant: &str,
+        clock: SharedClock,
+        pace: Pace,
+    ) -> Option<Self> {
+        if settings.workspaces.is_empty() {
+            return None;
+        }
+        let (name, tls) = (ChannelName::slack(), api::tls());
+        let common = Common { channel: name.clone(), assistant: assistant.to_owned(), clock, pace };
+        let workspace = |tokens| {
+            let api = api::Api::new(&settings.api_url, tokens, &tls, pace.step);
+            Workspace::new(tokens, api, common.clone())
+        };
+        let workspaces = settings.workspaces.iter().map(workspace).collect();
+        Some(Self { name, workspaces, tls })
+    }
+
+    /// The workspace of a chat and the chat's name there, where they can be written to.
+    fn place<'a>(&self, chat: &'a ChatId) -> Result<(&Workspace, &'a str), SendError> {
+        let refused = || SendError::Refused { reason: format!("{chat} is no chat of Slack") };
+        let (team, channel) = workspace::parts(chat).ok_or_else(refused)?;
+        let ours = |w: &&Workspace| w.identity().is_some_and(|identity| identity.team == team);
+        match self.workspaces.iter().find(ours) {
+            Some(workspace) => match workspace.state() {
+                ChannelState::Up { .. } => Ok((workspace, channel)),
+                _ => Err(SendError::Absent),
+            },
+            // One that has not said yet which it is may be the one.
+            None if self.workspaces.iter().any(|w| w.identity().is_none()) => {
+                Err(SendError::Absent)
+            }
+            None => {
+                Err(SendError::Refused { reason: format!("no token for the workspace {team}") })
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Channel for Slack {
+    fn name(&self) -> &ChannelName {
+        &self.name
+    }
+
+    /// Of several workspaces, that of the one that is worst off, with its name.
+    fn state(&self) -> ChannelState {
+        let several = self.workspaces.len() > 1;
+        let named = |workspace: &Workspace| {
+            let state = workspace.state();
+            if several { with_label(state, workspace.label()) } else { state }
+        };
+        let worst = self.workspaces.iter().map(named).max_by_key(badness);
+        worst.unwrap_or(ChannelState::Connecting)
+    }
+
+    async fn run(&self, intake: &dyn Intake, stop: CancellationToken) {
+        let runs = self.workspaces.iter().map(|workspace| async {
+            let inlet = Inlet::new(workspace, intake);
+            tokio::join!(
+                socket::run(workspace, &self.tls, &inlet, &stop),
+                workspace.progress.run(workspace, &stop),
+            );
+        });
+        join_all(runs).await;
+    }
+
+    async fn send(&self, parcel: &Parcel) -> Result<Receipt, SendError> {
+        let (workspace, channel) = self.place(&parcel.conversation.chat)?;
+        send::send(workspace, channel, parcel).await
+    }
+
+    async fn find(&self, parcel: &Parcel) -> Result<Option<Receipt>, SendError> {
+        let (workspace, channel) = self.place(&parcel.conversation.chat)?;
+        send::find(workspace, channel, parcel).await
+    }
+
+    async fn show(&self, conversation: &Conversation, activity: &Activity) {
+        if let Ok((workspace, channel)) = self.place(&conversation.chat) {
+            workspace.progress.wish(channel, conversation.thread.as_ref(), activity);
+        }
+    }
+}
+
+/// How far a state is from good.
+fn badness(state: &ChannelState) -> u8 {
+    match state {
+        ChannelState::Up { .. } => 0,
+        ChannelState::Connecting => 1,
+        ChannelState::BackingOff { .. } => 2,
+        ChannelState::NeedsPairing | ChannelState::Refused { .. } => 3,
+    }
+}
+
+/// The state with the name of the workspace in its reason.
+fn with_label(state: ChannelState, label: &str) -> ChannelState {
+    let label = if label.is_empty() { "the first workspace" } else { label };
+    match state {
+        ChannelState::BackingOff { until, reason } => {
+            ChannelState::BackingOff { until, reason: format!("{reason} ({label})") }
+        }
+        ChannelState::Refused { reason } => {
+            ChannelState::Refused { reason: format!("{reason} ({label})") }
+        }
+        other => other,
+    }
+}
