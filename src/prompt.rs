@@ -167,7 +167,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{ChatId, Message, Sender, Seq};
+    use crate::model::{ChatId, Message, Revision, Sender, Seq};
 
     fn kept(seq: u64, name: &str, text: &str) -> KeptMessage {
         let seconds = i64::try_from(seq).unwrap();
@@ -175,12 +175,14 @@ mod tests {
             chat: ChatId::terminal(&GroupName::main()),
             thread: None,
             id: format!("m{seq}").parse().unwrap(),
-            sender: Sender { id: "u".to_owned(), name: name.to_owned() },
+            sender: Sender { id: "u".to_owned(), name: name.to_owned(), outside: false },
             text: text.to_owned(),
+            attachments: Vec::new(),
+            addressed: false,
             sent_at: Timestamp::from_second(1_800_000_000 + seconds).unwrap(),
             from_me: false,
         };
-        KeptMessage { seq: Seq(seq), message }
+        KeptMessage { seq: Seq(seq), message, revision: Revision::Original }
     }
 
     fn prompt(messages: &[KeptMessage], omitted: u64) -> String {

@@ -2,12 +2,14 @@
 
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
+mod rule;
 mod spoken;
 
 use std::fmt;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 
+pub(crate) use self::rule::{Place, Rule};
 use crate::model::Group;
 
 /// What makes a message wake the assistant: a word, usually `@` and the assistant's name.

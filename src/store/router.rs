@@ -21,6 +21,8 @@ pub(crate) struct Unseen {
     pub(crate) conversation: Conversation,
     /// The group that its chat belongs to.
     pub(crate) group: Group,
+    /// Whether something that was said in it before has woken the assistant.
+    pub(crate) woken: bool,
     /// The messages by others, oldest first: at most 200, or a few MiB, and each of them whole.
     pub(crate) messages: Vec<KeptMessage>,
 }
@@ -65,7 +67,7 @@ impl Store {
     ) -> Result<Option<Unseen>, StoreError> {
         let conversation = conversation.clone();
         self.read("look for new messages of a conversation", move |connection| {
-            let sql = "SELECT r.chat_id, r.thread, r.seen_seq, g.*
+            let sql = "SELECT r.chat_id, r.thread, r.seen_seq, r.triggered_seq, g.*
                        FROM router_state r
                        JOIN chats c ON c.chat_id = r.chat_id
                        JOIN registered_groups g ON g.name = c.group_name
@@ -74,6 +76,22 @@ impl Store {
             let found = connection.prepare_cached(sql)?.query_row(key, New::of);
             let found = found.optional()?;
             found.map(|new| new.unseen(connection, &mut { MOST_TEXT })).transpose()
+        })
+        .await
+    }
+
+    /// Whether something that was said in a conversation has woken the assistant.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn woken(&self, conversation: &Conversation) -> Result<bool, StoreError> {
+        let conversation = conversation.clone();
+        self.read("look whether the assistant was woken", move |connection| {
+            let sql =
+                "SELECT triggered_seq > 0 FROM router_state WHERE chat_id = ?1 AND thread = ?2";
+            let key = params![conversation.chat, thread_key(conversation.thread.as_ref())];
+            let woken = connection.prepare_cached(sql)?.query_row(key, |row| row.get(0));
+            Ok(woken.optional()?.unwrap_or(false))
         })
         .await
     }
@@ -126,7 +144,7 @@ impl Store {
 }
 
 fn news(connection: &Connection, limit: usize) -> Step<News> {
-    let sql = "SELECT r.chat_id, r.thread, r.seen_seq, g.*
+    let sql = "SELECT r.chat_id, r.thread, r.seen_seq, r.triggered_seq, g.*
                FROM router_state r
                JOIN chats c ON c.chat_id = r.chat_id
                JOIN registered_groups g ON g.name = c.group_name
@@ -152,17 +170,19 @@ struct New {
     conversation: Conversation,
     group: Group,
     seen: Seq,
+    woken: bool,
 }
 
 impl New {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         let (conversation, group) = (conversation(row)?, group(row)?);
-        Ok(Self { conversation, group, seen: row.get("seen_seq")? })
+        let woken = row.get::<_, Seq>("triggered_seq")? > Seq(0);
+        Ok(Self { conversation, group, seen: row.get("seen_seq")?, woken })
     }
 
     /// Reads the messages, as far as the bytes that are `left` allow.
     fn unseen(self, connection: &Connection, left: &mut usize) -> Step<Unseen> {
-        let Self { conversation, group, seen } = self;
+        let Self { conversation, group, seen, woken } = self;
         let sql = "SELECT * FROM messages
                    WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me
                    ORDER BY seq LIMIT ?4";
@@ -171,8 +191,26 @@ impl New {
         let values = params![conversation.chat, thread, seen, Count::of(LOOK)];
         let messages = statement.query_map(values, message)?;
         let messages = gather(messages, left)?;
-        Ok(Unseen { conversation, group, messages })
+        Ok(Unseen { conversation, group, woken, messages })
     }
+}
+
+/// A message of which the router has seen an earlier text, if no run has dealt with it since.
+pub(super) fn look_again(connection: &Connection, kept: KeptMessage) -> Step<Option<Unseen>> {
+    let sql = "SELECT r.chat_id, r.thread, r.seen_seq, r.triggered_seq, g.*
+               FROM router_state r
+               JOIN chats c ON c.chat_id = r.chat_id
+               JOIN registered_groups g ON g.name = c.group_name
+               WHERE r.chat_id = ?1 AND r.thread = ?2 AND ?3 > r.cursor AND ?3 <= r.seen_seq";
+    let Conversation { chat, thread } = kept.message.conversation();
+    let key = params![chat, thread_key(thread.as_ref()), kept.seq];
+    let found = connection.prepare_cached(sql)?.query_row(key, New::of).optional()?;
+    Ok(found.map(|New { conversation, group, woken, .. }| Unseen {
+        conversation,
+        group,
+        woken,
+        messages: vec![kept],
+    }))
 }
 
 /// Moves the marks of a conversation forward, never back and never past its last message.

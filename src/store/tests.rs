@@ -87,8 +87,10 @@ pub(super) fn said(conversation: &Conversation, id: &str, text: &str) -> Incomin
         chat: conversation.chat.clone(),
         thread: conversation.thread.clone(),
         id: id.parse().unwrap(),
-        sender: Sender { id: "u1".to_owned(), name: "José".to_owned() },
+        sender: Sender { id: "u1".to_owned(), name: "José".to_owned(), outside: false },
         text: text.to_owned(),
+        attachments: Vec::new(),
+        addressed: false,
         sent_at: Timestamp::from_second(1_600_000_000).unwrap(),
         from_me: false,
     };

@@ -2,7 +2,7 @@
 
 use super::{Home, claim, done, keep, main_chat};
 use crate::model::{
-    ChatId, Conversation, Group, GroupName, GroupSettings, Kept, MountRequest, Seq,
+    ChatId, Conversation, Engage, Group, GroupName, GroupSettings, Kept, MountRequest, Seq,
 };
 use crate::store::{ClaimRun, FinishRun, GroupChats, Store, StoreError};
 
@@ -20,6 +20,8 @@ fn family() -> Group {
             web_allow: vec!["*.example.org".to_owned()],
             daily_budget_micros: Some(5_000_000),
             timeout: Some(60_000),
+            engage: Engage::Mention,
+            allowed_senders: vec!["U01".to_owned()],
         },
     }
 }
