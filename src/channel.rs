@@ -9,6 +9,7 @@ mod contract;
 #[cfg(any(test, feature = "fakes"))]
 pub mod fake;
 mod registry;
+pub(crate) mod slack;
 pub(crate) mod terminal;
 
 use std::fmt;
