@@ -3,20 +3,9 @@
 mod fence;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
-#[cfg_attr(
-    not(any(test, fuzzing)),
-    expect(dead_code, reason = "channels with a limit on the length of a message split with it")
-)]
 mod split;
 
 pub(crate) use self::fence::Fence;
-#[cfg_attr(
-    not(any(test, fuzzing)),
-    expect(
-        unused_imports,
-        reason = "channels with a limit on the length of a message split with it"
-    )
-)]
 pub(crate) use self::split::split;
 
 /// The first `max_bytes` of a text, or a little less: no character is cut in two.

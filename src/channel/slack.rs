@@ -5,14 +5,23 @@
 //! good, or that is away, is nobody else's trouble.
 
 mod api;
+mod cache;
+mod catch_up;
+#[expect(dead_code, unused_imports, reason = "not all of it is used yet")]
+pub(crate) mod event;
 mod fault;
+pub(crate) mod id;
 mod intake;
+mod json;
 mod limit;
+mod names;
 mod pace;
+mod people;
 mod progress;
-mod read;
 mod send;
 mod socket;
+#[expect(dead_code, unused_imports, reason = "not all of it is used yet")]
+pub(crate) mod text;
 mod workspace;
 
 use std::sync::Arc;
@@ -22,8 +31,10 @@ use futures_util::future::join_all;
 use rustls::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
+use self::id::ConversationId;
 use self::intake::Inlet;
 pub use self::pace::Pace;
+use self::send::Address;
 use self::workspace::{Common, Workspace};
 use super::{Channel, ChannelState, Intake, Parcel, SendError};
 use crate::clock::SharedClock;
@@ -59,23 +70,24 @@ impl Slack {
     }
 
     /// The workspace of a chat and the chat's name there, where they can be written to.
-    fn place<'a>(&self, chat: &'a ChatId) -> Result<(&Workspace, &'a str), SendError> {
-        let refused = || SendError::Refused { reason: format!("{chat} is no chat of Slack") };
-        let (team, channel) = workspace::parts(chat).ok_or_else(refused)?;
-        let ours = |w: &&Workspace| w.identity().is_some_and(|identity| identity.team == team);
-        match self.workspaces.iter().find(ours) {
-            Some(workspace) => match workspace.state() {
+    fn place(&self, chat: &ChatId) -> Result<(&Workspace, ConversationId), SendError> {
+        let found = self.workspaces.iter().find_map(|w| Some((w, w.channel_of(chat)?)));
+        match found {
+            Some((workspace, channel)) => match workspace.state() {
                 ChannelState::Up { .. } => Ok((workspace, channel)),
                 _ => Err(SendError::Absent),
             },
             // One that has not said yet which it is may be the one.
-            None if self.workspaces.iter().any(|w| w.identity().is_none()) => {
-                Err(SendError::Absent)
-            }
+            None if self.workspaces.iter().any(|w| w.ours().is_none()) => Err(SendError::Absent),
             None => {
-                Err(SendError::Refused { reason: format!("no token for the workspace {team}") })
+                Err(SendError::Refused { reason: "there is no token for its workspace".to_owned() })
             }
         }
+    }
+
+    fn address<'a>(&'a self, parcel: &'a Parcel) -> Result<Address<'a>, SendError> {
+        let (workspace, channel) = self.place(&parcel.conversation.chat)?;
+        Ok(Address { workspace, channel, parcel })
     }
 }
 
@@ -100,6 +112,7 @@ impl Channel for Slack {
         let runs = self.workspaces.iter().map(|workspace| async {
             let inlet = Inlet::new(workspace, intake);
             tokio::join!(
+                inlet.run(&stop),
                 socket::run(workspace, &self.tls, &inlet, &stop),
                 workspace.progress.run(workspace, &stop),
             );
@@ -108,18 +121,16 @@ impl Channel for Slack {
     }
 
     async fn send(&self, parcel: &Parcel) -> Result<Receipt, SendError> {
-        let (workspace, channel) = self.place(&parcel.conversation.chat)?;
-        send::send(workspace, channel, parcel).await
+        self.address(parcel)?.send().await
     }
 
     async fn find(&self, parcel: &Parcel) -> Result<Option<Receipt>, SendError> {
-        let (workspace, channel) = self.place(&parcel.conversation.chat)?;
-        send::find(workspace, channel, parcel).await
+        self.address(parcel)?.find().await
     }
 
     async fn show(&self, conversation: &Conversation, activity: &Activity) {
         if let Ok((workspace, channel)) = self.place(&conversation.chat) {
-            workspace.progress.wish(channel, conversation.thread.as_ref(), activity);
+            workspace.progress.wish(&channel, conversation.thread.as_ref(), activity);
         }
     }
 }

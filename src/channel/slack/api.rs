@@ -30,15 +30,6 @@ pub(super) struct Api {
     limiter: Limiter,
 }
 
-/// Who the bot is, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Identity {
-    /// The workspace.
-    pub(super) team: String,
-    /// The bot as a user, whom people mention.
-    pub(super) user: String,
-}
-
 /// How TLS is spoken: with the system's roots, and with a cryptography that is named, for there are two in the tree.
 pub(super) fn tls() -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -73,13 +64,6 @@ impl Api {
             patience,
             limiter: Limiter::default(),
         }
-    }
-
-    /// Asks who the bot is.
-    pub(super) async fn identity(&self) -> Result<Identity, ApiError> {
-        let session = self.client.open_session(&self.bot);
-        let answer = self.call("auth.test", "", session.auth_test()).await?;
-        Ok(Identity { team: answer.team_id.0, user: answer.user_id.0 })
     }
 
     /// Asks for the address of a new socket, good for one connection.

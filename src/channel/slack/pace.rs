@@ -43,3 +43,27 @@ impl Default for Pace {
         }
     }
 }
+
+impl Pace {
+    /// How long to wait after so many failures in a row: doubled with each up to the cap, and up to a quarter more,
+    /// so that many gateways spread out.
+    pub(super) fn wait(&self, failures: u32) -> Duration {
+        let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+        let base = self.back_off.saturating_mul(doubled).min(self.back_off_cap);
+        base + base.mul_f64(fastrand::f64() / 4.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_stay_under_the_cap() {
+        let pace = Pace::default();
+        for (failures, ms) in [(1, 500), (2, 1_000), (7, 32_000), (8, 60_000), (500, 60_000)] {
+            let (wait, base) = (pace.wait(failures), Duration::from_millis(ms));
+            assert!((base..=base.mul_f64(1.25)).contains(&wait), "{failures}: {wait:?}");
+        }
+    }
+}

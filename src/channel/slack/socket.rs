@@ -22,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::connection::{Leaving, Stream};
+use super::event::Frame;
 use super::fault::ApiError;
 use super::intake::Inlet;
 use super::workspace::Workspace;
-use crate::channel::ChannelState;
+use crate::channel::{ChannelState, NotKept};
 
 /// So many sockets in a row that hardly lived are replaced at once, as long as Slack asked for it.
 const PATIENT: u32 = 3;
@@ -49,13 +50,12 @@ pub(super) async fn run(
     let work = async {
         let mut failures = 0_u32;
         loop {
-            let failure = match beside(&mut sockets, open(workspace, tls)).await {
+            let failure = match beside(&mut sockets, open(workspace, tls, inlet)).await {
                 Ok(stream) => {
                     let born = Instant::now();
                     let (told, mut leaving) = mpsc::channel(2);
                     workspace.set_state(ChannelState::Up { since: workspace.clock.now() });
                     info!(channel.name = "slack", workspace = workspace.label(), "connected");
-                    inlet.connected();
                     let pace = &workspace.pace;
                     sockets.push(Box::pin(connection::serve(stream, inlet, pace, told)));
                     let left = beside(&mut sockets, leaving.recv()).await;
@@ -124,7 +124,7 @@ fn note(workspace: &Workspace, failure: Failure, failures: u32) -> Duration {
             workspace.pace.refused
         }
         Failure::Passing { why: reason, after } => {
-            let wait = after.unwrap_or_else(|| back_off(workspace, failures));
+            let wait = after.unwrap_or_else(|| workspace.pace.wait(failures));
             let until = workspace.clock.now().checked_add(wait);
             warn!(channel.name = "slack", workspace = label, reason, "not connected");
             workspace.set_state(ChannelState::BackingOff {
@@ -136,16 +136,12 @@ fn note(workspace: &Workspace, failure: Failure, failures: u32) -> Duration {
     }
 }
 
-/// Doubled with each failure up to the cap, and up to a quarter more, so that many gateways spread out.
-fn back_off(workspace: &Workspace, failures: u32) -> Duration {
-    let pace = &workspace.pace;
-    let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-    let base = pace.back_off.saturating_mul(doubled).min(pace.back_off_cap);
-    base + base.mul_f64(fastrand::f64() / 4.0)
-}
-
 /// Opens a socket, up to Slack's `hello`.
-async fn open(workspace: &Workspace, tls: &Arc<ClientConfig>) -> Result<Stream, Failure> {
+async fn open(
+    workspace: &Workspace,
+    tls: &Arc<ClientConfig>,
+    inlet: &Inlet<'_>,
+) -> Result<Stream, Failure> {
     workspace.identify().await?;
     let url = workspace.api.socket_url().await?;
     let step = workspace.pace.step;
@@ -161,14 +157,17 @@ async fn open(workspace: &Workspace, tls: &Arc<ClientConfig>) -> Result<Stream, 
         Ok(_) => return Err(passing("the socket closed before hello")),
         Err(_elapsed) => return Err(passing("no hello in time")),
     };
-    match first.get("type").and_then(Value::as_str) {
-        Some("hello") => Ok(stream),
-        Some("disconnect") => Err(match connection::leaving(&first) {
+    match Frame::parse(&first) {
+        Frame::Hello { .. } => {
+            inlet.connected().await.map_err(|NotKept { reason }| passing(reason))?;
+            Ok(stream)
+        }
+        Frame::Goodbye(goodbye) => Err(match connection::leaving(goodbye) {
             Leaving::Fatal(code) => Failure::Fatal(code),
             Leaving::Asked => passing("refreshed before hello"),
             Leaving::Lost(why) => passing(why),
         }),
-        _ => Err(passing("an unknown first frame")),
+        Frame::Envelope(_) | Frame::Unknown { .. } => Err(passing("an unknown first frame")),
     }
 }
 

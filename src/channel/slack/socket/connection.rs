@@ -14,6 +14,7 @@ use tokio::time::{interval, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+use crate::channel::slack::event::{Envelope, Frame, Goodbye};
 use crate::channel::slack::intake::Inlet;
 use crate::channel::slack::pace::Pace;
 
@@ -34,12 +35,13 @@ pub(super) enum Leaving {
     Fatal(String),
 }
 
-/// What a `disconnect` frame asks for.
-pub(super) fn leaving(frame: &Value) -> Leaving {
-    match frame.get("reason").and_then(Value::as_str).unwrap_or("unknown") {
-        "warning" | "refresh_requested" => Leaving::Asked,
-        "link_disabled" => Leaving::Fatal("link_disabled".to_owned()),
-        other => Leaving::Lost(other.chars().take(80).collect()),
+/// What a socket's good-bye asks for.
+pub(super) fn leaving(goodbye: Goodbye) -> Leaving {
+    match goodbye {
+        Goodbye::Warning | Goodbye::Refresh => Leaving::Asked,
+        Goodbye::LinkDisabled => Leaving::Fatal("link_disabled".to_owned()),
+        Goodbye::TooManySockets => Leaving::Lost("too_many_websockets".to_owned()),
+        Goodbye::Other(reason) => Leaving::Lost(reason),
     }
 }
 
@@ -62,14 +64,17 @@ pub(super) async fn serve(
                 match frame {
                     Some(Ok(Message::Text(text))) => {
                         let Ok(frame) = serde_json::from_str::<Value>(&text) else { continue };
-                        match frame.get("type").and_then(Value::as_str) {
-                            Some("hello") => {}
-                            Some("disconnect") => {
+                        match Frame::parse(&frame) {
+                            Frame::Hello { .. } => {}
+                            Frame::Goodbye(goodbye) => {
                                 until = Some(Instant::now() + pace.drain);
-                                tell(&told, leaving(&frame));
+                                tell(&told, leaving(goodbye));
                             }
-                            _ if accepting.len() < MOST_AT_ONCE => accepting.push(accept(inlet, frame)),
-                            _ => {}
+                            Frame::Envelope(envelope) if accepting.len() < MOST_AT_ONCE => {
+                                accepting.push(accept(inlet, envelope));
+                            }
+                            Frame::Envelope(_) => {}
+                            Frame::Unknown { kind } => inlet.odd(&kind),
                         }
                         true
                     }
@@ -107,34 +112,13 @@ fn tell(told: &mpsc::Sender<Leaving>, leaving: Leaving) {
 }
 
 /// Hands an envelope over; the ack that it has earned.
-async fn accept(inlet: &Inlet<'_>, envelope: Value) -> Option<String> {
-    let id = envelope.get("envelope_id").and_then(Value::as_str).map(str::to_owned);
+async fn accept(inlet: &Inlet<'_>, envelope: Envelope) -> Option<String> {
+    let id = envelope.id.clone();
     let kept = inlet.accept(envelope).await;
-    id.filter(|_| kept).map(|id| json!({ "envelope_id": id }).to_string())
+    kept.then(|| json!({ "envelope_id": id }).to_string())
 }
 
 /// Writes a frame; tells whether the socket took it in time.
 async fn write(sink: &mut SplitSink<Stream, Message>, pace: &Pace, frame: Message) -> bool {
     matches!(timeout(pace.step, sink.send(frame)).await, Ok(Ok(())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_disconnect_says_what_is_to_be_done() {
-        for (frame, expected) in [
-            (json!({ "reason": "warning" }), Leaving::Asked),
-            (json!({ "reason": "refresh_requested" }), Leaving::Asked),
-            (json!({ "reason": "link_disabled" }), Leaving::Fatal("link_disabled".into())),
-            (
-                json!({ "reason": "too_many_websockets" }),
-                Leaving::Lost("too_many_websockets".into()),
-            ),
-            (json!({}), Leaving::Lost("unknown".into())),
-        ] {
-            assert_eq!(leaving(&frame), expected, "{frame}");
-        }
-    }
 }

@@ -1,0 +1,1 @@
+//! Frames as Slack writes them, and odd ones.

@@ -1,0 +1,354 @@
+//! Slack's markup made readable: mentions, links and dates with names in place of ids.
+
+use jiff::Timestamp;
+
+use super::unescape;
+use crate::channel::slack::event::Message;
+use crate::channel::slack::id::{ConversationId, UserId};
+use crate::text::one_line;
+
+/// The longest name that is written into a text, in characters.
+const MOST_NAME: usize = 80;
+/// The most names of one message that are worth asking for.
+const MOST_NAMED: usize = 50;
+
+/// The names behind ids, as far as they are known.
+pub(crate) trait Names {
+    /// What people call a user.
+    fn user(&self, id: &UserId) -> Option<String>;
+    /// What people call a conversation.
+    fn chat(&self, id: &ConversationId) -> Option<String>;
+}
+
+/// What a message is read with.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    /// The bot as a user.
+    pub(crate) bot: &'a UserId,
+    /// What the assistant is called here: a mention of the bot becomes `@` and this.
+    pub(crate) assistant: &'a str,
+    /// The names of others.
+    pub(crate) names: &'a dyn Names,
+}
+
+/// A message as a person would read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Readable {
+    /// What was said; below it, as quotations, what was passed on with it.
+    pub(crate) text: String,
+    /// Whether its own words mention the bot.
+    pub(crate) mentioned: bool,
+}
+
+/// Whom and what a text names by id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// Users, each once.
+    pub(crate) users: Vec<UserId>,
+    /// Conversations that stand there without a name, each once.
+    pub(crate) chats: Vec<ConversationId>,
+}
+
+impl Reader<'_> {
+    /// Reads a message with what was passed on in it.
+    pub(crate) fn message(&self, message: &Message) -> Readable {
+        let Readable { mut text, mentioned } = self.text(&message.text);
+        for forwarded in &message.forwarded {
+            if !text.is_empty() {
+                text.push_str("\n\n");
+            }
+            let quoted = self.text(forwarded).text;
+            let lines: Vec<String> = quoted.lines().map(|line| format!("> {line}")).collect();
+            text.push_str(&lines.join("\n"));
+        }
+        Readable { text, mentioned }
+    }
+
+    /// Reads a text. Entities are decoded last and apart from tokens, so that what somebody typed never becomes one.
+    pub(crate) fn text(&self, markup: &str) -> Readable {
+        let (mut text, mut mentioned) = (String::with_capacity(markup.len()), false);
+        for piece in pieces(markup) {
+            match piece {
+                Piece::Text(plain) => text.push_str(&unescape(plain)),
+                Piece::Token(token) => {
+                    mentioned |= self.is_bot(&token);
+                    text.push_str(&self.token(&token));
+                }
+            }
+        }
+        Readable { text, mentioned }
+    }
+
+    fn is_bot(&self, token: &Token<'_>) -> bool {
+        token.target.strip_prefix('@') == Some(self.bot.as_str())
+    }
+
+    /// A token in words.
+    fn token(&self, token: &Token<'_>) -> String {
+        let Token { whole, target, label } = *token;
+        let label = label.filter(|label| !label.is_empty());
+        if self.is_bot(token) {
+            return format!("@{}", self.assistant);
+        }
+        let mut sigil = target.chars();
+        match (sigil.next(), sigil.as_str()) {
+            (Some('@'), id) => match id.parse::<UserId>() {
+                Ok(id) => {
+                    let name = self.names.user(&id).or_else(|| label.map(unescape));
+                    // With the id beside the name, the agent can mention them too.
+                    name.map_or_else(
+                        || format!("<@{id}>"),
+                        |name| format!("<@{id}|{}>", tame(&name)),
+                    )
+                }
+                Err(_) => unescape(whole),
+            },
+            (Some('#'), id) => {
+                let known = || self.names.chat(&id.parse().ok()?);
+                let name = label.map(unescape).or_else(known).unwrap_or_else(|| unescape(id));
+                format!("#{}", one_line(&name, MOST_NAME))
+            }
+            (Some('!'), command) => special(command, label).unwrap_or_else(|| unescape(whole)),
+            _ => link(target, label),
+        }
+    }
+}
+
+/// Whom and what a message names: what must be known for [`Names`] to have an answer.
+pub(crate) fn named(message: &Message) -> Named {
+    let mut named = Named::default();
+    let markups = std::iter::once(&message.text).chain(&message.forwarded);
+    for piece in markups.flat_map(|markup| pieces(markup)) {
+        let Piece::Token(Token { target, label, .. }) = piece else { continue };
+        if let Some(Ok(id)) = target.strip_prefix('@').map(str::parse) {
+            push(&mut named.users, id);
+        }
+        if let Some(Ok(id)) = target.strip_prefix('#').map(str::parse)
+            && label.is_none_or(str::is_empty)
+        {
+            push(&mut named.chats, id);
+        }
+    }
+    named
+}
+
+fn push<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if list.len() < MOST_NAMED && !list.contains(&item) {
+        list.push(item);
+    }
+}
+
+/// A part of a text in Slack's markup.
+enum Piece<'a> {
+    Text(&'a str),
+    Token(Token<'a>),
+}
+
+/// What stands between `<` and `>`.
+#[derive(Clone, Copy)]
+struct Token<'a> {
+    whole: &'a str,
+    target: &'a str,
+    label: Option<&'a str>,
+}
+
+/// Cuts a text into tokens and what is between them. An angle that opens or closes nothing is text.
+fn pieces(markup: &str) -> impl Iterator<Item = Piece<'_>> {
+    let mut rest = markup;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        if let Some((token, after)) = token(rest) {
+            rest = after;
+            return Some(Piece::Token(token));
+        }
+        // The first character is text, whatever it is; the next angle may open a token.
+        let next = rest.char_indices().skip(1).find(|(_, c)| *c == '<');
+        let (text, after) = rest.split_at(next.map_or(rest.len(), |(at, _)| at));
+        rest = after;
+        Some(Piece::Text(text))
+    })
+}
+
+/// The token that a text begins with, and what comes after it.
+fn token(text: &str) -> Option<(Token<'_>, &str)> {
+    let inner = text.strip_prefix('<')?;
+    let (inside, after) = inner.split_at_checked(inner.find(['<', '>', '\n'])?)?;
+    let after = after.strip_prefix('>').filter(|_| !inside.is_empty())?;
+    let whole = text.get(..inside.len() + 2)?;
+    let (target, label) = match inside.split_once('|') {
+        Some((target, label)) => (target, Some(label)),
+        None => (inside, None),
+    };
+    Some((Token { whole, target, label }, after))
+}
+
+/// A name as it may stand in a token of ours: on one line, and without what would end the token.
+fn tame(name: &str) -> String {
+    let name: String = name.chars().filter(|c| !matches!(c, '<' | '>' | '|' | '&')).collect();
+    one_line(&name, MOST_NAME)
+}
+
+/// A command of Slack's markup in words; `None` when we do not know it and it has none.
+fn special(command: &str, label: Option<&str>) -> Option<String> {
+    let label = label.map(unescape);
+    let (word, rest) = command.split_once('^').unwrap_or((command, ""));
+    match word {
+        "here" | "channel" | "everyone" | "group" => Some(format!("@{word}")),
+        "subteam" => {
+            let name = label.unwrap_or_else(|| unescape(rest));
+            Some(format!("@{}", one_line(name.trim_start_matches('@'), MOST_NAME)))
+        }
+        "date" => {
+            let mut parts = rest.splitn(3, '^');
+            let at = parts.next().unwrap_or_default();
+            let link = parts.nth(1).map(unescape);
+            let time = || Timestamp::from_second(at.parse().ok()?).ok();
+            let written = label.or_else(|| time().map(|time| time.to_string()))?;
+            Some(link.map_or_else(|| written.clone(), |link| format!("[{written}]({link})")))
+        }
+        _ => label,
+    }
+}
+
+/// A link as Markdown; by itself where its label says nothing else.
+fn link(target: &str, label: Option<&str>) -> String {
+    let (url, label) = (unescape(target), label.map(unescape));
+    let bare = url.strip_prefix("mailto:").or_else(|| url.strip_prefix("tel:"));
+    let shown = bare.unwrap_or(&url);
+    let short = |url: &str| {
+        let url = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        url.map(|url| url.trim_end_matches('/').to_owned())
+    };
+    match label {
+        Some(label) if label != url && label != shown && Some(&label) != short(&url).as_ref() => {
+            format!("[{label}]({url})")
+        }
+        _ => shown.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Knows one of each.
+    struct Few;
+
+    impl Names for Few {
+        fn user(&self, id: &UserId) -> Option<String> {
+            let names = [("U1", "alice"), ("U7", "x> <@UBOT"), ("U8", "a|b\nc")];
+            names
+                .iter()
+                .find(|(known, _)| *known == id.as_str())
+                .map(|(_, name)| (*name).to_owned())
+        }
+
+        fn chat(&self, id: &ConversationId) -> Option<String> {
+            (id.as_str() == "C1").then(|| "general".to_owned())
+        }
+    }
+
+    fn read(markup: &str) -> Readable {
+        let bot = "UBOT".parse().unwrap();
+        Reader { bot: &bot, assistant: "Andy", names: &Few }.text(markup)
+    }
+
+    #[test]
+    fn tokens_become_words() {
+        for (markup, text) in [
+            ("", ""),
+            ("plain *bold* :tada:", "plain *bold* :tada:"),
+            ("<@UBOT> hi", "@Andy hi"),
+            ("<@UBOT|bot>さん", "@Andyさん"),
+            ("<@U1> and <@U1|al>", "<@U1|alice> and <@U1|alice>"),
+            ("<@U2|bob> and <@W3>", "<@U2|bob> and <@W3>"),
+            ("<@U7> <@U8>", "<@U7|x @UBOT> <@U8|ab c>"),
+            ("<@> <@U 1>", "<@> <@U 1>"),
+            ("<#C1> <#C1|> <#C1|gen> <#C2>", "#general #general #gen #C2"),
+            ("<https://y.io>", "https://y.io"),
+            ("<https://x.io/a|docs>", "[docs](https://x.io/a)"),
+            ("<http://x.io|x.io>", "http://x.io"),
+            ("<https://x.io/?a=1&amp;b=2|a &amp; b>", "[a & b](https://x.io/?a=1&b=2)"),
+            ("<mailto:a@b.c|a@b.c>", "a@b.c"),
+            ("<mailto:a@b.c|Ann>", "[Ann](mailto:a@b.c)"),
+            ("<tel:+491|+491>", "+491"),
+            ("<!here> <!channel> <!everyone|@everyone>", "@here @channel @everyone"),
+            ("<!subteam^S1|@ops> <!subteam^S1>", "@ops @S1"),
+            ("<!date^1^{date}|Jan 1>", "Jan 1"),
+            ("<!date^0^{date}>", "1970-01-01T00:00:00Z"),
+            ("<!date^1^{date}^https://x.io|Jan>", "[Jan](https://x.io)"),
+            ("<!date^x^{date}>", "<!date^x^{date}>"),
+            ("<!new^1|label> <!new^1>", "label <!new^1>"),
+            ("1 < 2 and 3 > 2", "1 < 2 and 3 > 2"),
+            ("a <b\nc> d", "a <b\nc> d"),
+            ("< <@U1>", "< <@U1|alice>"),
+            ("<>", "<>"),
+            ("a &lt;@UBOT&gt; &amp;&amp; b &amp;lt;", "a <@UBOT> && b &lt;"),
+            ("&nbsp; &", "&nbsp; &"),
+        ] {
+            assert_eq!(read(markup).text, text, "{markup:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_real_mention_is_one() {
+        for (markup, mentioned) in [
+            ("<@UBOT>", true),
+            ("a<@UBOT|x>b", true),
+            ("&lt;@UBOT&gt;", false),
+            ("<@UBOT2> <@U7>", false),
+            ("<@UBOT", false),
+            ("<https://x.io|<@UBOT>", true),
+        ] {
+            assert_eq!(read(markup).mentioned, mentioned, "{markup:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_passed_on_is_quoted_and_mentions_nobody() {
+        let message = json!({
+            "ts": "1.000001", "text": "look",
+            "attachments": [{ "is_share": true, "text": "<@UBOT> one\ntwo", "author_name": "bob" }],
+        });
+        let message = Message::parse(&message, "C1".parse().ok()).unwrap();
+        let bot = "UBOT".parse().unwrap();
+        let reader = Reader { bot: &bot, assistant: "Andy", names: &Few };
+        let text = "look\n\n> bob:\n> @Andy one\n> two".to_owned();
+        assert_eq!(reader.message(&message), Readable { text, mentioned: false });
+        assert_eq!(named(&message).users, [bot]);
+    }
+
+    #[test]
+    fn ids_without_names_are_listed_once() {
+        let text = "<@U1> <@U1|x> <@U2> <#C1|a> <#C2|> <#C3> <#C3>";
+        let message = json!({ "ts": "1.000001", "text": text });
+        let named = named(&Message::parse(&message, "C1".parse().ok()).unwrap());
+        assert_eq!(named.users.iter().map(UserId::as_str).collect::<Vec<_>>(), ["U1", "U2"]);
+        let chats: Vec<_> = named.chats.iter().map(ConversationId::as_str).collect();
+        assert_eq!(chats, ["C2", "C3"]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_people_type_is_read_as_they_typed_it(typed in any::<String>()) {
+            let readable = read(&super::super::escape(&typed));
+            prop_assert_eq!(readable, Readable { text: typed, mentioned: false });
+        }
+
+        #[test]
+        fn pieces_are_the_whole(markup in "([<>|@!#&]|<@U1>|a|\n){0,40}") {
+            let whole: String = pieces(&markup)
+                .map(|piece| match piece {
+                    Piece::Text(text) => text,
+                    Piece::Token(token) => token.whole,
+                })
+                .collect();
+            prop_assert_eq!(whole, markup);
+        }
+    }
+}
