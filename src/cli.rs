@@ -12,6 +12,8 @@ mod place;
 mod run;
 mod runs;
 mod setup;
+#[cfg(feature = "slack")]
+mod slack;
 mod status;
 
 use std::process::ExitCode;
@@ -67,6 +69,8 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         Command::Group(command) => group::run(&place, command).await,
         Command::Runs(options) => runs::run(&place, options).await,
         Command::Outbox(options) => outbox::run(&place, options).await,
+        #[cfg(feature = "slack")]
+        Command::Slack(command) => slack::run(&place, command),
     };
     done.map_err(|failure| if is_verbose { failure.verbose() } else { failure })
 }

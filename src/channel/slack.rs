@@ -14,13 +14,15 @@ pub(crate) mod id;
 mod intake;
 mod json;
 mod limit;
+pub(crate) mod manifest;
 mod names;
 mod pace;
 mod people;
 mod progress;
+#[expect(dead_code, reason = "not all of it is used yet")]
+mod scopes;
 mod send;
 mod socket;
-#[expect(dead_code, unused_imports, reason = "not all of it is used yet")]
 pub(crate) mod text;
 mod workspace;
 

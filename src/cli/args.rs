@@ -51,6 +51,9 @@ pub(super) enum Command {
     Runs(RunsOptions),
     /// List what waits to be sent
     Outbox(OutboxOptions),
+    /// Bring the assistant into a Slack workspace
+    #[command(subcommand)]
+    Slack(SlackCommand),
 }
 
 impl Command {
@@ -59,6 +62,7 @@ impl Command {
         match self {
             Self::Status(_) | Self::Doctor(_) | Self::Runs(_) | Self::Outbox(_) => true,
             Self::Group(command) => matches!(command, GroupCommand::List(_)),
+            Self::Slack(SlackCommand::Manifest { .. }) => true,
             Self::Run | Self::Chat(_) => false,
         }
     }
@@ -110,6 +114,16 @@ pub(super) enum GroupCommand {
         yes: bool,
         #[command(flatten)]
         format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SlackCommand {
+    /// Print the app's manifest, for "Create New App", "From a manifest" on api.slack.com/apps
+    Manifest {
+        /// What the app is called [default: ASSISTANT_NAME]
+        #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        name: Option<String>,
     },
 }
 

@@ -3,6 +3,8 @@
 //! Parsing never fails: a frame that means nothing to us is a value too, so that it can be acknowledged and logged, and
 //! a message keeps its text whatever is odd about the rest of it.
 
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 mod interactive;
 mod message;
 #[cfg(test)]

@@ -83,9 +83,9 @@ pub(super) async fn run(
     };
     tokio::select! {
         () = work => {}
+        // The state stays as it was: what is still to be said before the end can be said without a socket.
         () = stop.cancelled() => {}
     }
-    workspace.set_state(ChannelState::Connecting);
 }
 
 fn passing(why: impl Into<String>) -> Failure {
