@@ -37,9 +37,10 @@ pub(crate) use recover::Unfinished;
 pub(crate) use requests::{Asker, Requests};
 pub(crate) use reserve::Reserve;
 pub(crate) use shelf::{Place, Shelf};
-use supply::State;
 pub(crate) use supply::{Finder, Found, Supply};
 
+use self::reserve::Spare;
+use self::supply::State;
 use crate::channel::Channels;
 use crate::clock::SharedClock;
 use crate::config::Settings;
@@ -106,8 +107,8 @@ enum Shell {
     Warm(Box<Live>),
     /// In a fresh one.
     Begun(Box<Begun>),
-    /// In one that is still to be made, under this id.
-    Missing(SandboxId),
+    /// In one that is still to begin.
+    Missing(Spare),
 }
 
 /// A run that has been claimed, and the wish to stop it.
@@ -190,15 +191,15 @@ impl Runs {
                 live.look_again(&self.opener);
                 Shell::Warm(live)
             }
-            Shell::Missing(id) => match self.supply.state() {
-                State::Ready(found) => match self.opener.begin(&found, group, id.clone()).await {
+            Shell::Missing(spare) => match self.supply.state() {
+                State::Ready(found) => match self.opener.begin(&found, group, spare).await {
                     Ok(begun) => Shell::Begun(Box::new(begun)),
                     Err(NotOpened { error, .. }) => {
-                        debug!(%error, sandbox.id = %id, "the sandbox could not be made ahead");
+                        debug!(%error, "the sandbox could not begin ahead of its run");
                         Shell::Missing(self.opener.reserve.take())
                     }
                 },
-                State::Looking | State::Missing(_) => Shell::Missing(id),
+                State::Looking | State::Missing(_) => Shell::Missing(spare),
             },
             begun @ Shell::Begun(_) => begun,
         }
@@ -265,7 +266,7 @@ impl Runs {
             Shell::Warm(live) if live.fits(&claimed.group) => return Ok(*live),
             Shell::Warm(live) => unfit = Some(live.close()),
             Shell::Begun(fresh) => begun = Some(*fresh),
-            Shell::Missing(id) => spare = Some(id),
+            Shell::Missing(unbegun) => spare = Some(unbegun),
         }
         let room = async {
             let left = match unfit {
@@ -287,8 +288,8 @@ impl Runs {
         let begun = match begun.filter(|begun| begun.kind() == found.sandbox.kind()) {
             Some(begun) => begun,
             None => {
-                let id = spare.unwrap_or_else(|| self.opener.reserve.take());
-                match self.opener.begin(&found, &claimed.group.name, id).await {
+                let spare = spare.unwrap_or_else(|| self.opener.reserve.take());
+                match self.opener.begin(&found, &claimed.group.name, spare).await {
                     Ok(begun) => begun,
                     Err(not_opened) => return Err(self.not_opened(claimed, not_opened).await),
                 }
@@ -327,6 +328,7 @@ impl Runs {
         let text = prompt::render(&prompt::PromptInput {
             messages: &claimed.messages,
             omitted: claimed.omitted,
+            group: &claimed.group,
             time_zone: &self.settings.time_zone,
             now: self.clock.now(),
         });
@@ -370,7 +372,7 @@ impl Shell {
         match self {
             Self::Warm(live) => &live.id,
             Self::Begun(begun) => begun.id(),
-            Self::Missing(id) => id,
+            Self::Missing(spare) => &spare.id,
         }
     }
 

@@ -103,3 +103,20 @@ pub struct MountRequest {
 fn yes() -> bool {
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_before_are_read_and_new_ones_are_written_like_them() {
+        let old = r#"{"additionalMounts":[],"webAllow":["example.org"],"dailyBudgetMicros":null,"timeout":null}"#;
+        let mut settings: GroupSettings = serde_json::from_str(old).unwrap();
+        assert_eq!((settings.engage, settings.allowed_senders.len()), (Engage::Thread, 0));
+        settings.engage = Engage::Mention;
+        settings.allowed_senders.push("U1".to_owned());
+        let json = serde_json::to_string(&settings).unwrap();
+        assert!(json.ends_with(r#""engage":"mention","allowedSenders":["U1"]}"#), "{json}");
+        assert_eq!(serde_json::from_str::<GroupSettings>(&json).unwrap(), settings);
+    }
+}

@@ -16,7 +16,7 @@ use super::Bounds;
 use super::disk::Growth;
 use super::live::{Live, Way};
 use super::reaper::{self, Doomed, Ended, Grip, Maker, Reaper};
-use super::reserve::Reserve;
+use super::reserve::{Reserve, Spare};
 use super::shelf::Place;
 use super::supply::Found;
 use crate::broker::{Broker, Client, Socket};
@@ -118,15 +118,16 @@ impl Opener {
         &self,
         found: &Found,
         group: &GroupName,
-        id: SandboxId,
+        spare: Spare,
     ) -> Result<Begun, NotOpened> {
+        let Spare { id, socket } = spare;
         let mut grip = self.hold(found, group, &id, None);
         let begun = async {
-            let (reserved, user) = (self.reserve.socket(&id), spec::user());
+            let user = spec::user();
             let ipc = IpcDir::create(&self.ipc_root(), group, &id, (user.uid, user.gid))?;
             grip.doomed().remains.ipc = Some(ipc.clone());
             let watch = ipc.watch()?;
-            let socket = match reserved {
+            let socket = match socket {
                 _ if !found.strength.socket => None,
                 Some(socket) => Some(socket),
                 None => Some(self.bind(&id)?),

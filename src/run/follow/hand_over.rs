@@ -50,7 +50,7 @@ impl Runs {
             run: run.claimed.run.0,
             after: after.0,
             through: through.0,
-            text: prompt::follow_up(&extended, &self.settings.time_zone),
+            text: prompt::follow_up(&extended, group, &self.settings.time_zone),
         };
         if let Err(error) = run.live.ipc.put_input(&Input::FollowUp(follow_up)) {
             warn!(%error, run.id = %run.claimed.run, "follow-ups could not be handed over; they wait for the next run");
