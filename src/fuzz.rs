@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn what_fuzzing_found_is_replayed() {
-        let doors: [(&str, Door); 8] = [
+        let doors: &[(&str, Door)] = &[
             ("ipc", ipc),
             ("trigger", trigger),
             ("text", text),

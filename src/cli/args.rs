@@ -53,6 +53,7 @@ pub(super) enum Command {
     /// List what waits to be sent
     Outbox(OutboxOptions),
     /// Bring the assistant into a Slack workspace
+    #[cfg(feature = "slack")]
     #[command(subcommand)]
     Slack(SlackCommand),
 }
@@ -63,6 +64,7 @@ impl Command {
         match self {
             Self::Status(_) | Self::Doctor(_) | Self::Runs(_) | Self::Outbox(_) => true,
             Self::Group(command) => matches!(command, GroupCommand::List(_)),
+            #[cfg(feature = "slack")]
             Self::Slack(SlackCommand::Manifest { .. }) => true,
             Self::Run | Self::Chat(_) => false,
         }
@@ -118,6 +120,7 @@ pub(super) enum GroupCommand {
     },
 }
 
+#[cfg(feature = "slack")]
 #[derive(Debug, Subcommand)]
 pub(super) enum SlackCommand {
     /// Print the app's manifest, for "Create New App", "From a manifest" on api.slack.com/apps

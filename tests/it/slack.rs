@@ -10,7 +10,11 @@ use test_servers::slack::{ALICE, GENERAL, Post, Slack};
 
 use crate::inside::{Inhouse, bounds, home, obliging};
 
+mod catch_up;
 mod connection;
+mod progress;
+mod sending;
+mod workspaces;
 
 /// A workspace, and a gateway that takes part in it.
 struct Office {
@@ -30,9 +34,43 @@ impl Office {
         let options = Options { bounds: bounds(), slack: pace, ..Options::default() };
         let inhouse = Inhouse::start_in(home(&tokens(&slack)), sandbox, options).await;
         let office = Self { slack, inhouse };
-        let chat = office.chat(GENERAL);
-        office.inhouse.json(&["group", "add", "team", "--chat", &chat, "--json"]).await;
+        office.register().await;
         office
+    }
+
+    /// A gateway in a home that was used before.
+    async fn again(slack: Slack, home: tempfile::TempDir, sandbox: FakeSandbox) -> Self {
+        let options = Options { bounds: bounds(), slack: pace(), ..Options::default() };
+        let inhouse = Inhouse::start_in(home, sandbox, options).await;
+        Self { slack, inhouse }
+    }
+
+    /// Makes [`GENERAL`] the chat of a group.
+    async fn register(&self) {
+        let chat = self.chat(GENERAL);
+        self.inhouse.json(&["group", "add", "team", "--chat", &chat, "--json"]).await;
+    }
+
+    /// Waits until nothing is at work and nothing waits to be sent.
+    async fn settled(&self) {
+        loop {
+            let status = self.inhouse.json(&["status", "--json"]).await;
+            let (live, store) = (&status["live"], &status["store"]);
+            if live["runs"].as_array().unwrap().is_empty()
+                && store["outbox_pending"] == 0
+                && store["waiting_conversations"] == 0
+            {
+                return;
+            }
+        }
+    }
+
+    /// The first column of what is in the store.
+    fn kept(&self, sql: &str) -> Vec<String> {
+        let path = self.inhouse.home.path().join("store/messages.db");
+        let store = rusqlite::Connection::open(path).unwrap();
+        let mut rows = store.prepare(sql).unwrap();
+        rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     }
 
     /// The chat that a Slack channel is here.

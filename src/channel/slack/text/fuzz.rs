@@ -1,6 +1,7 @@
 //! What must hold for any text on its way to Slack.
 
-use super::{MARKDOWN_LIMIT, TEXT_LIMIT, outgoing, plain};
+use super::outbound::{MARKDOWN_LIMIT, TEXT_LIMIT};
+use super::{outgoing, plain};
 use crate::channel::slack::id::UserId;
 use crate::text::Fence;
 
