@@ -1,15 +1,22 @@
 //! Slack: what its words mean, and ours to it.
 
-#[expect(dead_code, reason = "the transport will use it")]
+#[cfg_attr(not(any(test, fuzzing)), expect(dead_code, reason = "the transport will use it"))]
 pub(crate) mod cache;
-#[expect(dead_code, unused_imports, reason = "the transport will use it")]
+#[cfg_attr(
+    not(any(test, fuzzing)),
+    expect(dead_code, unused_imports, reason = "the transport will use it")
+)]
 pub(crate) mod event;
+#[cfg_attr(not(any(test, fuzzing)), expect(dead_code, reason = "the transport will use it"))]
 pub(crate) mod id;
 mod json;
 pub(crate) mod manifest;
-#[expect(dead_code, reason = "the transport will use it")]
+#[cfg_attr(not(any(test, fuzzing)), expect(dead_code, reason = "the transport will use it"))]
 pub(crate) mod people;
-#[expect(dead_code, reason = "the transport will use it")]
+#[cfg_attr(not(any(test, fuzzing)), expect(dead_code, reason = "the transport will use it"))]
 pub(crate) mod scopes;
-#[expect(dead_code, unused_imports, reason = "the transport will use it")]
+#[cfg_attr(
+    not(any(test, fuzzing)),
+    expect(dead_code, unused_imports, reason = "the transport will use it")
+)]
 pub(crate) mod text;

@@ -5,8 +5,8 @@ pub(crate) mod fuzz;
 mod inbound;
 mod outbound;
 
-pub(crate) use self::inbound::{Named, Names, Readable, Reader, named};
-pub(crate) use self::outbound::{MARKDOWN_LIMIT, Outgoing, TEXT_LIMIT, outgoing, plain};
+pub(crate) use self::inbound::{Names, Reader, named};
+pub(crate) use self::outbound::{MARKDOWN_LIMIT, TEXT_LIMIT, outgoing, plain};
 
 /// Plain text in Slack's markup: the three characters that it reserves, as entities.
 pub(crate) fn escape(text: &str) -> String {

@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn long_answers_become_several_messages_however_slack_counts() {
-        for (unit, count) in [("word ", 2_400), ("🦀", 6_000), ("<!here> ", 600), ("&", 2_000)] {
+        for (unit, count) in [("word ", 2_400), ("🦀", 6_000), ("<!here> ", 600), ("&", 12_000)] {
             let fits = unit.repeat(count);
             let cases = [(fits.clone(), 1), (fits.repeat(2), 2)];
             for (text, at_least) in cases {
