@@ -51,6 +51,8 @@ pub struct Gateway {
     work: CancellationToken,
     outbox: CancellationToken,
     halt: CancellationToken,
+    /// Ends the grace period of a stop.
+    haste: CancellationToken,
     runs: TaskTracker,
     tasks: TaskTracker,
     outboxes: TaskTracker,
@@ -188,6 +190,7 @@ impl Gateway {
             work: CancellationToken::new(),
             outbox: CancellationToken::new(),
             halt,
+            haste: CancellationToken::new(),
             runs: TaskTracker::new(),
             tasks,
             outboxes: TaskTracker::new(),

@@ -3,6 +3,7 @@
 mod answering;
 mod editor;
 mod greeting;
+mod history;
 mod host;
 mod input;
 mod keyboard;
@@ -10,6 +11,7 @@ mod line;
 mod link;
 mod once;
 mod progress;
+mod prompt;
 mod sandbox;
 mod screen;
 mod signals;
@@ -23,6 +25,7 @@ use self::link::Link;
 use self::signals::Signals;
 use super::args::ChatOptions;
 use super::exit::Failure;
+use super::output;
 use super::place::Place;
 use super::setup::Consent;
 
@@ -49,6 +52,7 @@ pub(super) async fn run(place: Place, options: ChatOptions) -> Result<(), Failur
     };
     let mut link = Link::new(place.socket(), options.group.clone(), options.thread);
     let away = link.away();
+    let talks = message.is_none();
     let conversation = async {
         match message {
             Some(text) => once::ask(&mut link, text, consent).await,
@@ -61,6 +65,11 @@ pub(super) async fn run(place: Place, options: ChatOptions) -> Result<(), Failur
         code = signals.next() => Err(Failure::said(code)),
     };
     link.settle().await;
-    host.stop().await;
+    if talks && link.unconfirmed() > 0 {
+        output::aside(
+            "it is not known whether what was said last was kept: no gateway confirms it",
+        );
+    }
+    host.stop(&mut signals).await;
     done
 }

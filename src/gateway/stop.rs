@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Gateway;
@@ -35,6 +36,17 @@ impl Default for Patience {
 }
 
 impl Gateway {
+    /// How many conversations have a run under way, or wait for another attempt at one, and how long a stop leaves them
+    /// to end it.
+    pub fn under_way(&self) -> (usize, Duration) {
+        (self.runs.len(), self.patience.grace)
+    }
+
+    /// Ends the grace period of a stop when cancelled: what still runs is put back at once, in order.
+    pub fn haste(&self) -> CancellationToken {
+        self.haste.clone()
+    }
+
     /// Stops: takes nothing more, lets runs end for a while, sends what is ready, and closes the store. What hangs is
     /// left behind at the deadline, and taken up by the next start.
     pub async fn stop(self) {
@@ -45,7 +57,12 @@ impl Gateway {
         for tracker in [&self.runs, &self.outboxes, &self.tasks] {
             tracker.close();
         }
-        if timeout(self.patience.grace, self.runs.wait()).await.is_err() {
+        let ended = tokio::select! {
+            () = self.runs.wait() => true,
+            () = sleep(self.patience.grace) => false,
+            () = self.haste.cancelled() => false,
+        };
+        if !ended {
             warn!("runs are still under way; they begin anew with the next start");
         }
         self.halt.cancel();

@@ -2,35 +2,42 @@
 //!
 //! Making folders and sockets is slow beside starting a sandbox without a daemon, above all while the disk is busy with
 //! a message that was just kept. There is never more than one in reserve; who comes when there is none makes everything
-//! itself. What is left of one that never began, the next start of the gateway clears away like any other.
+//! itself.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use super::reaper;
 use crate::broker::{Broker, Socket};
 use crate::ipc::IpcDir;
 use crate::model::SandboxId;
 use crate::sandbox::spec;
 
-/// A sandbox in reserve.
+/// At most one sandbox, made ahead.
 pub(crate) struct Reserve(Arc<Inner>);
+
+/// A sandbox of which there is an id, met nowhere before, and what was made ahead for it.
+pub(super) struct Spare {
+    id: SandboxId,
+    /// The socket that it will come in by.
+    socket: Option<Socket>,
+    folders: Option<Folders>,
+}
+
+/// The folders of a sandbox that nobody has taken; they go when this is dropped.
+struct Folders {
+    store: PathBuf,
+    id: SandboxId,
+}
 
 struct Inner {
     store: PathBuf,
     broker: Broker,
-    stock: Mutex<Stock>,
-}
-
-/// What there is.
-#[derive(Default)]
-struct Stock {
-    next: Next,
-    /// The socket of what is ready, and of what was taken and has not begun.
-    sockets: HashMap<SandboxId, Socket>,
+    next: Mutex<Next>,
 }
 
 /// How far the next one is.
@@ -39,73 +46,91 @@ enum Next {
     #[default]
     Missing,
     BeingMade,
-    Ready(SandboxId),
+    Ready(Spare),
 }
 
 impl Reserve {
     /// An empty reserve for the gateway whose store lies in this folder.
     pub(crate) fn new(store: PathBuf, broker: Broker) -> Self {
-        Self(Arc::new(Inner { store, broker, stock: Mutex::default() }))
+        Self(Arc::new(Inner { store, broker, next: Mutex::default() }))
     }
 
-    /// An id for a sandbox to start: the one in reserve, or a new one.
-    pub(super) fn take(&self) -> SandboxId {
-        let mut stock = self.0.stock();
-        match &stock.next {
-            Next::Ready(id) => {
-                let id = id.clone();
-                stock.next = Next::Missing;
-                id
+    /// Takes the one in reserve, or a mere id.
+    pub(super) fn take(&self) -> Spare {
+        let mut next = self.0.next();
+        match std::mem::take(&mut *next) {
+            Next::Ready(spare) => spare,
+            unready => {
+                *next = unready;
+                Spare { id: fresh_id(), socket: None, folders: None }
             }
-            Next::Missing | Next::BeingMade => fresh_id(),
         }
-    }
-
-    /// The socket of a sandbox that begins, if it comes from here.
-    pub(super) fn socket(&self, id: &SandboxId) -> Option<Socket> {
-        self.0.stock().sockets.remove(id)
     }
 
     /// Makes one in the background, if there is none.
     pub(super) fn fill(&self, tasks: &TaskTracker) {
         {
-            let mut stock = self.0.stock();
-            if !matches!(stock.next, Next::Missing) {
+            let mut next = self.0.next();
+            if !matches!(*next, Next::Missing) {
                 return;
             }
-            stock.next = Next::BeingMade;
+            *next = Next::BeingMade;
         }
         let inner = self.0.clone();
         tasks.spawn_blocking(move || {
-            let id = fresh_id();
-            let made = inner.make(&id);
-            let mut stock = inner.stock();
-            stock.next = match made {
-                Ok(socket) => {
-                    stock.sockets.insert(id.clone(), socket);
-                    Next::Ready(id)
-                }
-                Err(error) => {
+            let made = catch_unwind(AssertUnwindSafe(|| inner.make()));
+            *inner.next() = match made {
+                Ok(Ok(spare)) => Next::Ready(spare),
+                Ok(Err(error)) => {
                     debug!(error = format!("{error:#}"), "no sandbox could be put in reserve");
                     Next::Missing
                 }
+                Err(_panic) => Next::Missing,
             };
         });
     }
 }
 
-impl Inner {
-    fn make(&self, id: &SandboxId) -> anyhow::Result<Socket> {
-        let user = spec::user();
-        IpcDir::prepare(&self.store.join("ipc"), id, (user.uid, user.gid))?;
-        spec::own(spec::broker_dir(&self.store, id), user)?;
-        Ok(self.broker.bind(&spec::broker_dir(&self.store, id), (user.uid, user.gid))?)
+impl Spare {
+    /// Its id.
+    pub(super) fn id(&self) -> &SandboxId {
+        &self.id
     }
 
-    fn stock(&self) -> MutexGuard<'_, Stock> {
-        // Every change is one step: a panic elsewhere leaves nothing half done.
-        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Hands it over to whoever sees to its end from now on: the id, and the socket where there is one.
+    pub(super) fn taken(self) -> (SandboxId, Option<Socket>) {
+        // Somebody may have tidied up where it waited for weeks.
+        let socket = self.socket.filter(Socket::is_there);
+        self.folders.into_iter().for_each(std::mem::forget);
+        (self.id, socket)
     }
+}
+
+impl Inner {
+    fn make(&self) -> anyhow::Result<Spare> {
+        let (id, user) = (fresh_id(), spec::user());
+        let folders = Folders { store: self.store.clone(), id: id.clone() };
+        IpcDir::prepare(&ipc_root(&self.store), &id, (user.uid, user.gid))?;
+        let dir = spec::own(spec::broker_dir(&self.store, &id), user)?;
+        let socket = self.broker.bind(&dir, (user.uid, user.gid))?;
+        Ok(Spare { id, socket: Some(socket), folders: Some(folders) })
+    }
+
+    fn next(&self) -> MutexGuard<'_, Next> {
+        // Every change is one step: a panic elsewhere leaves nothing half done.
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Folders {
+    fn drop(&mut self) {
+        reaper::clear(&self.store, None, &self.id);
+    }
+}
+
+/// Where the ipc directories of a store lie.
+pub(super) fn ipc_root(store: &Path) -> PathBuf {
+    store.join("ipc")
 }
 
 /// A fresh id for a sandbox: 64 random bits, so that it is not met again in the life of an install.

@@ -1,6 +1,7 @@
 //! `chat` as a person at a keyboard meets it.
 
 use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -76,16 +77,17 @@ async fn a_slash_is_a_command_unless_there_are_two() {
 async fn words_are_whole_at_the_edge_of_a_terminal_of_any_width() {
     let home = Home::new();
     let mut chat = Pty::start(&home, &["chat"]);
+    chat.expect("> ").await;
     for (columns, seen) in [
         (80, "no credentials are configured. Put \r\n`ANTHROPIC_API_KEY=…`"),
         (40, "I am only a demo, not a real model: no \r\ncredentials"),
     ] {
         chat.widen(columns);
-        chat.expect("\x1b[K> ").await;
         chat.press("hello\r");
         chat.expect(seen).await;
+        // A line is free when the answer has ended.
+        chat.expect("\x1b[J\r\n> ").await;
     }
-    chat.expect("\x1b[K> ").await;
     chat.press("\x04");
     assert!(chat.ended().await.success());
 }
@@ -94,10 +96,11 @@ async fn words_are_whole_at_the_edge_of_a_terminal_of_any_width() {
 async fn without_a_sandbox_the_prompt_comes_back_at_once() {
     let home = Home::new().with("SANDBOX", "docker").with("DOCKER_HOST", "unix:///none.sock");
     let mut chat = Pty::start(&home, &["chat"]);
-    // Both are typed before the first prompt.
-    chat.press("hello\r/status\r");
+    // Typed before the first prompt.
+    chat.press("hello\r");
     chat.expect("No sandbox for the agent yet").await;
     chat.expect("(kept; there is no sandbox").await;
+    chat.press("/status\r");
     chat.expect("1 queued").await;
     chat.expect("> ").await;
     chat.press("\x04");
@@ -122,12 +125,108 @@ async fn ends_in_order(signal: Signal, code: i32) {
     chat.expect("bash: ").await;
     assert!(!sandboxes(&home).is_empty());
     chat.signal(signal);
+    chat.expect("stopping; the run in progress gets up to 10 s").await;
     let ended = chat.ended().await;
     assert_eq!((ended.code(), ended.signal()), (Some(code), None));
     assert_eq!(sandboxes(&home), Vec::<String>::new());
     let status = status(&home).await;
     assert_eq!(status["store"]["unfinished_runs"], 0, "{status}");
     assert_eq!(status["store"]["waiting_conversations"], 1, "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_wish_to_end_is_granted_at_once_and_in_order() {
+    let home = Home::new();
+    let mut chat = Pty::start(&home, &["chat"]);
+    chat.expect("> ").await;
+    chat.press("run: sleep 1000\r");
+    chat.expect("bash: ").await;
+    let begun = Instant::now();
+    chat.signal(Signal::TERM);
+    chat.expect("stopping; the run in progress gets up to 10 s").await;
+    chat.press("\x03");
+    chat.expect("stopping at once").await;
+    assert_eq!(chat.ended().await.code(), Some(143));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(sandboxes(&home), Vec::<String>::new());
+    let status = status(&home).await;
+    assert_eq!(status["store"]["unfinished_runs"], 0, "{status}");
+    assert_eq!(status["store"]["waiting_conversations"], 1, "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_act_at_once_while_the_assistant_works_and_what_is_said_follows() {
+    let home = Home::new();
+    let mut chat = Pty::start(&home, &["chat"]);
+    chat.expect("> ").await;
+    // One is there before the answer has begun, all the others come while it is on its way.
+    chat.press(&("run: sleep 1000\r".to_owned() + &say("one")));
+    chat.expect("bash: ").await;
+    chat.press("/help\r");
+    chat.expect("this list").await;
+    chat.press(&say("two"));
+    chat.press("/status\r");
+    chat.expect("1 at work").await;
+    chat.press("run: echo heard-$((1))-");
+    chat.expect("-$((1))-").await;
+    chat.press("\x03");
+    chat.expect("stopping").await;
+    // What was half written is still there.
+    chat.press("three\r");
+    for name in ["one", "two", "three"] {
+        chat.expect(&format!("> run: echo heard-$((1))-{name}")).await;
+        chat.expect(&format!("heard-1-{name}")).await;
+    }
+    chat.press("run: sleep 1000\r");
+    chat.expect("bash: sleep 1000").await;
+    chat.press("/stop\r");
+    chat.expect("stopping").await;
+    chat.press(&say("four"));
+    chat.expect("heard-1-four").await;
+    chat.press("\x04");
+    assert!(chat.ended().await.success());
+    let runs = home.command(&["runs", "--json"]).output().await.unwrap();
+    let runs: Vec<Value> = serde_json::from_slice(&runs.stdout).unwrap();
+    let cancelled = runs.iter().filter(|run| run["state"] == "cancelled").count();
+    assert_eq!((runs.len(), cancelled), (6, 2), "{runs:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_leaves_before_the_answer_is_shown_it_by_the_next_chat() {
+    let home = Home::new();
+    let gateway = home.start(None).await.unwrap();
+    let mut chat = Pty::start(&home, &["chat"]);
+    chat.expect("> ").await;
+    chat.press(&format!("run: sleep 1; echo heard-$((1))-one\r{}", say("two")));
+    chat.expect("bash: ").await;
+    chat.press("\x04");
+    chat.expect("will be shown at the next chat").await;
+    assert!(chat.ended().await.success());
+    assert!(!chat.seen().contains("heard-1-one"));
+    let mut chat = Pty::start(&home, &["chat"]);
+    chat.expect("heard-1-one").await;
+    chat.expect("heard-1-two").await;
+    chat.press("/quit\r");
+    assert!(chat.ended().await.success());
+    assert!(gateway.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_in_one_terminal_is_seen_in_the_other_before_its_answer() {
+    let home = Home::new();
+    let mut first = Pty::start(&home, &["chat"]);
+    first.expect("> ").await;
+    let mut second = Pty::start(&home, &["chat"]);
+    second.expect("> ").await;
+    first.press(&say("one"));
+    second.expect("another terminal> run: echo heard-$((1))-one").await;
+    second.expect("heard-1-one").await;
+    first.expect("heard-1-one").await;
+    assert!(!first.seen().contains("another terminal"));
+    second.press("\x04");
+    assert!(second.ended().await.success());
+    first.press("\x04");
+    assert!(first.ended().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,10 +263,12 @@ async fn an_answer_that_is_to_stop_is_stopped_when_the_gateway_is_back() {
     chat.expect("; the answer is stopped then").await;
     let gateway = home.start(None).await.unwrap();
     chat.expect("is back)").await;
-    chat.expect("\x1b[K> ").await;
+    // Sent when the answer has ended.
+    chat.press(&say("after"));
+    chat.expect("heard-1-after").await;
     let runs = home.command(&["runs", "--json"]).output().await.unwrap();
     let runs: Value = serde_json::from_slice(&runs.stdout).unwrap();
-    assert_eq!(runs[0]["state"], "cancelled", "{runs}");
+    assert_eq!(runs[1]["state"], "cancelled", "{runs}");
     chat.press("\x04");
     assert!(chat.ended().await.success());
     assert!(gateway.terminate().await.success());

@@ -108,12 +108,33 @@ async fn an_answer_for_which_nobody_waits_is_not_lost() {
     assert_eq!(told, "hermitcrab: an earlier answer, not given before: yesterday's\n");
 }
 
+#[tokio::test]
+async fn what_a_reader_who_has_seen_enough_was_given_counts_as_printed() {
+    let mut asked = Asked::by("hello").await;
+    drop(asked.child.stdout.take());
+    asked.tell(json!({ "type": "kept", "id": asked.id, "seq": 5, "addressed": true })).await;
+    asked.tell(answer(1, "many lines", 5)).await;
+    assert_eq!(asked.hear_ack().await, 1);
+    let output = asked.ended().await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[tokio::test]
+async fn a_script_s_message_is_never_a_command() {
+    for text in ["/status", "/nope at all", "//twice"] {
+        assert_eq!(Asked::by(text).await.text, text);
+    }
+}
+
 /// `chat -m` with a gateway in the test's hands.
 struct Asked {
     child: Child,
     stream: BufReader<UnixStream>,
     /// The message's id.
     id: String,
+    /// The message.
+    text: String,
     _home: Home,
 }
 
@@ -132,8 +153,9 @@ impl Asked {
             }
         };
         let said = hear(&mut stream).await.unwrap();
-        let id = said["id"].as_str().unwrap().to_owned();
-        let mut asked = Self { child, stream, id, _home: home };
+        let part = |name: &str| said[name].as_str().unwrap().to_owned();
+        let (id, text) = (part("id"), part("text"));
+        let mut asked = Self { child, stream, id, text, _home: home };
         let welcome = json!({
             "type": "welcome", "assistant": "Andy", "needs_trigger": false, "trigger": "@Andy",
             "sandbox": "none",

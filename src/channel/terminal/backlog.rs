@@ -124,7 +124,7 @@ impl Waiting {
 fn weight(frame: &GatewayFrame) -> usize {
     let text = match frame {
         GatewayFrame::Text { delta } => delta.len(),
-        GatewayFrame::Answer { text, .. } => text.len(),
+        GatewayFrame::Answer { text, .. } | GatewayFrame::Said { text } => text.len(),
         GatewayFrame::Tool { name, summary } => name.len() + summary.len(),
         GatewayFrame::Waiting { reason } | GatewayFrame::Refused { reason } => reason.len(),
         GatewayFrame::NotKept { id, reason } => id.len() + reason.len(),

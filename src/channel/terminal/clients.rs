@@ -128,6 +128,15 @@ impl Clients {
         }
     }
 
+    /// Tells the other terminals of its conversation what a terminal has said.
+    pub(super) fn pass_on(&self, client: &Client, text: &str) {
+        for other in self.of(&client.conversation) {
+            if other.id != client.id {
+                other.backlog.must(GatewayFrame::Said { text: text.to_owned() });
+            }
+        }
+    }
+
     /// Changes whenever a terminal has come, or is awake again.
     pub(super) fn arrivals(&self) -> watch::Receiver<u64> {
         self.arrivals.subscribe()

@@ -15,9 +15,12 @@ use crate::channel::{Intake, Kept};
 use crate::model::{
     ChatId, Conversation, GroupName, Incoming, Message, MessageId, Sender, ThreadId,
 };
+use crate::text::cut;
 
 /// How long a terminal may take to say who it is, and the gateway to say goodbye.
 const GREETING: Duration = Duration::from_secs(10);
+/// The most bytes of a message that the other terminals of its conversation are told.
+const PASSED_ON: usize = 4 * 1024;
 /// How long a terminal may leave one frame unread while its buffers are full.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -172,6 +175,10 @@ impl Talk<'_> {
         if text.trim().is_empty() {
             return Err("the message is empty".to_owned());
         }
+        let mut passed_on = cut(&text, PASSED_ON).to_owned();
+        if passed_on.len() < text.len() {
+            passed_on.push('…');
+        }
         let conversation = self.client.conversation();
         let addressed = self.terminal.desk.addressed(conversation, &text).await;
         let message = Message {
@@ -183,7 +190,11 @@ impl Talk<'_> {
             sent_at: self.terminal.clock.now(),
             from_me: false,
         };
-        match self.intake.keep(Incoming { message, chat_name: None }).await {
+        let kept = self.intake.keep(Incoming { message, chat_name: None }).await;
+        if let Ok(Kept::Fresh(_)) = kept {
+            self.terminal.clients.pass_on(self.client, &passed_on);
+        }
+        match kept {
             Ok(Kept::Fresh(seq) | Kept::Known(seq)) => {
                 Ok(GatewayFrame::Kept { id: id.to_owned(), seq: seq.0, addressed })
             }

@@ -324,6 +324,27 @@ async fn everybody_in_a_conversation_hears_it_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn what_one_says_the_others_of_the_conversation_hear_once_and_not_at_any_length() {
+    let house = House::open(Arc::default());
+    let (mut one, mut two) = (house.enter("main", None).await, house.enter("main", None).await);
+    let mut other = house.enter("other", None).await;
+    let long = "é".repeat(5_000);
+    for (id, text) in [("1", "hello"), ("1", "hello"), ("2", &*long), ("3", " ")] {
+        one.say(&ClientFrame::Say { id: id.into(), text: text.into() }).await;
+        one.next().await.unwrap();
+    }
+    assert_eq!(two.next().await, Some(GatewayFrame::Said { text: "hello".into() }));
+    let Some(GatewayFrame::Said { text }) = two.next().await else { panic!("it was not told") };
+    assert!(text.len() < 5_000 && text.ends_with("é…"), "{} bytes", text.len());
+    for raw in [&mut one, &mut two, &mut other] {
+        raw.say(&ClientFrame::Status).await;
+        let frame = raw.next().await;
+        assert!(matches!(frame, Some(GatewayFrame::Status { .. })), "{frame:?}");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
 async fn whoever_only_asks_for_the_state_is_nobodys_audience() {
     let house = House::open(Arc::default());
     let arrivals = house.terminal.arrivals();

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 use crate::model::Activity;
 
 /// The version of this wire; raised when an old reader would misread a new writer.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// The most bytes of one message: a mebibyte and room for what people paste around it.
 pub(crate) const MAX_TEXT_BYTES: usize = 1024 * 1024 + 256 * 1024;
 /// The most bytes of one line; JSON writes some characters with six bytes.
@@ -114,6 +114,11 @@ pub(crate) enum GatewayFrame {
         /// Set when this ends a run.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ends: Option<Ends>,
+    },
+    /// Another terminal of the conversation has said something.
+    Said {
+        /// What, or as much of it as says what it is.
+        text: String,
     },
     /// Another terminal of the conversation has shown an answer.
     Taken {
@@ -243,9 +248,9 @@ mod tests {
 
     #[tokio::test]
     async fn frames_are_lines_with_a_type() {
-        let hello = r#"{"type":"hello","version":1,"group":"main"}"#.to_owned() + "\n";
+        let hello = r#"{"type":"hello","version":2,"group":"main"}"#.to_owned() + "\n";
         let expected =
-            ClientFrame::Hello { version: 1, group: "main".into(), thread: None, seen: None };
+            ClientFrame::Hello { version: 2, group: "main".into(), thread: None, seen: None };
         assert_eq!(read(hello.as_bytes()).await.unwrap(), Some(expected));
         assert_eq!(read(b"{\"type\":\"cancel\"}\n").await.unwrap(), Some(ClientFrame::Cancel));
         assert_eq!(read(b"").await.unwrap(), None);
@@ -308,6 +313,7 @@ mod tests {
                 through: None,
                 ends: Some(Ends { through: 7, answered: true }),
             },
+            GatewayFrame::Said { text: "Hi".into() },
             GatewayFrame::Taken { outbox: 4 },
             GatewayFrame::Status { state: serde_json::json!({"runs": 0}) },
         ];
@@ -325,6 +331,7 @@ mod tests {
         {"type":"idle"}
         {"type":"answer","outbox":3,"text":"Hello","through":5}
         {"type":"answer","outbox":4,"text":"","ends":{"through":7,"answered":true}}
+        {"type":"said","text":"Hi"}
         {"type":"taken","outbox":4}
         {"type":"status","state":{"runs":0}}
         "#);

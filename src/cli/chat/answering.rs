@@ -1,12 +1,15 @@
-//! From a message to its answer: what is shown meanwhile, and when the person gets the prompt back.
+//! From a message to its answer: what is shown meanwhile, what the person can do, and when the next message is sent.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::editor::Heard;
+use super::line::Line;
 use super::link::{Answer, Event};
 use super::sandbox::{SandboxState, is_at_work};
-use super::talk::{Talk, interrupts};
+use super::talk::{Talk, Then, interrupts};
 use crate::channel::terminal::wire::GatewayFrame;
 use crate::cli::exit::Failure;
 
@@ -21,6 +24,7 @@ const PREPARING: Duration = Duration::from_secs(5);
 
 const AWAY: &str = "the gateway is away, trying again";
 const LATER: &str = "(the answer, if there is one, will be shown when it comes)";
+const NEXT_TIME: &str = "(the answer, if there is one, will be shown at the next chat)";
 
 /// A message that waits for its answer.
 struct Waiting {
@@ -32,7 +36,7 @@ struct Waiting {
     heard: bool,
     /// Whether the person wants it to end.
     cancelled: bool,
-    /// When the person gets the prompt back all the same.
+    /// When it is waited for no longer.
     give_up_at: Option<Instant>,
 }
 
@@ -40,8 +44,10 @@ struct Waiting {
 ///
 /// # Errors
 /// When the gateway does not want this chat any more, or the terminal is gone.
-pub(super) async fn send(talk: &mut Talk<'_>, message: String) -> Result<(), Failure> {
-    talk.keyboard.hold();
+pub(super) async fn send(talk: &mut Talk<'_>, message: String) -> Result<Then, Failure> {
+    if !talk.editor.is_asked() {
+        talk.keyboard.hold();
+    }
     talk.measure();
     let mut interrupt = interrupts()?;
     talk.screen.begin()?;
@@ -57,6 +63,10 @@ pub(super) async fn send(talk: &mut Talk<'_>, message: String) -> Result<(), Fai
         cancelled: false,
         give_up_at: None,
     };
+    if talk.is_live() {
+        talk.ask()?;
+    }
+    let mut then = Then::Stays;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut look_at = Instant::now() + LOOK;
@@ -68,7 +78,19 @@ pub(super) async fn send(talk: &mut Talk<'_>, message: String) -> Result<(), Fai
                     break;
                 }
             }
-            _ = ticks.tick() => talk.screen.tick()?,
+            heard = talk.editor.next() => {
+                match waiting.hear(talk, heard).await? {
+                    ControlFlow::Continue(()) => talk.ask()?,
+                    ControlFlow::Break(next) => {
+                        then = next;
+                        break;
+                    }
+                }
+            }
+            _ = ticks.tick() => {
+                talk.measure();
+                talk.screen.tick()?;
+            }
             () = sleep_until(look_at) => {
                 look_at = Instant::now() + LOOK;
                 if waiting.cancelled {
@@ -83,18 +105,52 @@ pub(super) async fn send(talk: &mut Talk<'_>, message: String) -> Result<(), Fai
                 break;
             }
             _ = interrupt.recv() => {
-                if waiting.cancelled {
-                    talk.screen.note(LATER)?;
+                if waiting.interrupt(talk).await?.is_break() {
                     break;
                 }
-                waiting.cancel(talk).await?;
             }
         }
     }
-    Ok(talk.screen.end()?)
+    talk.screen.end()?;
+    Ok(then)
 }
 
 impl Waiting {
+    /// Takes what the person does meanwhile; breaks when the answer is not waited for any longer.
+    async fn hear(
+        &mut self,
+        talk: &mut Talk<'_>,
+        heard: Heard,
+    ) -> Result<ControlFlow<Then>, Failure> {
+        let text = match heard {
+            Heard::Message(text) => text,
+            Heard::Interrupt => return self.interrupt(talk).await,
+            Heard::End => return leave(talk),
+        };
+        let entered = text.clone();
+        match Line::read(text) {
+            Line::Empty => {}
+            Line::Message(message) => talk.kept.push_back(message),
+            Line::Quit => return leave(talk),
+            Line::Stop => self.cancel(talk).await?,
+            command => {
+                talk.screen.echo(&entered)?;
+                talk.obey(command).await?;
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Stops the answer; the second time, waits for it no longer.
+    async fn interrupt(&mut self, talk: &mut Talk<'_>) -> Result<ControlFlow<Then>, Failure> {
+        if self.cancelled {
+            talk.screen.note(LATER)?;
+            return Ok(ControlFlow::Break(Then::Stays));
+        }
+        self.cancel(talk).await?;
+        Ok(ControlFlow::Continue(()))
+    }
+
     /// Takes what comes; `true` when all is said.
     async fn take(&mut self, talk: &mut Talk<'_>, event: Event) -> Result<bool, Failure> {
         match event {
@@ -144,6 +200,7 @@ impl Waiting {
                     self.cancel(talk).await?;
                 }
             }
+            Event::Said(text) => talk.overhear_said(&text)?,
             Event::Refused(reason) => return Err(Failure::failed(reason)),
             Event::Kept { .. } | Event::NotKept { .. } | Event::Taken(_) => {}
         }
@@ -188,4 +245,10 @@ impl Waiting {
         talk.link.shown(answer.outbox).await;
         Ok(answer.ends.is_some_and(|ends| ends.through >= seq))
     }
+}
+
+/// Lets the person go before the answer is there.
+fn leave(talk: &mut Talk<'_>) -> Result<ControlFlow<Then>, Failure> {
+    talk.screen.note(NEXT_TIME)?;
+    Ok(ControlFlow::Break(Then::Leaves))
 }

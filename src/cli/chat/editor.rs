@@ -1,10 +1,9 @@
 //! The line editor, on a thread of its own because it waits for keys.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::mpsc as std_mpsc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
@@ -15,10 +14,10 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Config, Helper};
 use tokio::sync::mpsc;
 
-use super::screen::width;
+use super::history;
+use super::prompt::{PROMPT, Prompt};
 use crate::cli::exit::Failure;
 
-const PROMPT: &str = "> ";
 /// How many lines the history keeps.
 const HISTORY: usize = 1_000;
 /// A line that ends in this goes on in the next one.
@@ -39,8 +38,9 @@ pub(super) enum Heard {
 pub(super) struct Editor {
     ask: std_mpsc::SyncSender<()>,
     heard: mpsc::Receiver<Heard>,
-    draft: Draft,
-    columns: Option<usize>,
+    asked: bool,
+    /// Where it writes.
+    pub(super) prompt: Prompt,
 }
 
 impl Editor {
@@ -48,17 +48,18 @@ impl Editor {
     ///
     /// # Errors
     /// When the terminal cannot be used.
-    pub(super) fn start(history: &Path, columns: Option<usize>) -> Result<Self, Failure> {
+    pub(super) fn start(history: &Path) -> Result<Self, Failure> {
         let broken =
             |error: anyhow::Error| Failure::failed("the terminal cannot be used").because(error);
-        let draft = Draft::default();
-        let mut line = open(history, draft.clone()).map_err(|error| broken(error.into()))?;
+        let prompt = Prompt::default();
+        let mut line = open(history, prompt.clone()).map_err(|error| broken(error.into()))?;
         let (ask, asked) = std_mpsc::sync_channel(1);
         let (tell, heard) = mpsc::channel(1);
         let history = history.to_owned();
+        let writes_at = prompt.clone();
         let listen = move || {
             while asked.recv().is_ok() {
-                let heard = hear(&mut line);
+                let heard = hear(&mut line, &writes_at);
                 if let Heard::Message(message) = &heard {
                     remember(&mut line, message, &history);
                 }
@@ -71,116 +72,85 @@ impl Editor {
             .name("editor".to_owned())
             .spawn(listen)
             .map_err(|error| broken(error.into()))?;
-        Ok(Self { ask, heard, draft, columns })
+        Ok(Self { ask, heard, asked: false, prompt })
     }
 
-    /// Shows the prompt, and lets the person write; [`Editor::next`] tells what comes of it.
-    pub(super) fn ask(&self) {
-        *self.draft.lock() = Written::default();
+    /// Lets the person write; [`Editor::next`] tells what comes of it.
+    pub(super) fn ask(&mut self) {
+        self.asked = true;
         if self.ask.send(()).is_err() {
             tracing::debug!("the editor is gone");
         }
     }
 
-    /// Goes by another width from now on.
-    pub(super) fn resize(&mut self, columns: Option<usize>) {
-        self.columns = columns;
+    /// Whether the person can write now.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked
     }
 
-    /// What the person did since [`Editor::ask`].
+    /// What the person did since [`Editor::ask`]; nothing is lost when this is dropped half-way.
     pub(super) async fn next(&mut self) -> Heard {
-        self.heard.recv().await.unwrap_or(Heard::End)
-    }
-
-    /// Writes above the prompt, and draws what was being written again below it.
-    ///
-    /// rustyline has a printer of its own for this, but with it keys that were pressed ahead stay unseen until the
-    /// next one.
-    ///
-    /// # Errors
-    /// When the terminal is gone.
-    pub(super) fn print(&self, text: &str) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        match self.columns {
-            Some(columns) => write!(out, "{}", self.draft.lock().redrawn_below(text, columns))?,
-            None => writeln!(out, "{text}")?,
-        }
-        out.flush()
+        let heard = self.heard.recv().await.unwrap_or(Heard::End);
+        self.asked = false;
+        heard
     }
 }
 
-/// What is being written now; a copy that the editor keeps up to date.
-#[derive(Debug, Clone, Default)]
-struct Draft(Arc<Mutex<Written>>);
-
-#[derive(Debug, Default)]
-struct Written {
-    text: String,
-    /// Where the cursor stands, in bytes.
-    cursor: usize,
-}
-
-impl Draft {
-    fn lock(&self) -> MutexGuard<'_, Written> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Written {
-    /// What to write so that `text` stands where the prompt was and the prompt below it.
-    fn redrawn_below(&self, text: &str, columns: usize) -> String {
-        let before = self.text.get(..self.cursor).unwrap_or(&self.text);
-        let rows: usize = format!("{PROMPT}{before}")
-            .split('\n')
-            .map(|line| line.chars().map(width).sum::<usize>() / columns.max(1) + 1)
-            .sum();
-        let up = match rows.saturating_sub(1) {
-            0 => String::new(),
-            above => format!("\x1b[{above}A"),
-        };
-        format!("\r{up}\x1b[J{text}\n{PROMPT}{}", self.text)
-    }
-}
-
-impl Highlighter for Draft {
+/// Tells the prompt what the editor does.
+impl Highlighter for Prompt {
     fn highlight<'l>(&self, line: &'l str, pos: usize) -> Cow<'l, str> {
-        *self.lock() = Written { text: line.to_owned(), cursor: pos };
+        self.note(line, pos);
         Cow::Borrowed(line)
     }
 
-    /// Every key draws the line anew, so that whatever was written in between is put right by the next one.
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(
+        &'s self,
+        prompt: &'p str,
+        _default: bool,
+    ) -> Cow<'b, str> {
+        self.note_lead(prompt);
+        Cow::Borrowed(prompt)
+    }
+
+    /// Every key draws the line anew, so that the prompt hears of it, and whatever is amiss is put right by the next.
     fn highlight_char(&self, _line: &str, _pos: usize, _kind: CmdKind) -> bool {
         true
     }
 }
 
-impl Validator for Draft {
+impl Validator for Prompt {
     fn validate(&self, ctx: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        let goes_on = ctx.input().ends_with('\\');
-        Ok(if goes_on { ValidationResult::Incomplete } else { ValidationResult::Valid(None) })
+        if ctx.input().ends_with('\\') {
+            return Ok(ValidationResult::Incomplete);
+        }
+        self.close();
+        Ok(ValidationResult::Valid(None))
     }
 }
 
-impl Completer for Draft {
+impl Completer for Prompt {
     type Candidate = String;
 }
 
-impl Hinter for Draft {
+impl Hinter for Prompt {
     type Hint = String;
 }
 
-impl Helper for Draft {}
+impl Helper for Prompt {}
 
-type Line = rustyline::Editor<Draft, FileHistory>;
+type Line = rustyline::Editor<Prompt, FileHistory>;
 
-fn open(history: &Path, draft: Draft) -> rustyline::Result<Line> {
+fn open(history: &Path, prompt: Prompt) -> rustyline::Result<Line> {
     let config = Config::builder()
         .max_history_size(HISTORY)?
         .history_ignore_dups(true)?
         .bracketed_paste(true)
         .build();
     let mut line = Line::with_config(config)?;
-    line.set_helper(Some(draft));
+    line.set_helper(Some(prompt));
+    if let Err(error) = history::shorten(history, HISTORY) {
+        tracing::debug!(%error, "the chat's history stays as long as it is");
+    }
     match line.load_history(history) {
         Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => tracing::debug!(%error, "the chat's history cannot be read"),
@@ -189,14 +159,20 @@ fn open(history: &Path, draft: Draft) -> rustyline::Result<Line> {
     Ok(line)
 }
 
-fn hear(line: &mut Line) -> Heard {
+fn hear(line: &mut Line, prompt: &Prompt) -> Heard {
     loop {
-        match line.readline(PROMPT) {
-            Ok(message) => return Heard::Message(message.replace(CONTINUED, "\n")),
-            Err(ReadlineError::Interrupted) => return Heard::Interrupt,
-            Err(ReadlineError::Signal(_)) => {}
-            Err(_gone) => return Heard::End,
+        let (before, behind) = prompt.written();
+        let heard = match line.readline_with_initial(PROMPT, (&before, &behind)) {
+            Ok(message) => Heard::Message(message.replace(CONTINUED, "\n")),
+            Err(ReadlineError::Interrupted) => Heard::Interrupt,
+            Err(ReadlineError::Signal(_)) => continue,
+            Err(_gone) => Heard::End,
+        };
+        prompt.closed();
+        if matches!(heard, Heard::Message(_)) {
+            prompt.forget();
         }
+        return heard;
     }
 }
 
@@ -204,28 +180,13 @@ fn remember(line: &mut Line, message: &str, history: &Path) {
     if message.trim().is_empty() {
         return;
     }
-    let kept = line.add_history_entry(message).and_then(|_| line.save_history(history));
+    let kept = match line.add_history_entry(message) {
+        Ok(true) => history::add(history, message),
+        // It is there already.
+        Ok(false) => Ok(()),
+        Err(error) => Err(io::Error::other(error)),
+    };
     if let Err(error) = kept {
         tracing::debug!(%error, "the chat's history is not kept");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_being_written_stands_below_what_is_said_meanwhile() {
-        for (text, cursor, drawn) in [
-            ("", 0, "\r\x1b[Jnews\n> "),
-            ("half a", 6, "\r\x1b[Jnews\n> half a"),
-            ("one\ntwo", 7, "\r\x1b[1A\x1b[Jnews\n> one\ntwo"),
-            ("one\ntwo", 2, "\r\x1b[Jnews\n> one\ntwo"),
-            ("0123456789", 10, "\r\x1b[1A\x1b[Jnews\n> 0123456789"),
-            ("é", 1, "\r\x1b[Jnews\n> é"),
-        ] {
-            let written = Written { text: text.into(), cursor };
-            assert_eq!(written.redrawn_below("news", 10), drawn, "{text:?}");
-        }
     }
 }

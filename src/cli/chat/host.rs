@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use super::signals::Signals;
 use crate::channel::terminal::socket;
 use crate::cli::exit::{Failure, TRY_LATER};
 use crate::cli::output;
@@ -93,11 +94,35 @@ impl Host {
         }
     }
 
-    /// Lets runs end, and closes everything.
-    pub(super) async fn stop(self) {
-        if let Some(gateway) = self.own {
-            gateway.stop().await;
+    /// Lets runs end, unless a second signal says not to, and closes everything.
+    pub(super) async fn stop(self, signals: &mut Signals) {
+        let Some(gateway) = self.own else { return };
+        let haste = gateway.haste();
+        if let (runs @ 1.., grace) = gateway.under_way() {
+            let (them, get) = match runs {
+                1 => ("the run in progress".to_owned(), "gets"),
+                more => (format!("{more} runs in progress"), "get"),
+            };
+            let grace = grace.as_secs();
+            output::aside(format_args!(
+                "stopping; {them} {get} up to {grace} s, or until Ctrl-C or a second signal"
+            ));
         }
+        let mut stopping = std::pin::pin!(gateway.stop());
+        let again = tokio::select! {
+            () = &mut stopping => return,
+            again = signals.again() => again,
+        };
+        match again {
+            Ok(()) => {
+                output::aside(
+                    "stopping at once; what is not answered is taken up by the next start",
+                );
+                haste.cancel();
+            }
+            Err(error) => tracing::debug!(%error, "a second signal cannot be heard"),
+        }
+        stopping.await;
     }
 
     /// Waits until the other gateway has left for good, and comes in its place.

@@ -6,9 +6,10 @@ use crate::channel::terminal::wire::MAX_TEXT_BYTES;
 pub(super) const HELP: &str = "\
 /help     this list
 /status   how the gateway is
-/stop     give up what is not answered yet (while an answer is on its way: Ctrl-C)
-/quit     leave; Ctrl-D and two times Ctrl-C do the same
+/stop     give up what is not answered yet
+/quit     leave; Ctrl-D and two times Ctrl-C at an empty prompt do the same
 Ctrl-C    stop the answer under way
+Commands act at once; a message that is entered while an answer is on its way is sent after it.
 A line that ends in \\ goes on in the next one, and a paste may have many lines.
 A message that begins with a slash is written with two: //like this.";
 

@@ -53,6 +53,8 @@ pub(super) enum Event {
     Activity(GatewayFrame),
     /// An answer; to be confirmed with [`Link::shown`].
     Answer(Answer),
+    /// Another terminal has said this.
+    Said(String),
     /// Another terminal has shown this answer.
     Taken(u64),
     /// The gateway's state.
@@ -202,6 +204,11 @@ impl Link {
         }
     }
 
+    /// How much of what was said nobody has confirmed.
+    pub(super) fn unconfirmed(&self) -> usize {
+        self.unconfirmed.len()
+    }
+
     /// Asks for the gateway's state.
     pub(super) async fn ask_state(&mut self) {
         self.write(ClientFrame::Status).await;
@@ -231,6 +238,7 @@ impl Link {
                 self.handed = self.handed.max(outbox);
                 Event::Answer(Answer { outbox, text, through, ends })
             }
+            GatewayFrame::Said { text } => Event::Said(text),
             GatewayFrame::Taken { outbox } => Event::Taken(outbox),
             GatewayFrame::Status { state } => Event::State(state),
             activity => Event::Activity(activity),

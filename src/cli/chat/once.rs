@@ -160,7 +160,7 @@ impl Asking<'_> {
                 }
             }
             Event::Taken(outbox) => self.others.retain(|other| other.outbox > outbox),
-            Event::Kept { .. } | Event::NotKept { .. } => {}
+            Event::Kept { .. } | Event::NotKept { .. } | Event::Said(_) => {}
         }
         Ok(false)
     }
@@ -215,10 +215,12 @@ impl Asking<'_> {
         }
         let is_failure = answer.ends.is_some_and(|ends| !ends.answered);
         self.progress.clear()?;
-        if !is_failure && !self.interrupted {
-            print(&answer.text)?;
+        let printed = if is_failure || self.interrupted { Ok(()) } else { print(&answer.text) };
+        // Whoever read through a pipe and left has seen as much of it as they wanted.
+        if !printed.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
+            self.link.shown(answer.outbox).await;
         }
-        self.link.shown(answer.outbox).await;
+        printed?;
         if answer.ends.is_none() {
             return Ok(false);
         }

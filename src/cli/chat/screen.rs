@@ -1,17 +1,24 @@
-//! What the chat draws: the answer as it is written, and below it a line that says what the agent is doing.
+//! What the chat draws: what is said, and below it one row that changes, with the line that is being written of the
+//! answer, or with what the agent is doing; and below that the prompt, when the person can write.
 //!
-//! The line is drawn and wiped with ANSI sequences; where standard output is no terminal that knows them, only
+//! The changing row is drawn and wiped with ANSI sequences; where standard output is no terminal that knows them, only
 //! whole answers and notes are written. What the agent says is made harmless before a terminal sees it.
+
+mod row;
 
 use std::io::{self, Write};
 use std::time::Instant;
 
+pub(super) use self::row::{doing, width};
+use self::row::{fit, fit_end};
+use super::prompt::{PROMPT, Prompt, Seen};
 use super::wrap::{Wrap, wrapped};
 use crate::channel::terminal::wire::GatewayFrame;
 use crate::text;
 
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
-const WIPE: &str = "\r\x1b[2K";
+/// Wipes everything below.
+const WIPE: &str = "\x1b[J";
 const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
 
@@ -20,36 +27,44 @@ pub(super) struct Screen<W> {
     out: W,
     /// The width in columns of a terminal that knows ANSI sequences; `None` for everything else.
     columns: Option<usize>,
+    prompt: Prompt,
     /// What the agent is doing, while somebody waits for it.
     doing: Option<String>,
     /// Whether Ctrl-C stops that.
     stoppable: bool,
     since: Instant,
     turn: usize,
-    /// Whether the line that says so is on the screen.
-    line_shown: bool,
     /// What has been streamed of the answer.
     streamed: String,
     /// Breaks its lines.
     wrap: Wrap,
-    /// Whether the cursor stands behind streamed text.
+    /// Whether a line of it is being written.
     midway: bool,
+    /// The beginning of that line, as far as it is shown.
+    line: String,
+    /// What is to stay on the screen, and could not be written yet.
+    due: String,
+    /// Whether the row that changes is the one above the prompt.
+    above_prompt: bool,
 }
 
 impl<W: Write> Screen<W> {
-    /// A screen of so many columns, or one that is none.
-    pub(super) fn new(out: W, columns: Option<usize>) -> Self {
+    /// A screen of so many columns, or one that is none, on which there will be this prompt.
+    pub(super) fn new(out: W, columns: Option<usize>, prompt: Prompt) -> Self {
         Self {
             out,
             columns,
+            prompt,
             doing: None,
             stoppable: true,
             since: Instant::now(),
             turn: 0,
-            line_shown: false,
             streamed: String::new(),
             wrap: Wrap::new(columns.unwrap_or(usize::MAX)),
             midway: false,
+            line: String::new(),
+            due: String::new(),
+            above_prompt: false,
         }
     }
 
@@ -61,21 +76,37 @@ impl<W: Write> Screen<W> {
         }
     }
 
+    /// Whether this is a terminal on which what stands there can be changed.
+    pub(super) fn is_live(&self) -> bool {
+        self.columns.is_some()
+    }
+
     /// Begins to wait for an answer.
     pub(super) fn begin(&mut self) -> io::Result<()> {
         (self.doing, self.stoppable) = (Some("sent".to_owned()), true);
         self.since = Instant::now();
         self.streamed.clear();
-        self.tick()
+        self.refresh()
     }
 
     /// Stops waiting, and leaves a line free before the next prompt.
     pub(super) fn end(&mut self) -> io::Result<()> {
-        self.doing = None;
-        self.wipe()?;
-        self.end_line()?;
-        writeln!(self.out)?;
+        let ended = self.end_line();
         self.streamed.clear();
+        // What was entered meanwhile is no longer there when this is drawn.
+        self.paint(&(ended + "\n"), "")?;
+        self.doing = None;
+        Ok(())
+    }
+
+    /// Leaves the screen to others, with the cursor at the beginning of a line.
+    pub(super) fn leave(&mut self) -> io::Result<()> {
+        let ended = self.end_line();
+        self.paint(&ended, "")?;
+        self.doing = None;
+        if self.columns.is_some() && self.prompt.is_open() {
+            writeln!(self.out)?;
+        }
         self.out.flush()
     }
 
@@ -88,7 +119,7 @@ impl<W: Write> Screen<W> {
         }
     }
 
-    /// Changes what the line says.
+    /// Changes what the row says.
     pub(super) fn say_doing(&mut self, doing: String) -> io::Result<()> {
         self.stoppable = true;
         self.change(doing)
@@ -105,51 +136,49 @@ impl<W: Write> Screen<W> {
             return Ok(());
         }
         self.doing = Some(doing);
-        self.end_line()?;
-        self.tick()
+        let ended = self.end_line();
+        self.say(&ended)
     }
 
-    /// Draws the line anew; to be called a few times a second.
+    /// Draws the row anew; to be called a few times a second.
     pub(super) fn tick(&mut self) -> io::Result<()> {
-        let (Some(columns), Some(doing), false) = (self.columns, &self.doing, self.midway) else {
-            return Ok(());
-        };
         self.turn = self.turn.wrapping_add(1);
-        let spinner = SPINNER.get(self.turn % SPINNER.len()).copied().unwrap_or("-");
-        let seconds = self.since.elapsed().as_secs();
-        let hint = if self.stoppable { ", Ctrl-C stops it" } else { "" };
-        let line = fit(&format!("{doing} ({seconds} s{hint})"), columns.saturating_sub(4));
-        write!(self.out, "{WIPE}{DIM}{spinner} {line}{PLAIN}")?;
-        self.line_shown = true;
-        self.out.flush()
+        let stands = self.midway || self.doing.is_none();
+        if stands && self.due.is_empty() { Ok(()) } else { self.refresh() }
+    }
+
+    /// Draws what changes, and the prompt, if the person can write.
+    pub(super) fn refresh(&mut self) -> io::Result<()> {
+        self.say("")
     }
 
     /// Shows an answer; what was streamed of it already is not repeated.
     pub(super) fn answer(&mut self, text: &str) -> io::Result<()> {
-        self.wipe()?;
         let text = self.tame(text);
         let text = text.trim_end();
-        if text.is_empty() || !self.streamed.trim_end().ends_with(text.trim_start()) {
-            self.end_line()?;
-            if !text.is_empty() {
-                writeln!(self.out, "{}", wrapped(text, self.columns))?;
-            }
+        let is_known = !text.is_empty() && self.streamed.trim_end().ends_with(text.trim_start());
+        let mut said = self.end_line();
+        if !is_known && !text.is_empty() {
+            said += &wrapped(text, self.columns);
+            said.push('\n');
         }
-        self.end_line()?;
         self.streamed.clear();
-        self.out.flush()
+        self.say(&said)
     }
 
-    /// Says something that is not the agent's word.
+    /// Says something that is not the agent's word; above the line that is being written, which goes on.
     pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
-        self.wipe()?;
-        self.end_line()?;
         let text = wrapped(&self.tame(text), self.columns);
         match self.columns {
-            Some(_) => writeln!(self.out, "{DIM}{text}{PLAIN}")?,
-            None => writeln!(self.out, "{text}")?,
+            Some(_) => self.say(&format!("{DIM}{text}{PLAIN}\n")),
+            None => self.say(&format!("{text}\n")),
         }
-        self.out.flush()
+    }
+
+    /// Shows what the person has entered, as it stood at the prompt.
+    pub(super) fn echo(&mut self, text: &str) -> io::Result<()> {
+        let text = self.tame(text);
+        self.say(&format!("{PROMPT}{text}\n"))
     }
 
     fn stream(&mut self, delta: &str) -> io::Result<()> {
@@ -164,82 +193,83 @@ impl<W: Write> Screen<W> {
         if delta.is_empty() {
             return Ok(());
         }
-        self.wipe()?;
-        let shown = self.wrap.push(&delta);
-        write!(self.out, "{shown}")?;
         self.midway = true;
         self.streamed.push_str(&delta);
-        self.out.flush()
+        self.line += &self.wrap.push(&delta);
+        let whole = self.line.rfind('\n').map_or(0, |last| last + 1);
+        let rest = self.line.split_off(whole);
+        let lines = std::mem::replace(&mut self.line, rest);
+        self.say(&lines)
     }
 
-    /// Wipes the line that says what the agent is doing; the next tick draws it again.
+    /// Wipes the row that changes; the next tick draws it again.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.wipe()?;
+        self.paint("", "")
+    }
+
+    /// Ends the line that is being written; what of it is to stay.
+    fn end_line(&mut self) -> String {
+        if !std::mem::replace(&mut self.midway, false) {
+            return String::new();
+        }
+        let mut line = std::mem::take(&mut self.line) + &self.wrap.finish();
+        self.wrap = Wrap::new(self.columns.unwrap_or(usize::MAX));
+        if !self.streamed.ends_with('\n') {
+            line.push('\n');
+        }
+        self.streamed.push('\n');
+        line
+    }
+
+    /// Writes whole lines that stay, and below them the row that changes.
+    fn say(&mut self, lines: &str) -> io::Result<()> {
+        let row = match (&self.doing, self.columns) {
+            (_, Some(columns)) if self.midway => fit_end(&self.line, columns).to_owned(),
+            (Some(doing), Some(columns)) => self.at_work(doing, columns),
+            _ => String::new(),
+        };
+        self.paint(lines, &row)
+    }
+
+    /// The row that says what the agent is doing.
+    fn at_work(&self, doing: &str, columns: usize) -> String {
+        let spinner = SPINNER.get(self.turn % SPINNER.len()).copied().unwrap_or("-");
+        let seconds = self.since.elapsed().as_secs();
+        let hint = if self.stoppable { ", Ctrl-C stops it" } else { "" };
+        let line = fit(&format!("{doing} ({seconds} s{hint})"), columns.saturating_sub(4));
+        format!("{DIM}{spinner} {line}{PLAIN}")
+    }
+
+    /// Writes whole lines that stay, a row that changes, and the prompt if there is one, in place of what stood there.
+    fn paint(&mut self, lines: &str, row: &str) -> io::Result<()> {
+        let Some(columns) = self.columns else {
+            self.out.write_all(lines.as_bytes())?;
+            return self.out.flush();
+        };
+        self.due.push_str(lines);
+        let (rows, prompt) = match self.prompt.seen(columns) {
+            Seen::Closing => return Ok(()),
+            Seen::Open { rows, drawing } => (rows, Some(drawing)),
+            // What is entered while an answer is written is shown where it belongs, by whoever takes it.
+            Seen::Closed { rows } if self.doing.is_some() || self.above_prompt => (rows, None),
+            Seen::Closed { .. } | Seen::Nothing => (0, None),
+        };
+        let up = rows + usize::from(self.above_prompt);
+        let up = if up > 0 { format!("\x1b[{up}A") } else { String::new() };
+        let below = match &prompt {
+            Some(prompt) if !row.is_empty() => format!("\n{prompt}"),
+            Some(prompt) => prompt.clone(),
+            None => String::new(),
+        };
+        self.above_prompt = prompt.is_some() && !row.is_empty();
+        let lines = std::mem::take(&mut self.due);
+        self.out.write_all(format!("\r{up}{WIPE}{lines}{row}{below}").as_bytes())?;
         self.out.flush()
-    }
-
-    fn wipe(&mut self) -> io::Result<()> {
-        if self.line_shown {
-            write!(self.out, "{WIPE}")?;
-            self.line_shown = false;
-        }
-        Ok(())
-    }
-
-    /// Goes to the beginning of a line, if the cursor stands behind streamed text.
-    fn end_line(&mut self) -> io::Result<()> {
-        if self.midway {
-            let held_back = self.wrap.finish();
-            write!(self.out, "{held_back}")?;
-            self.wrap = Wrap::new(self.columns.unwrap_or(usize::MAX));
-            if !self.streamed.ends_with('\n') {
-                writeln!(self.out)?;
-            }
-            self.streamed.push('\n');
-            self.midway = false;
-        }
-        Ok(())
     }
 
     fn tame(&self, text: &str) -> String {
         if self.columns.is_some() { text::for_terminal(text) } else { text.to_owned() }
     }
-}
-
-/// What the agent is doing, in a few words.
-pub(super) fn doing(activity: &GatewayFrame) -> Option<String> {
-    Some(match activity {
-        GatewayFrame::Queued { ahead: 0 } => "queued, next in line".to_owned(),
-        GatewayFrame::Queued { ahead } => format!("queued, {ahead} ahead"),
-        GatewayFrame::Working => "working".to_owned(),
-        GatewayFrame::Tool { name, summary } => {
-            format!("{}: {}", text::one_line(name, 24), text::one_line(summary, 200))
-        }
-        GatewayFrame::Waiting { reason } => format!("waiting: {}", text::one_line(reason, 200)),
-        _ => return None,
-    })
-}
-
-/// As much of a line as fits into so many columns.
-fn fit(line: &str, columns: usize) -> String {
-    let mut left = columns;
-    let mut fitting = String::new();
-    for c in line.chars() {
-        let width = width(c);
-        if left < width + 1 {
-            fitting.push('…');
-            break;
-        }
-        left -= width;
-        fitting.push(c);
-    }
-    fitting
-}
-
-/// How many columns a character takes at most.
-pub(super) fn width(c: char) -> usize {
-    // Everything from the Hangul letters on may take two.
-    if c < '\u{1100}' { 1 } else { 2 }
 }
 
 #[cfg(test)]

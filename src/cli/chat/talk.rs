@@ -1,5 +1,10 @@
 //! The conversation at the keyboard: a prompt, then the answer, then a prompt again.
+//!
+//! On a terminal the prompt stays while the answer is on its way: a command that is entered then is obeyed at once,
+//! and a message is kept and sent after the answer. One thread alone reads the keyboard, so what is typed keeps its
+//! order.
 
+use std::collections::VecDeque;
 use std::io::{self, Stdout};
 use std::time::Duration;
 
@@ -12,17 +17,18 @@ use super::line::{HELP, Line};
 use super::link::{Answer, Event, Link};
 use super::sandbox::SandboxState;
 use super::screen::Screen;
-use super::{answering, greeting, wrap};
+use super::{answering, greeting};
 use crate::cli::exit::Failure;
 use crate::cli::place::Place;
 use crate::cli::setup::Consent;
 use crate::cli::status;
 use crate::config;
 use crate::model::GroupName;
-use crate::text::for_terminal;
 
 /// How often the gateway is asked for its sandbox, while there is none.
 const LOOK: Duration = Duration::from_secs(2);
+/// The most messages that are kept for later; what is typed beyond waits in the terminal.
+const MOST_KEPT: usize = 100;
 
 /// A conversation.
 pub(super) struct Talk<'a> {
@@ -32,9 +38,10 @@ pub(super) struct Talk<'a> {
     pub(super) keyboard: Keyboard,
     pub(super) editor: Editor,
     pub(super) screen: Screen<Stdout>,
-    /// What the terminal calls itself, and how wide it was when last looked.
+    /// What the terminal calls itself.
     term: Option<String>,
-    columns: Option<usize>,
+    /// What was entered while an answer was on its way, oldest first.
+    pub(super) kept: VecDeque<String>,
     /// The trigger, where messages need one.
     pub(super) needs: Option<String>,
     /// Whether there was no sandbox when last looked.
@@ -59,16 +66,17 @@ pub(super) async fn talk(
     let keyboard = Keyboard::take(term.as_deref());
     let columns = keyboard::columns(io::stdout(), term.as_deref());
     let history = place.settings.store_dir().join("chat_history");
-    let editor = Editor::start(&history, columns)?;
+    let editor = Editor::start(&history)?;
+    let screen = Screen::new(io::stdout(), columns, editor.prompt.clone());
     let mut talk = Talk {
         place,
         group,
         link,
         keyboard,
         editor,
-        screen: Screen::new(io::stdout(), columns),
+        screen,
         term,
-        columns,
+        kept: VecDeque::new(),
         needs: None,
         lacks_sandbox: false,
         early: Vec::new(),
@@ -84,9 +92,23 @@ pub(super) async fn talk(
         talk.link.shown(answer.outbox).await;
     }
     while let Some(message) = talk.listen().await? {
-        answering::send(&mut talk, message).await?;
+        if answering::send(&mut talk, message).await? == Then::Leaves {
+            break;
+        }
+    }
+    for message in std::mem::take(&mut talk.kept) {
+        talk.link.say(message).await;
     }
     Ok(())
+}
+
+/// What the person does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Goes on talking.
+    Stays,
+    /// Leaves.
+    Leaves,
 }
 
 /// Ctrl-C from now on, while nobody reads the keyboard. The editor takes the signal for itself when it starts, so
@@ -101,15 +123,38 @@ pub(super) fn interrupts() -> io::Result<Signal> {
 impl Talk<'_> {
     /// Looks how wide the terminal is now.
     pub(super) fn measure(&mut self) {
-        self.columns = keyboard::columns(io::stdout(), self.term.as_deref());
-        self.screen.resize(self.columns);
-        self.editor.resize(self.columns);
+        self.screen.resize(keyboard::columns(io::stdout(), self.term.as_deref()));
+    }
+
+    /// Whether the prompt can stay while something is written above it.
+    pub(super) fn is_live(&self) -> bool {
+        self.keyboard.is_edited() && self.screen.is_live()
+    }
+
+    /// Lets the person write, if that is not so already.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn ask(&mut self) -> io::Result<()> {
+        if self.editor.is_asked() || self.kept.len() >= MOST_KEPT {
+            return Ok(());
+        }
+        if self.is_live() {
+            self.editor.prompt.open();
+            self.screen.refresh()?;
+        }
+        self.editor.ask();
+        Ok(())
     }
 
     /// Lets the person write a message; `None` when they leave.
     async fn listen(&mut self) -> Result<Option<String>, Failure> {
         self.measure();
-        self.editor.ask();
+        if let Some(message) = self.kept.pop_front() {
+            self.screen.echo(&message)?;
+            return Ok(Some(message));
+        }
+        self.ask()?;
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -124,6 +169,8 @@ impl Talk<'_> {
                     continue;
                 }
             };
+            // What was entered stays where it is.
+            self.screen.refresh()?;
             match heard {
                 Heard::Message(text) => {
                     self.interrupts = 0;
@@ -138,11 +185,12 @@ impl Talk<'_> {
                     if self.interrupts > 1 {
                         return Ok(None);
                     }
+                    self.editor.prompt.forget();
                     self.screen.note("(Ctrl-C again, or Ctrl-D, leaves)")?;
                 }
                 Heard::End => return Ok(None),
             }
-            self.editor.ask();
+            self.ask()?;
         }
     }
 
@@ -150,34 +198,38 @@ impl Talk<'_> {
     async fn overhear(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::Answer(answer) => {
-                let text = for_terminal(answer.text.trim_end());
-                if !text.is_empty() {
-                    self.say_above(&text)?;
-                }
+                self.screen.answer(&answer.text)?;
                 self.link.shown(answer.outbox).await;
             }
             Event::State(state) => {
                 let sandbox = SandboxState::read(&state);
                 if self.lacks_sandbox && sandbox.ready {
                     self.lacks_sandbox = false;
-                    self.say_above(&format!("(the sandbox is ready: {})", sandbox.line))?;
+                    self.screen.note(&format!("(the sandbox is ready: {})", sandbox.line))?;
                 }
             }
-            Event::Lost => self.say_above("(the gateway is away; trying again)")?,
-            Event::Welcome(_) => self.say_above("(the gateway is back)")?,
+            Event::Said(text) => self.overhear_said(&text)?,
+            Event::Lost => self.screen.note("(the gateway is away; trying again)")?,
+            Event::Welcome(_) => self.screen.note("(the gateway is back)")?,
             Event::Refused(reason) => return Err(Failure::failed(reason)),
             _ => {}
         }
         Ok(())
     }
 
-    /// Writes above the prompt.
-    fn say_above(&self, text: &str) -> io::Result<()> {
-        self.editor.print(&wrap::wrapped(text, self.columns))
+    /// Shows what was said in another terminal.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn overhear_said(&mut self, text: &str) -> io::Result<()> {
+        self.screen.note(&format!("another terminal> {text}"))
     }
 
     /// Does what a line at the prompt asks for, when it is no message.
-    async fn obey(&mut self, command: Line) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) async fn obey(&mut self, command: Line) -> Result<(), Failure> {
         match command {
             Line::Help => self.screen.note(HELP)?,
             Line::Status => match status::lines(self.place).await {
@@ -192,5 +244,13 @@ impl Talk<'_> {
             Line::Empty | Line::Quit | Line::Message(_) => {}
         }
         Ok(())
+    }
+}
+
+impl Drop for Talk<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.screen.leave() {
+            tracing::debug!(%error, "what was drawn last stays on the screen");
+        }
     }
 }

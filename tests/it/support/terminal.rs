@@ -23,7 +23,7 @@ impl Terminal {
     ) -> std::io::Result<Self> {
         let (read, write) = UnixStream::connect(socket).await?.into_split();
         let mut terminal = Self { lines: BufReader::new(read).lines(), write };
-        let mut hello = json!({ "type": "hello", "version": 1, "group": group });
+        let mut hello = json!({ "type": "hello", "version": 2, "group": group });
         if let Some(thread) = thread {
             hello["thread"] = json!(thread);
         }
