@@ -1,7 +1,7 @@
 //! Markdown as Slack takes it: nobody is pinged who does not take part, and nothing is too long.
 //!
 //! Slack reads its own tokens (`<!here>`, `<@U1>`) within Markdown too. An angle that would begin a ping is written as
-//! an entity: Slack shows it as an angle and does not read it again, as PostHog has measured (their pull request
+//! an entity: Slack shows it as an angle and does not read it again, as `PostHog` has measured (their pull request
 //! 95054). That it is done in code as well is caution: whether Slack reads tokens there is not known to us.
 
 use crate::channel::slack::id::UserId;
