@@ -167,6 +167,13 @@ pub enum ChannelState {
         /// Since when.
         since: Timestamp,
     },
+    /// Connected to some of the places that it serves.
+    Partly {
+        /// Since when.
+        since: Timestamp,
+        /// What is wrong with another.
+        reason: String,
+    },
     /// Lost, and to be tried again.
     BackingOff {
         /// When.
@@ -188,6 +195,7 @@ impl fmt::Display for ChannelState {
         match self {
             Self::Connecting => f.write_str("connecting"),
             Self::Up { since } => write!(f, "up since {since:.0}"),
+            Self::Partly { since, reason } => write!(f, "up since {since:.0}, but {reason}"),
             Self::BackingOff { until, reason } => {
                 write!(f, "backing off until {until:.0}: {reason}")
             }

@@ -310,7 +310,6 @@ fn process_variable(name: &str) -> Option<OsString> {
 }
 
 /// The names of the variables of this process.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 fn process_names() -> Vec<String> {
     std::env::vars_os().filter_map(|(name, _value)| name.into_string().ok()).collect()
 }

@@ -151,6 +151,23 @@ impl IpcDir {
         }
     }
 
+    /// Removes everything that there is of a sandbox, which must have ended; without a group, what was prepared for one
+    /// that never had any.
+    ///
+    /// # Errors
+    /// When something cannot be removed, or appears as fast as it goes.
+    pub(crate) fn remove(
+        root: &Path,
+        group: Option<&GroupName>,
+        sandbox: &SandboxId,
+    ) -> Result<(), IpcError> {
+        remove::one(root, group, sandbox).map_err(|source| IpcError::Failed {
+            doing: "remove",
+            sandbox: sandbox.clone(),
+            source,
+        })
+    }
+
     /// Removes what is left of every sandbox but `live`: of those that ended while no gateway ran.
     ///
     /// # Errors
@@ -234,14 +251,6 @@ impl IpcDir {
     /// When something cannot be removed.
     pub(crate) fn tidy(&self) -> Result<bool, IpcError> {
         self.failing("clean", || Ok(self.0.tidy(TIDY_STEPS)?.more))
-    }
-
-    /// Removes everything that belongs to the sandbox, which must have ended.
-    ///
-    /// # Errors
-    /// When something cannot be removed, or appears as fast as it goes.
-    pub(crate) fn remove(self) -> Result<(), IpcError> {
-        self.failing("remove", || self.0.remove())
     }
 
     /// Watches for what the agent leaves; must be called inside a runtime.

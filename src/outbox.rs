@@ -103,7 +103,7 @@ impl Outbox {
     /// What is to be sent now, and how long until there is more. As long as the channel is not connected that is
     /// nothing: what waits for it is neither tried nor counted.
     async fn due(&self, name: &ChannelName) -> Result<(Vec<OutboxRow>, Duration), StoreError> {
-        if !matches!(self.channel.state(), ChannelState::Up { .. }) {
+        if !matches!(self.channel.state(), ChannelState::Up { .. } | ChannelState::Partly { .. }) {
             return Ok((Vec::new(), BUSY));
         }
         let due = self.store.outbox_due(name, AT_ONCE * 2).await?;

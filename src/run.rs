@@ -19,6 +19,7 @@ mod reserve;
 mod shelf;
 mod snapshot;
 mod supply;
+mod venue;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +27,11 @@ use std::time::Duration;
 use protocol::{Input, Prompt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
 pub(crate) use active::Active;
 pub(crate) use live::Live;
-pub(crate) use opener::{Begun, NotOpened, OpenError, Opener};
+pub(crate) use opener::{NotOpened, Opener};
 pub(crate) use outcome::{Audience, End, Verdict};
 pub(crate) use reaper::Reaper;
 pub(crate) use recover::Unfinished;
@@ -39,16 +40,14 @@ pub(crate) use reserve::Reserve;
 pub(crate) use shelf::{Place, Shelf};
 pub(crate) use supply::{Finder, Found, Supply};
 
-use self::reserve::Spare;
-use self::supply::State;
+use self::venue::Venue;
 use crate::channel::Channels;
 use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::failpoint::fail_point;
-use crate::model::{Activity, GroupName, SandboxId, SandboxKind};
+use crate::model::Activity;
 use crate::prompt;
 use crate::queue::Waiting;
-use crate::sandbox::SandboxError;
 use crate::session;
 use crate::store::{self, ClaimRun, Claimed, Store};
 
@@ -101,16 +100,6 @@ pub(crate) struct Runs {
     pub(crate) active: Active,
 }
 
-/// Where a run is to happen.
-enum Shell {
-    /// In a sandbox that waits for its group's next message.
-    Warm(Box<Live>),
-    /// In a fresh one.
-    Begun(Box<Begun>),
-    /// In one that is still to begin.
-    Missing(Spare),
-}
-
 /// A run that has been claimed, and the wish to stop it.
 #[derive(Clone, Copy)]
 struct Order<'a> {
@@ -141,22 +130,19 @@ impl Runs {
     /// Runs the agent for a conversation, if anything in it waits.
     pub(crate) async fn execute(&self, waiting: &Waiting, cancel: &CancellationToken) -> Ran {
         let conversation = &waiting.conversation;
-        let shell = match self.shelf.take(&waiting.group) {
-            Some(live) => Shell::Warm(Box::new(live)),
-            None => Shell::Missing(self.opener.reserve.take()),
-        };
+        let candidate = self.candidate(&waiting.group);
         let claim = ClaimRun {
             conversation: conversation.clone(),
             max_messages: MAX_MESSAGES,
             seen: waiting.seen,
-            sandbox: Some(shell.id().clone()),
-            kind: shell.kind().or_else(|| self.supply.state().kind()),
+            sandbox: Some(candidate.id().clone()),
+            kind: candidate.kind().or_else(|| self.supply.state().kind()),
         };
         // Until it is claimed the conversation is held here, so that a wish to stop it meanwhile finds the run.
         let refused = "a run cannot be claimed now, and its messages wait";
         let claiming =
             store::patiently(refused, &self.halt, || self.store.claim_run(claim.clone()));
-        let (claimed, shell) = tokio::join!(claiming, self.make_ready(shell, &waiting.group));
+        let (claimed, venue) = tokio::join!(claiming, self.venue(candidate, &waiting.group));
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -166,7 +152,7 @@ impl Runs {
         };
         fail_point!("run.claimed");
         let Some(claimed) = claimed else {
-            if let Shell::Warm(live) = shell {
+            if let Venue::Warm(live) = venue {
                 self.shelf.put(*live);
             }
             return Ran::PutBack;
@@ -175,39 +161,18 @@ impl Runs {
         let noted = self.active.begin(&claimed);
         let work = async {
             self.channels.show(conversation, &Activity::Working).await;
-            self.attempt(order, shell).await
+            self.attempt(order, venue).await
         };
         let ran = self.guard(order, work).await;
         drop(noted);
         self.channels.show(conversation, &Activity::Idle).await;
+        self.opener.reserve.fill(&self.opener.tasks);
         ran
     }
 
-    /// Does what can be done for a run while it is being claimed.
-    async fn make_ready(&self, shell: Shell, group: &GroupName) -> Shell {
-        match shell {
-            Shell::Warm(mut live) => {
-                follow::turn_away(&live);
-                live.look_again(&self.opener);
-                Shell::Warm(live)
-            }
-            Shell::Missing(spare) => match self.supply.state() {
-                State::Ready(found) => match self.opener.begin(&found, group, spare).await {
-                    Ok(begun) => Shell::Begun(Box::new(begun)),
-                    Err(NotOpened { error, .. }) => {
-                        debug!(%error, "the sandbox could not begin ahead of its run");
-                        Shell::Missing(self.opener.reserve.take())
-                    }
-                },
-                State::Looking | State::Missing(_) => Shell::Missing(spare),
-            },
-            begun @ Shell::Begun(_) => begun,
-        }
-    }
-
-    async fn attempt(&self, order: Order<'_>, shell: Shell) -> Ran {
+    async fn attempt(&self, order: Order<'_>, venue: Venue) -> Ran {
         let claimed = order.claimed;
-        let live = match self.sandbox(order, shell).await {
+        let live = match self.sandbox(order, venue).await {
             Ok(live) => live,
             Err(Some(verdict)) => return self.commit(order, verdict, None).await,
             // What had begun of a sandbox may still live; the next start takes the run up.
@@ -257,73 +222,6 @@ impl Runs {
         ran
     }
 
-    /// Gets a sandbox that fits: the warm one, or a fresh one. Without one it says what becomes of the run, or nothing
-    /// where the gateway halts before that is known.
-    async fn sandbox(&self, order: Order<'_>, shell: Shell) -> Result<Live, Option<Verdict>> {
-        let claimed = order.claimed;
-        let (mut begun, mut spare, mut unfit) = (None::<Begun>, None, None);
-        match shell {
-            Shell::Warm(live) if live.fits(&claimed.group) => return Ok(*live),
-            Shell::Warm(live) => unfit = Some(live.close()),
-            Shell::Begun(fresh) => begun = Some(*fresh),
-            Shell::Missing(unbegun) => spare = Some(unbegun),
-        }
-        let room = async {
-            let left = match unfit {
-                Some(ended) => ended.await.ok().and_then(|gone| gone.place),
-                None => None,
-            };
-            let place = match left {
-                Some(place) => place,
-                None => self.shelf.place().await,
-            };
-            (place, self.supply.ready().await)
-        };
-        let (place, found) = tokio::select! {
-            room = room => room,
-            () = order.cancel.cancelled() => return Err(Some(commit::stopped())),
-            () = self.halt.cancelled() => return Err(Some(Verdict::Release)),
-        };
-        // One that another kind began is of no use any more.
-        let begun = match begun.filter(|begun| begun.kind() == found.sandbox.kind()) {
-            Some(begun) => begun,
-            None => {
-                let spare = spare.unwrap_or_else(|| self.opener.reserve.take());
-                match self.opener.begin(&found, &claimed.group.name, spare).await {
-                    Ok(begun) => begun,
-                    Err(not_opened) => return Err(self.not_opened(claimed, not_opened).await),
-                }
-            }
-        };
-        let (id, kind) = (begun.id(), begun.kind());
-        if (claimed.sandbox.as_ref(), claimed.kind) != (Some(id), Some(kind))
-            && let Err(error) = self.store.run_moved(claimed.run, id, kind).await
-        {
-            warn!(%error, run.id = %claimed.run, "where the run happens could not be noted; it is tried again");
-            return Err(Some(judge(&End::NotStarted, claimed)));
-        }
-        self.active.moved(claimed.run, id);
-        match self.opener.start(begun, &claimed.group, place).await {
-            Ok(live) => Ok(live),
-            Err(not_opened) => Err(self.not_opened(claimed, not_opened).await),
-        }
-    }
-
-    /// What becomes of a run whose sandbox did not come to live, once nothing is left of that.
-    async fn not_opened(&self, claimed: &Claimed, not_opened: NotOpened) -> Option<Verdict> {
-        let NotOpened { error, ended } = not_opened;
-        let verdict = match &error {
-            OpenError::Sandbox(error) if is_absence(error) => {
-                warn!(%error, "the sandbox is not to be had any more; the run waits");
-                self.supply.report(error);
-                Verdict::Release
-            }
-            _ => judge(&End::NotStarted, claimed),
-        };
-        warn!(error = format!("{:#}", anyhow::Error::new(error)), run.id = %claimed.run, "no sandbox for the run");
-        self.gone(&claimed.conversation, ended).await.map(|_gone| verdict)
-    }
-
     fn prompt(&self, claimed: &Claimed) -> Prompt {
         let text = prompt::render(&prompt::PromptInput {
             messages: &claimed.messages,
@@ -365,27 +263,4 @@ impl Runs {
 fn judge(end: &End, claimed: &Claimed) -> Verdict {
     let audience = Audience::of(&claimed.conversation, &claimed.group.name);
     outcome::judge(end, claimed.attempt, audience)
-}
-
-impl Shell {
-    fn id(&self) -> &SandboxId {
-        match self {
-            Self::Warm(live) => &live.id,
-            Self::Begun(begun) => begun.id(),
-            Self::Missing(spare) => &spare.id,
-        }
-    }
-
-    fn kind(&self) -> Option<SandboxKind> {
-        match self {
-            Self::Warm(live) => Some(live.kind),
-            Self::Begun(begun) => Some(begun.kind()),
-            Self::Missing(_) => None,
-        }
-    }
-}
-
-/// Whether the kind of sandbox itself is missing, rather than this one having failed.
-fn is_absence(error: &SandboxError) -> bool {
-    matches!(error, SandboxError::Unavailable { .. } | SandboxError::NoImage { .. })
 }

@@ -40,12 +40,13 @@ pub trait Sandbox: Send + Sync {
     /// When no sandbox can be had, with what mends it, or when one is weaker than declared.
     async fn probe(&self) -> Result<Strength, SandboxError>;
 
-    /// Makes ahead what can be made of a sandbox that is about to be started; what does not start is stopped.
+    /// Makes ahead what can be made of a sandbox that is about to be started; whether that is anything, so that it must
+    /// be stopped should it never start.
     ///
     /// # Errors
-    /// When it could not be made.
-    async fn prepare(&self, _id: &SandboxId, _group: &GroupName) -> Result<(), SandboxError> {
-        Ok(())
+    /// When it could not be made; nothing of it is left behind.
+    async fn prepare(&self, _id: &SandboxId, _group: &GroupName) -> Result<bool, SandboxError> {
+        Ok(false)
     }
 
     /// Starts a sandbox, prepared or not; returns once its agent-runner has been started, not when it is ready.

@@ -59,6 +59,11 @@ impl Socket {
         std::fs::set_permissions(&file.0, std::fs::Permissions::from_mode(mode))?;
         Ok(Self { listener, file })
     }
+
+    /// Whether its file is still where it was made.
+    pub(crate) fn is_there(&self) -> bool {
+        self.file.0.exists()
+    }
 }
 
 impl Drop for SocketFile {

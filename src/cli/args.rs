@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+#[cfg(feature = "slack")]
+use clap::builder::NonEmptyStringValueParser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
@@ -125,8 +127,12 @@ pub(super) enum GroupCommand {
 pub(super) enum SlackCommand {
     /// Print the app's manifest, for "Create New App", "From a manifest" on api.slack.com/apps
     Manifest {
-        /// What the app is called [default: ASSISTANT_NAME]
-        #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        #[arg(
+            long,
+            value_name = "NAME",
+            help = "What the app is called [default: ASSISTANT_NAME]",
+            value_parser = NonEmptyStringValueParser::new()
+        )]
         name: Option<String>,
     },
 }

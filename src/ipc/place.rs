@@ -25,7 +25,7 @@ use rustix::io::Errno;
 use super::claim::ClaimName;
 use super::trash::{Emptied, Trash};
 use super::watch::IpcWatch;
-use super::{Mailbox, confined, remove};
+use super::{Mailbox, confined};
 use crate::model::{GroupName, SandboxId};
 
 /// The directory beside those of the groups that holds every sandbox's private one; no group can have this name.
@@ -44,8 +44,6 @@ pub(super) struct Inner {
     path: PathBuf,
     /// The user and group id that the agent has.
     pub(super) owner: (u32, u32),
-    group: OwnedFd,
-    private_home: OwnedFd,
     /// The mounted directory.
     pub(super) root: OwnedFd,
     pub(super) private: OwnedFd,
@@ -127,8 +125,6 @@ impl Inner {
             sandbox: sandbox.clone(),
             path: root.join(group.as_str()).join(sandbox.as_str()),
             owner,
-            group: group_dir,
-            private_home,
             root: mounted,
             claims: confined::ensure_dir(&private, CLAIMS)?,
             quarantine: confined::ensure_dir(&private, QUARANTINE)?,
@@ -232,13 +228,6 @@ impl Inner {
     /// Removes some of what is on its way out.
     pub(super) fn tidy(&self, steps: usize) -> io::Result<Emptied> {
         self.trash.empty(steps)
-    }
-
-    /// Removes everything of this sandbox.
-    pub(super) fn remove(&self) -> io::Result<()> {
-        let name = self.sandbox.as_str();
-        self.trash.put(self.group.as_fd(), name)?;
-        remove::private(&self.private_home, name, &self.private)
     }
 
     /// Watches the mailboxes, and the directory in which `done.json` appears.

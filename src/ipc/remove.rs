@@ -45,6 +45,32 @@ pub(super) fn all_but(root: &Path, live: &[SandboxId]) -> io::Result<()> {
     result
 }
 
+/// Removes what there is of one sandbox, whose group may not be known yet.
+pub(super) fn one(root: &Path, group: Option<&GroupName>, sandbox: &SandboxId) -> io::Result<()> {
+    let home = match open_home(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let private_home = confined::ensure_dir(&home, PRIVATE_HOME)?;
+    if let Some(group) = group
+        && let Some(group) = if_there(confined::open_dir(&home, group.as_str()))?
+    {
+        move_out(&group, &private_home, sandbox.as_str())?;
+    }
+    match if_there(confined::open_dir(&private_home, sandbox.as_str()))? {
+        Some(directory) => private(&private_home, sandbox.as_str(), &directory),
+        None => Ok(()),
+    }
+}
+
+fn if_there(opened: rustix::io::Result<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    match opened {
+        Ok(directory) => Ok(Some(directory)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Moves a dead sandbox's mounted directory into its private one.
 fn move_out(group: &OwnedFd, private_home: &OwnedFd, name: &str) -> io::Result<()> {
     let private = confined::ensure_dir(private_home, name)?;
@@ -53,7 +79,7 @@ fn move_out(group: &OwnedFd, private_home: &OwnedFd, name: &str) -> io::Result<(
 }
 
 /// Removes a private directory and everything in it, its trash last.
-pub(super) fn private(home: &OwnedFd, name: &str, private: &OwnedFd) -> io::Result<()> {
+fn private(home: &OwnedFd, name: &str, private: &OwnedFd) -> io::Result<()> {
     let trash = Trash::new(confined::ensure_dir(private, TRASH)?);
     for entry in names::<String>(private)? {
         if entry != TRASH {

@@ -49,8 +49,7 @@ impl Runs {
             tokio::select! {
                 gone = &mut ended => return gone.ok(),
                 () = sleep(TELL_EVERY) => {
-                    let reason = "the sandbox may still live and cannot be stopped now; \
-                                  `hermitcrab status` says more".to_owned();
+                    let reason = "the sandbox may still live and cannot be stopped now".to_owned();
                     self.channels.show(conversation, &Activity::Waiting { reason }).await;
                 }
             }

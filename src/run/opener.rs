@@ -1,7 +1,8 @@
 //! The opener: makes sandboxes, in two steps, and takes over those of an earlier gateway.
 //!
-//! What a sandbox needs whatever its group is allowed is made first, while its run is still being claimed; then it is
-//! started. From the first step on it is in the reaper's grip: whatever fails, nothing of it is left behind.
+//! A sandbox is prepared while its run is still being claimed: what it needs whatever its group is allowed is made, and
+//! nothing runs. Then it is started. From the first step on it is in the reaper's grip, so that whatever fails, nothing
+//! of it is left behind.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use super::Bounds;
 use super::disk::Growth;
 use super::live::{Live, Way};
 use super::reaper::{self, Doomed, Ended, Grip, Maker, Reaper};
-use super::reserve::{Reserve, Spare};
+use super::reserve::{Reserve, Spare, ipc_root};
 use super::shelf::Place;
 use super::supply::Found;
 use crate::broker::{Broker, Client, Socket};
@@ -47,7 +48,7 @@ pub(crate) struct Opener {
 }
 
 /// A sandbox that has not been started yet; it ends when this is dropped.
-pub(crate) struct Begun {
+pub(crate) struct Prepared {
     id: SandboxId,
     found: Found,
     ipc: IpcDir,
@@ -97,7 +98,7 @@ struct Opened {
     made_from: Option<SandboxSpec>,
 }
 
-impl Begun {
+impl Prepared {
     /// Its id.
     pub(super) fn id(&self) -> &SandboxId {
         &self.id
@@ -110,34 +111,35 @@ impl Begun {
 }
 
 impl Opener {
-    /// Begins a sandbox for a group.
+    /// Prepares a sandbox for a group.
     ///
     /// # Errors
     /// [`NotOpened`].
-    pub(super) async fn begin(
+    pub(super) async fn prepare(
         &self,
         found: &Found,
         group: &GroupName,
         spare: Spare,
-    ) -> Result<Begun, NotOpened> {
-        let Spare { id, socket } = spare;
-        let mut grip = self.hold(found, group, &id, None);
-        let begun = async {
+    ) -> Result<Prepared, NotOpened> {
+        let (id, socket) = spare.taken();
+        let mut grip = self.hold(group, &id);
+        let prepared = async {
             let user = spec::user();
             let ipc = IpcDir::create(&self.ipc_root(), group, &id, (user.uid, user.gid))?;
-            grip.doomed().remains.ipc = Some(ipc.clone());
             let watch = ipc.watch()?;
             let socket = match socket {
                 _ if !found.strength.socket => None,
                 Some(socket) => Some(socket),
                 None => Some(self.bind(&id)?),
             };
-            found.sandbox.prepare(&id, group).await?;
+            if found.sandbox.prepare(&id, group).await? {
+                grip.doomed().maker = Some(Maker::Here(found.sandbox.clone()));
+            }
             Ok((ipc, watch, socket))
         };
-        match begun.await {
+        match prepared.await {
             Ok((ipc, watch, socket)) => {
-                Ok(Begun { id, found: found.clone(), ipc, watch, socket, grip })
+                Ok(Prepared { id, found: found.clone(), ipc, watch, socket, grip })
             }
             Err(error) => Err(NotOpened { error, ended: grip.end() }),
         }
@@ -149,11 +151,13 @@ impl Opener {
     /// [`NotOpened`]; it must not be tried again before what had begun has ended.
     pub(super) async fn start(
         &self,
-        begun: Begun,
+        prepared: Prepared,
         group: &Group,
         place: Place,
     ) -> Result<Live, NotOpened> {
-        let Begun { id, found, ipc, watch, socket, mut grip } = begun;
+        let Prepared { id, found, ipc, watch, socket, mut grip } = prepared;
+        grip.doomed().ipc = Some(ipc.clone());
+        grip.doomed().maker = Some(Maker::Here(found.sandbox.clone()));
         grip.doomed().place = Some(place);
         let started = async {
             let spec = self.spec(group, &id)?;
@@ -188,12 +192,14 @@ impl Opener {
         place: Place,
     ) -> Result<Live, NotOpened> {
         let Remains { found, id, lives } = remains;
-        let mut grip = self.hold(found, &group.name, id, Some(place));
+        let mut grip = self.hold(&group.name, id);
+        grip.doomed().maker = Some(Maker::Here(found.sandbox.clone()));
+        grip.doomed().place = Some(place);
         let adopted = async {
             let spec = self.spec(group, id)?;
             let owner = (spec.user.uid, spec.user.gid);
             let ipc = IpcDir::open(&self.ipc_root(), &group.name, id, owner)?;
-            grip.doomed().remains.ipc = Some(ipc.clone());
+            grip.doomed().ipc = Some(ipc.clone());
             let (watch, growth) = (ipc.watch()?, Growth::begin(&spec, self.bounds));
             let client = client(group, id);
             if found.strength.socket {
@@ -210,15 +216,16 @@ impl Opener {
     }
 
     /// Holds what is about to become a sandbox, or may be one.
-    fn hold(&self, found: &Found, group: &GroupName, id: &SandboxId, place: Option<Place>) -> Grip {
+    fn hold(&self, group: &GroupName, id: &SandboxId) -> Grip {
         self.reaper.hold(Doomed {
             id: id.clone(),
             group: group.clone(),
-            maker: Maker::Here(found.sandbox.clone()),
-            place,
+            maker: None,
+            place: None,
             exit: None,
             way: None,
-            remains: reaper::Remains { ipc: None, broker_dir: Some(self.broker_dir(id)) },
+            ipc: None,
+            store: Some(self.settings.store_dir()),
         })
     }
 
@@ -278,11 +285,10 @@ impl Opener {
         Ok(Way::Bridge { _end: end.drop_guard() })
     }
 
-    /// What lies on disk of a sandbox that an earlier gateway started.
-    pub(super) fn remains(&self, group: &GroupName, id: &SandboxId) -> reaper::Remains {
+    /// The ipc directory of a sandbox that an earlier gateway started, if it can be used.
+    pub(super) fn ipc_of(&self, group: &GroupName, id: &SandboxId) -> Option<IpcDir> {
         let user = spec::user();
-        let ipc = IpcDir::open(&self.ipc_root(), group, id, (user.uid, user.gid)).ok();
-        reaper::Remains { ipc, broker_dir: Some(self.broker_dir(id)) }
+        IpcDir::open(&self.ipc_root(), group, id, (user.uid, user.gid)).ok()
     }
 
     /// Removes what is left on disk of sandboxes that are none of these.
@@ -301,7 +307,7 @@ impl Opener {
     }
 
     fn ipc_root(&self) -> PathBuf {
-        self.settings.store_dir().join("ipc")
+        ipc_root(&self.settings.store_dir())
     }
 
     fn broker_dirs(&self) -> Vec<SandboxId> {

@@ -18,11 +18,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::live::Way;
+use super::reserve::ipc_root;
 use super::shelf::Place;
 use super::supply::Finder;
 use crate::ipc::IpcDir;
 use crate::model::{GroupName, SandboxId, SandboxKind};
-use crate::sandbox::{Exit, Sandbox, SandboxError};
+use crate::sandbox::{Exit, Sandbox, SandboxError, spec};
 
 /// The longest pause before a sandbox is stopped again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -50,20 +51,17 @@ struct Ending {
 pub(super) struct Doomed {
     pub(super) id: SandboxId,
     pub(super) group: GroupName,
-    pub(super) maker: Maker,
+    /// Who made it; nobody as long as there is nothing to be stopped.
+    pub(super) maker: Option<Maker>,
     /// The place that it takes up as long as it may live; none for what an earlier gateway left.
     pub(super) place: Option<Place>,
     /// How it ended, once it has; none as long as it has not begun to live, and need not be asked politely.
     pub(super) exit: Option<watch::Receiver<Option<Exit>>>,
     pub(super) way: Option<Way>,
-    pub(super) remains: Remains,
-}
-
-/// What a sandbox leaves on disk that goes with it.
-#[derive(Default)]
-pub(super) struct Remains {
+    /// Its ipc directory, to ask its agent-runner through.
     pub(super) ipc: Option<IpcDir>,
-    pub(super) broker_dir: Option<PathBuf>,
+    /// The store whose files of it go with it; none where somebody still wants to read them.
+    pub(super) store: Option<PathBuf>,
 }
 
 /// Who can say that a sandbox is gone.
@@ -164,8 +162,13 @@ impl Reaper {
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        let Doomed { id, place, remains, .. } = doomed;
-        remains.clear(&id).await;
+        let Doomed { id, group, place, store, .. } = doomed;
+        if let Some(store) = store {
+            let id = id.clone();
+            // What an agent left may be large: it is removed where nobody waits for the thread.
+            let cleared = move || clear(&store, Some(&group), &id);
+            drop(tokio::task::spawn_blocking(cleared).await);
+        }
         let known = self.ending().remove(&id);
         if known.is_some_and(|ending| ending.trouble.is_some()) {
             info!(sandbox.id = %id, "a sandbox that could not be stopped is gone");
@@ -184,8 +187,11 @@ impl Reaper {
     async fn try_stop(&self, doomed: &Doomed) -> Result<(), SandboxError> {
         let grace = if doomed.exit.is_some() { GRACE } else { Duration::ZERO };
         match &doomed.maker {
-            Maker::Here(sandbox) => sandbox.stop(&doomed.id, grace).await,
-            Maker::Away(kind) => self.finder.reach(*kind).await?.stop(&doomed.id, grace).await,
+            Some(Maker::Here(sandbox)) => sandbox.stop(&doomed.id, grace).await,
+            Some(Maker::Away(kind)) => {
+                self.finder.reach(*kind).await?.stop(&doomed.id, grace).await
+            }
+            None => Ok(()),
         }
     }
 
@@ -227,7 +233,7 @@ impl Doomed {
     fn ask(&self) {
         let lives = self.exit.as_ref().is_some_and(|exit| exit.borrow().is_none());
         if lives
-            && let Some(ipc) = &self.remains.ipc
+            && let Some(ipc) = &self.ipc
             && let Err(error) = ipc.put_input(&protocol::Input::Close)
         {
             debug!(%error, sandbox.id = %self.id, "the agent-runner could not be asked to end");
@@ -235,19 +241,12 @@ impl Doomed {
     }
 }
 
-impl Remains {
-    /// Removes it. What an agent left may be large: it is removed where nobody waits for the thread.
-    async fn clear(self, id: &SandboxId) {
-        if let Some(ipc) = self.ipc {
-            let removed = tokio::task::spawn_blocking(move || ipc.remove()).await;
-            if let Ok(Err(error)) = removed {
-                warn!(%error, sandbox.id = %id, "an ipc directory is left behind");
-            }
-        }
-        if let Some(dir) = self.broker_dir {
-            remove_dir(&dir, id);
-        }
+/// Removes what a sandbox that is gone, or never was, has in the store.
+pub(super) fn clear(store: &Path, group: Option<&GroupName>, id: &SandboxId) {
+    if let Err(error) = IpcDir::remove(&ipc_root(store), group, id) {
+        warn!(%error, sandbox.id = %id, "an ipc directory is left behind");
     }
+    remove_dir(&spec::broker_dir(store, id), id);
 }
 
 /// Removes the folder of a sandbox's door.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::opener::Remains;
-use super::reaper::{self, Doomed, Ended, Maker};
+use super::reaper::{Doomed, Ended, Maker};
 use super::{Found, NotOpened, Order, Place, Ran, Running, Runs};
 use crate::model::{SandboxId, SandboxKind};
 use crate::sandbox::LiveSandbox;
@@ -76,10 +76,11 @@ impl Runs {
         for (maker, LiveSandbox { id, group, .. }) in there {
             if !wanted(&id) {
                 drop(self.opener.reaper.end(Doomed {
-                    remains: self.opener.remains(&group, &id),
+                    ipc: self.opener.ipc_of(&group, &id),
+                    store: Some(self.settings.store_dir()),
                     id,
                     group,
-                    maker,
+                    maker: Some(maker),
                     // It takes up room until it is gone.
                     place: self.shelf.try_place(),
                     exit: None,
@@ -123,11 +124,12 @@ impl Runs {
         self.opener.reaper.end(Doomed {
             id: id.clone(),
             group: row.group.clone(),
-            maker: Maker::Away(kind),
+            maker: Some(Maker::Away(kind)),
             place: None,
             exit: None,
             way: None,
-            remains: reaper::Remains::default(),
+            ipc: None,
+            store: None,
         })
     }
 
@@ -200,11 +202,12 @@ impl Runs {
             let ended = self.opener.reaper.end(Doomed {
                 id: sandbox.clone(),
                 group: group.clone(),
-                maker: Maker::Here(left.found.sandbox.clone()),
+                maker: Some(Maker::Here(left.found.sandbox.clone())),
                 place: Some(place),
                 exit: None,
                 way: None,
-                remains: self.opener.remains(group, sandbox),
+                ipc: self.opener.ipc_of(group, sandbox),
+                store: Some(self.settings.store_dir()),
             });
             if self.gone(conversation, ended).await.is_none() {
                 return;

@@ -2,14 +2,16 @@
 //!
 //! Making folders and sockets is slow beside starting a sandbox without a daemon, above all while the disk is busy with
 //! a message that was just kept. There is never more than one in reserve; who comes when there is none makes everything
-//! itself. What is left of one that never began, the next start of the gateway clears away like any other.
+//! itself.
 
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use super::reaper;
 use crate::broker::{Broker, Socket};
 use crate::ipc::IpcDir;
 use crate::model::SandboxId;
@@ -18,12 +20,18 @@ use crate::sandbox::spec;
 /// At most one sandbox, made ahead.
 pub(crate) struct Reserve(Arc<Inner>);
 
-/// A sandbox that nobody has begun yet.
+/// A sandbox of which there is an id, met nowhere before, and what was made ahead for it.
 pub(super) struct Spare {
-    /// Its id, met nowhere before.
-    pub(super) id: SandboxId,
-    /// The socket that it will come in by; none where nothing was made ahead.
-    pub(super) socket: Option<Socket>,
+    id: SandboxId,
+    /// The socket that it will come in by.
+    socket: Option<Socket>,
+    folders: Option<Folders>,
+}
+
+/// The folders of a sandbox that nobody has taken; they go when this is dropped.
+struct Folders {
+    store: PathBuf,
+    id: SandboxId,
 }
 
 struct Inner {
@@ -54,7 +62,7 @@ impl Reserve {
             Next::Ready(spare) => spare,
             unready => {
                 *next = unready;
-                Spare { id: fresh_id(), socket: None }
+                Spare { id: fresh_id(), socket: None, folders: None }
             }
         }
     }
@@ -70,27 +78,59 @@ impl Reserve {
         }
         let inner = self.0.clone();
         tasks.spawn_blocking(move || {
-            let made = inner.make().inspect_err(|error| {
-                debug!(error = format!("{error:#}"), "no sandbox could be put in reserve");
-            });
-            *inner.next() = made.map_or(Next::Missing, Next::Ready);
+            let made = catch_unwind(AssertUnwindSafe(|| inner.make()));
+            *inner.next() = match made {
+                Ok(Ok(spare)) => Next::Ready(spare),
+                Ok(Err(error)) => {
+                    debug!(error = format!("{error:#}"), "no sandbox could be put in reserve");
+                    Next::Missing
+                }
+                Err(_panic) => Next::Missing,
+            };
         });
+    }
+}
+
+impl Spare {
+    /// Its id.
+    pub(super) fn id(&self) -> &SandboxId {
+        &self.id
+    }
+
+    /// Hands it over to whoever sees to its end from now on: the id, and the socket where there is one.
+    pub(super) fn taken(self) -> (SandboxId, Option<Socket>) {
+        // Somebody may have tidied up where it waited for weeks.
+        let socket = self.socket.filter(Socket::is_there);
+        self.folders.into_iter().for_each(std::mem::forget);
+        (self.id, socket)
     }
 }
 
 impl Inner {
     fn make(&self) -> anyhow::Result<Spare> {
         let (id, user) = (fresh_id(), spec::user());
-        IpcDir::prepare(&self.store.join("ipc"), &id, (user.uid, user.gid))?;
+        let folders = Folders { store: self.store.clone(), id: id.clone() };
+        IpcDir::prepare(&ipc_root(&self.store), &id, (user.uid, user.gid))?;
         let dir = spec::own(spec::broker_dir(&self.store, &id), user)?;
         let socket = self.broker.bind(&dir, (user.uid, user.gid))?;
-        Ok(Spare { id, socket: Some(socket) })
+        Ok(Spare { id, socket: Some(socket), folders: Some(folders) })
     }
 
     fn next(&self) -> MutexGuard<'_, Next> {
         // Every change is one step: a panic elsewhere leaves nothing half done.
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Drop for Folders {
+    fn drop(&mut self) {
+        reaper::clear(&self.store, None, &self.id);
+    }
+}
+
+/// Where the ipc directories of a store lie.
+pub(super) fn ipc_root(store: &Path) -> PathBuf {
+    store.join("ipc")
 }
 
 /// A fresh id for a sandbox: 64 random bits, so that it is not met again in the life of an install.

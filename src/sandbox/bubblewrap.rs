@@ -13,13 +13,13 @@ mod cgroup;
 mod process;
 mod starting;
 mod state;
+mod tool;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{ErrorKind, Seek};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,6 +39,7 @@ use self::cgroup::{Cgroup, Cgroups};
 use self::process::Process;
 use self::starting::Starting;
 use self::state::{Record, State, Status};
+pub use self::tool::install_command;
 use super::install::Install;
 use super::probe::{self, Telling};
 use super::{
@@ -47,10 +48,6 @@ use super::{
 use crate::model::{GroupName, SandboxId};
 use crate::text::one_line;
 
-/// Where bubblewrap is looked for.
-const PROGRAMS: [&str; 3] = ["/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap"];
-/// The first version that knows every option we use.
-const OLDEST: (u32, u32) = (0, 5);
 /// How long bubblewrap may take until the agent-runner runs.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 /// How often it is looked for meanwhile.
@@ -89,9 +86,8 @@ impl BubblewrapSandbox {
     /// # Errors
     /// When it is not installed, is too old, or the store cannot be written.
     pub async fn open(install: Install) -> Result<Self, SandboxError> {
-        let program = PROGRAMS.into_iter().find(|program| Path::new(program).exists());
-        let program = program.ok_or_else(|| missing("bubblewrap is not installed"))?;
-        let version = version(program).await?;
+        let program = tool::find()?;
+        let version = tool::version(program).await?;
         let failed = |source| SandboxError::failed("prepare the store for sandboxes", source);
         let state = State::open(&install.store.join("sandboxes")).map_err(failed)?;
         let host = Host::look(state.folder(), super::spec::user()).map_err(failed)?;
@@ -117,8 +113,12 @@ impl BubblewrapSandbox {
     /// Writes down that a sandbox is about to start, and makes its cgroup; returns the file for bubblewrap.
     fn make(&self, id: &SandboxId, group: &GroupName) -> std::io::Result<File> {
         let status = self.state.create(id, group)?;
-        if let Some(cgroup) = self.cgroup(id) {
-            cgroup.create()?;
+        if let Some(cgroup) = self.cgroup(id)
+            && let Err(error) = cgroup.create()
+        {
+            cgroup.abandon();
+            self.state.remove(id)?;
+            return Err(error);
         }
         Ok(status)
     }
@@ -325,7 +325,9 @@ impl Sandbox for BubblewrapSandbox {
 
     async fn probe(&self) -> Result<Strength, SandboxError> {
         let (socket, found) = match probe::run(self, &self.install, "").await {
-            Err(SandboxError::Failed { source, .. }) => return Err(unusable(&source.to_string())),
+            Err(SandboxError::Failed { source, .. }) => {
+                return Err(tool::unusable(&source.to_string()));
+            }
             other => other?,
         };
         let mut weaknesses = self.weaknesses.clone();
@@ -334,11 +336,11 @@ impl Sandbox for BubblewrapSandbox {
         Ok(Strength { description, weaknesses, socket })
     }
 
-    async fn prepare(&self, id: &SandboxId, group: &GroupName) -> Result<(), SandboxError> {
+    async fn prepare(&self, id: &SandboxId, group: &GroupName) -> Result<bool, SandboxError> {
         let failed = |source| SandboxError::failed("prepare a sandbox", source);
         let status = self.make(id, group).map_err(failed)?;
         self.prepared().insert(id.clone(), status);
-        Ok(())
+        Ok(true)
     }
 
     async fn start(&self, spec: &SandboxSpec) -> Result<(), SandboxError> {
@@ -359,6 +361,11 @@ impl Sandbox for BubblewrapSandbox {
         let Some(record) = self.state.record(id).map_err(failed)? else { return Ok(Exit::Gone) };
         if let Some(process) = self.process(id, &record)? {
             process.ended().await.map_err(failed)?;
+        } else if self.state.status(id).map_err(failed)?.exit.is_none()
+            && !self.state.is_written_to(id).map_err(failed)?
+        {
+            // It was prepared and never started.
+            return Ok(Exit::Gone);
         }
         let exit = if record.boot == self.state.boot() { self.end(id).await?.exit } else { None };
         Ok(match exit {
@@ -415,63 +422,6 @@ impl Telling for BubblewrapSandbox {
             }
             _ => String::new(),
         }
-    }
-}
-
-/// How to install bubblewrap here: a program and its arguments.
-#[must_use]
-pub fn install_command() -> Option<Vec<&'static str>> {
-    let managers: [(&str, &[&str]); 5] = [
-        ("/usr/bin/apt-get", &["apt-get", "install", "-y", "bubblewrap"]),
-        ("/usr/bin/dnf", &["dnf", "install", "-y", "bubblewrap"]),
-        ("/usr/bin/pacman", &["pacman", "-S", "--noconfirm", "bubblewrap"]),
-        ("/usr/bin/zypper", &["zypper", "--non-interactive", "install", "bubblewrap"]),
-        ("/sbin/apk", &["apk", "add", "bubblewrap"]),
-    ];
-    let (_, command) = managers.into_iter().find(|(program, _)| Path::new(program).exists())?;
-    let sudo = (!rustix::process::geteuid().is_root()).then_some("sudo");
-    Some(sudo.into_iter().chain(command.iter().copied()).collect())
-}
-
-fn missing(reason: &str) -> SandboxError {
-    let mend = match install_command() {
-        Some(command) => command.join(" "),
-        None => "install the package bubblewrap".to_owned(),
-    };
-    SandboxError::Unavailable { reason: reason.to_owned(), mend }
-}
-
-/// Bubblewrap is there and does not work: the reasons that people meet, each with what mends it.
-fn unusable(said: &str) -> SandboxError {
-    let mend = if said.contains("/newroot/proc") {
-        "this machine is itself a container that masks /proc: start it with --security-opt systempaths=unconfined"
-    } else if said.contains("uid map") || said.contains("namespace") || said.contains("loopback") {
-        "allow unprivileged user namespaces: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), \
-         sysctl -w kernel.unprivileged_userns_clone=1 (Debian); or use SANDBOX=docker"
-    } else {
-        "use SANDBOX=docker"
-    };
-    let reason = format!("bubblewrap does not work here: {said}");
-    SandboxError::Unavailable { reason, mend: mend.to_owned() }
-}
-
-/// Asks bubblewrap for its version, such as `bubblewrap 0.8.0`.
-async fn version(program: &str) -> Result<String, SandboxError> {
-    let failed = |source| SandboxError::failed("ask bubblewrap for its version", source);
-    let output =
-        Command::new(program).arg("--version").env_clear().output().await.map_err(failed)?;
-    let version = one_line(&String::from_utf8_lossy(&output.stdout), 40);
-    let mut parts =
-        version.rsplit(' ').next().unwrap_or_default().split('.').map(str::parse::<u32>);
-    match (parts.next(), parts.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= OLDEST => Ok(version),
-        _ => Err(SandboxError::Unavailable {
-            reason: format!("{version} is too old"),
-            mend: format!(
-                "install bubblewrap {}.{} or newer, or use SANDBOX=docker",
-                OLDEST.0, OLDEST.1
-            ),
-        }),
     }
 }
 

@@ -96,6 +96,8 @@ struct State {
     no_socket: bool,
     kind: Option<SandboxKind>,
     stubborn: bool,
+    /// The next sandbox that is to be prepared panics.
+    clumsy: bool,
 }
 
 struct Live {
@@ -148,6 +150,11 @@ impl FakeSandbox {
     /// From now on no sandbox can be stopped, and each lives on; [`Self::obedient`] ends that.
     pub fn stubborn(&self) {
         self.state().stubborn = true;
+    }
+
+    /// Panics when the next sandbox is to be prepared.
+    pub fn clumsy(&self) {
+        self.state().clumsy = true;
     }
 
     /// From now on sandboxes can be stopped again.
@@ -209,6 +216,12 @@ impl Sandbox for FakeSandbox {
             weaknesses: vec!["there are no walls at all".to_owned()],
             socket: !state.no_socket,
         })
+    }
+
+    async fn prepare(&self, _id: &SandboxId, _group: &GroupName) -> Result<bool, SandboxError> {
+        let clumsy = std::mem::take(&mut self.state().clumsy);
+        assert!(!clumsy, "as the test wishes");
+        Ok(false)
     }
 
     async fn start(&self, spec: &SandboxSpec) -> Result<(), SandboxError> {

@@ -33,7 +33,7 @@ async fn json_of(home: &Home, args: &[&str]) -> Value {
 #[tokio::test]
 async fn help_is_as_documented() {
     let home = Home::new();
-    for command in ["", "run", "chat", "status", "doctor", "group", "runs", "outbox"] {
+    for command in ["", "run", "chat", "status", "doctor", "group", "runs", "outbox", "slack"] {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         let (code, out, _) = run(&home, &args).await;
         assert_eq!(code, 0);
@@ -44,6 +44,22 @@ async fn help_is_as_documented() {
         assert_eq!(code, 0);
         insta::assert_snapshot!(format!("help_group_{command}"), out);
     }
+    let (code, out, _) = run(&home, &["slack", "manifest", "--help"]).await;
+    assert_eq!(code, 0);
+    insta::assert_snapshot!("help_slack_manifest", out);
+}
+
+#[tokio::test]
+async fn the_manifest_for_slack_is_json_and_nothing_else() {
+    let home = Home::new();
+    for (args, name) in
+        [(&["slack", "manifest"][..], "Andy"), (&["slack", "manifest", "--name", "Crab"], "Crab")]
+    {
+        let (code, out, err) = run(&home, args).await;
+        let manifest: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((code, &manifest["display_information"]["name"]), (0, &Value::from(name)));
+        assert!(err.contains("connections:write"), "{err}");
+    }
 }
 
 #[tokio::test]
@@ -52,6 +68,7 @@ async fn wrong_usage_ends_in_64() {
     for args in [
         &["nonsense"][..],
         &["runs", "--limit", "0"],
+        &["slack", "manifest", "--name", ""],
         &["group", "add", "Bad Name"],
         &["group", "add", "global"],
         &["group", "add", "x", "--allow-web", "https://example.org/"],

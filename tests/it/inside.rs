@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::support::gateway::PATIENCE;
 use crate::support::terminal::Terminal;
 
+mod ahead;
 mod asked;
 mod filled;
 mod handed;

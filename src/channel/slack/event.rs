@@ -13,9 +13,9 @@ mod words;
 
 use serde_json::Value;
 
-pub(crate) use self::interactive::{Action, Click, ResponseUrl, SlashCommand};
+pub(crate) use self::interactive::{Action, Click, SlashCommand};
 pub(crate) use self::message::{
-    Author, ChatKind, File, FileSource, METADATA_TYPE, Me, Message, Replies, Speaker,
+    ChatKind, File, FileSource, METADATA_TYPE, Me, Message, Replies, Speaker,
 };
 use super::id::{ConversationId, TeamId, Ts, UserId};
 use super::json::{is_true, list, parsed, word};

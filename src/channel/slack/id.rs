@@ -37,7 +37,7 @@ macro_rules! slack_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
     };
@@ -132,6 +132,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<UserId>().is_ok(), is_id, "{text:?}");
         }
+        let ids = ("B1".parse::<BotId>().unwrap(), "T1".parse::<TeamId>().unwrap());
+        assert_eq!((ids.0.as_str(), ids.1.as_str()), ("B1", "T1"));
         assert!("U".repeat(65).parse::<UserId>().is_err());
     }
 

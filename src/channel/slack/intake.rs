@@ -72,16 +72,19 @@ impl<'a> Inlet<'a> {
 
     /// Takes an envelope; tells whether it is done with, so that it may be acked.
     pub(super) async fn accept(&self, envelope: Envelope) -> bool {
-        let done = match envelope.payload {
-            Payload::Event(callback) => self.event(callback.event).await,
-            Payload::Click(_) => Ok(self.odd("interactive")),
-            Payload::SlashCommand(_) => Ok(self.odd("slash_commands")),
-            Payload::Unknown { kind } => Ok(self.odd(&kind)),
-        };
-        if let Err(NotKept { reason }) = &done {
-            warn!(channel.name = "slack", reason, "not kept, and not acked");
+        match envelope.payload {
+            Payload::Event(callback) => match self.event(callback.event).await {
+                Ok(()) => return true,
+                Err(NotKept { reason }) => {
+                    warn!(channel.name = "slack", reason, "not kept, and not acked");
+                    return false;
+                }
+            },
+            Payload::Click(_) => self.odd("interactive"),
+            Payload::SlashCommand(_) => self.odd("slash_commands"),
+            Payload::Unknown { kind } => self.odd(&kind),
         }
-        done.is_ok()
+        true
     }
 
     async fn event(&self, event: Event) -> Result<(), NotKept> {
@@ -108,8 +111,14 @@ impl<'a> Inlet<'a> {
                 }
                 Ok(())
             }
-            Event::Unknown { kind } => Ok(self.odd(&kind)),
-            Event::Unreadable { kind, lacks } => Ok(self.odd(&format!("{kind} without {lacks}"))),
+            Event::Unknown { kind } => {
+                self.odd(&kind);
+                Ok(())
+            }
+            Event::Unreadable { kind, lacks } => {
+                self.odd(&format!("{kind} without {lacks}"));
+                Ok(())
+            }
             Event::Edited { .. }
             | Event::Reaction(_)
             | Event::Member { .. }
@@ -177,9 +186,8 @@ impl<'a> Inlet<'a> {
     ) -> Result<(Incoming, bool), ApiError> {
         let workspace = self.workspace;
         let person = workspace.person(user).await?;
-        let (mut text, mentioned) = match self.words(message).await? {
-            Readable { text, mentioned } => (text, mentioned || origin == Origin::Mentioned),
-        };
+        let Readable { mut text, mentioned } = self.words(message).await?;
+        let mentioned = mentioned || origin == Origin::Mentioned;
         for file in &message.files {
             text.push_str(&format!("\n[file: {}]", describe(file)));
         }

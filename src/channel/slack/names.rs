@@ -108,7 +108,8 @@ impl Workspace {
     pub(super) async fn names_in(&self, message: &Message) -> Result<Known, ApiError> {
         let Named { users, chats } = named(message);
         let mut known = Known::default();
-        for user in users {
+        let ours = self.ours().map(|ours| &ours.me.user);
+        for user in users.into_iter().filter(|user| Some(user) != ours) {
             if let Some(person) = self.person(&user).await? {
                 known.users.insert(user, person.name);
             }

@@ -101,20 +101,22 @@ pub(crate) fn is_outside(person: Option<&Person>) -> bool {
 
 impl Standing {
     fn of(user: &Value, home: &Home) -> Self {
-        let flag = |key: &str| match user.get(key) {
-            None => None,
-            Some(value) => Some(value.as_bool() != Some(false)),
-        };
-        let (restricted, ultra) = (flag("is_restricted"), flag("is_ultra_restricted"));
-        match () {
-            () if flag("deleted") == Some(true) => Self::Deleted,
-            () if flag("is_stranger") == Some(true) => Self::Stranger,
-            () if flag("is_invited_user") == Some(true) => Self::Unknown,
-            () if ultra == Some(true) => Self::SingleChannelGuest,
-            () if restricted == Some(true) => Self::Guest,
+        // What is there and says anything but no, says yes.
+        let says = |key: &str| user.get(key).map(|value| value.as_bool() != Some(false));
+        let yes = |key: &str| says(key) == Some(true);
+        if yes("deleted") {
+            Self::Deleted
+        } else if yes("is_stranger") {
+            Self::Stranger
+        } else if yes("is_ultra_restricted") {
+            Self::SingleChannelGuest
+        } else if yes("is_restricted") {
+            Self::Guest
+        } else if says("is_restricted").is_none() || says("is_ultra_restricted").is_none() {
             // Slack says both of every member; where it does not, this is no such record.
-            () if restricted.is_none() || ultra.is_none() => Self::Unknown,
-            () => Self::by_team(user, home),
+            Self::Unknown
+        } else {
+            Self::by_team(user, home)
         }
     }
 
@@ -194,7 +196,6 @@ mod tests {
             (json!({ "is_restricted": null }), Standing::Unknown),
             (json!({ "is_ultra_restricted": null }), Standing::Unknown),
             (json!({ "is_restricted": "false" }), Standing::Guest),
-            (json!({ "is_invited_user": true }), Standing::Unknown),
         ] {
             let person = Person::parse(&user(&fields), &home()).unwrap();
             assert_eq!(person.standing, standing, "{fields}");

@@ -50,7 +50,7 @@ pub(super) async fn run(
     let work = async {
         let mut failures = 0_u32;
         loop {
-            let failure = match beside(&mut sockets, open(workspace, tls, inlet)).await {
+            let failure = match Box::pin(beside(&mut sockets, open(workspace, tls, inlet))).await {
                 Ok(stream) => {
                     let born = Instant::now();
                     let (told, mut leaving) = mpsc::channel(2);

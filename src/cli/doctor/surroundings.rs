@@ -112,7 +112,7 @@ fn live_channels(live: &Value) -> Vec<Finding> {
         let part = |name: &str| channel.get(name).and_then(Value::as_str).unwrap_or_default();
         let (name, state) = (part("name"), part("state"));
         let finding = format!("{name} {state}");
-        findings.push(if state.starts_with("refused") {
+        findings.push(if state.contains("refused: ") {
             let mend = format!("set the tokens of {name} right in .env, and restart the gateway");
             Finding::fault("channel", finding, mend)
         } else if state.starts_with("up") {

@@ -105,7 +105,7 @@ fn a_huge_tree_is_removed_without_following_links() {
     }
     deep(&place.inside("deep"), 2_100);
     let start = std::time::Instant::now();
-    place.ipc.clone().remove().unwrap();
+    place.remove();
     println!("6,000 files and 2,100 levels removed in {:?}", start.elapsed());
     assert!(!place.ipc.path().exists());
     assert!(outside.join("precious").exists());

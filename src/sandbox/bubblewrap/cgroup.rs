@@ -258,6 +258,11 @@ impl Cgroup {
         kills.is_some_and(|kills| kills.trim() != "0")
     }
 
+    /// Removes what there is of one that could not be made.
+    pub(super) fn abandon(&self) {
+        self.at.folders().into_iter().for_each(remove_empty);
+    }
+
     /// Removes it, once its last process is gone.
     ///
     /// # Errors

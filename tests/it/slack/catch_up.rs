@@ -209,6 +209,6 @@ async fn frames_that_mean_nothing_do_no_harm() {
     let ts = office.mention("hello");
     office.answer(&ts).await;
     office.slack.wait_for(|world| world.unacked() == 0).await;
-    assert_eq!(office.slack.look(|world| world.sockets_opened()), 1);
+    assert_eq!(office.slack.look(test_servers::slack::World::sockets_opened), 1);
     tokio::time::timeout(Duration::from_secs(5), office.close()).await.unwrap();
 }

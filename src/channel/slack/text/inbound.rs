@@ -109,7 +109,8 @@ impl Reader<'_> {
                 format!("#{}", one_line(&name, MOST_NAME))
             }
             (Some('!'), command) => special(command, label).unwrap_or_else(|| unescape(whole)),
-            _ => link(target, label),
+            _ if target.contains(':') => link(target, label),
+            _ => unescape(whole),
         }
     }
 }
@@ -288,6 +289,7 @@ mod tests {
             ("a <b\nc> d", "a <b\nc> d"),
             ("< <@U1>", "< <@U1|alice>"),
             ("<>", "<>"),
+            ("<b> <x|y>", "<b> <x|y>"),
             ("a &lt;@UBOT&gt; &amp;&amp; b &amp;lt;", "a <@UBOT> && b &lt;"),
             ("&nbsp; &", "&nbsp; &"),
         ] {

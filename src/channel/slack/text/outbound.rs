@@ -1,7 +1,7 @@
 //! Markdown as Slack takes it: nobody is pinged who does not take part, and nothing is too long.
 //!
 //! Slack reads its own tokens (`<!here>`, `<@U1>`) within Markdown too. An angle that would begin a ping is written as
-//! an entity: Slack shows it as an angle and does not read it again, as PostHog has measured (their pull request
+//! an entity: Slack shows it as an angle and does not read it again, as `PostHog` has measured (their pull request
 //! 95054). That it is done in code as well is caution: whether Slack reads tokens there is not known to us.
 
 use crate::channel::slack::id::UserId;
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn long_answers_become_several_messages_however_slack_counts() {
-        for (unit, count) in [("word ", 2_400), ("🦀", 6_000), ("<!here> ", 600), ("&", 2_000)] {
+        for (unit, count) in [("word ", 2_400), ("🦀", 6_000), ("<!here> ", 600), ("&", 12_000)] {
             let fits = unit.repeat(count);
             let cases = [(fits.clone(), 1), (fits.repeat(2), 2)];
             for (text, at_least) in cases {
