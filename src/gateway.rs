@@ -3,6 +3,7 @@
 //! Everything that runs is spawned into a tracker, so that stopping waits for it, and every loop is watched: one that
 //! ends before its time is the end of the gateway.
 
+mod channels;
 mod desk;
 mod ledger;
 mod stop;
@@ -19,8 +20,6 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::broker::{self, Broker, BrokerError};
-#[cfg(feature = "slack")]
-use crate::channel::slack::Slack;
 use crate::channel::terminal::Terminal;
 use crate::channel::{Channel, Channels};
 use crate::clock::{self, SharedClock};
@@ -159,7 +158,7 @@ impl Gateway {
             .map_err(GatewayError::Terminal)?;
         let terminal = Arc::new(terminal);
         let mut all: Vec<Arc<dyn Channel>> = vec![terminal.clone()];
-        all.extend(slack(&settings, &clock, &options));
+        all.extend(channels::slack(&settings, &clock, &options));
         all.extend(options.channels);
         let channels = Channels::new(all);
 
@@ -296,27 +295,6 @@ struct Parts {
     supply: Arc<Supply>,
     runs: Arc<Runs>,
     wakes: Wakes,
-}
-
-/// The Slack channel, where the settings have tokens for it.
-#[cfg(feature = "slack")]
-fn slack(settings: &Settings, clock: &SharedClock, options: &Options) -> Option<Arc<dyn Channel>> {
-    let assistant = &settings.assistant_name;
-    let slack = Slack::new(&settings.slack, assistant, clock.clone(), options.slack)?;
-    Some(Arc::new(slack))
-}
-
-/// Says that there is no such channel in this build.
-#[cfg(not(feature = "slack"))]
-fn slack(
-    settings: &Settings,
-    _clock: &SharedClock,
-    _options: &Options,
-) -> Option<Arc<dyn Channel>> {
-    if !settings.slack.workspaces.is_empty() {
-        warn!("there are tokens of Slack, and this program was built without the Slack channel");
-    }
-    None
 }
 
 /// Makes the folders, closed to others.

@@ -29,6 +29,7 @@ mod progress;
 pub(crate) mod scopes;
 mod send;
 mod socket;
+mod stop;
 pub(crate) mod text;
 mod workspace;
 

@@ -87,3 +87,70 @@ fn token(
         is_token.then(|| SecretString::from(text))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::config::{ConfigError, Settings};
+
+    fn read(file: &str, variables: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join(".env"), file).unwrap();
+        let process = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        let names = variables.iter().map(|(name, _)| (*name).to_owned()).collect();
+        Settings::read(home.path(), &process, names).whole()
+    }
+
+    fn faults(file: &str, variables: &[(&str, &str)]) -> Vec<String> {
+        let error = read(file, variables).unwrap_err();
+        error.faults().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn slack_takes_pairs_of_tokens_one_for_each_workspace() {
+        let file = "SLACK_BOT_TOKEN_SALES=xoxb-2\nSLACK_APP_TOKEN_SALES=xapp-2\n";
+        let own = [("SLACK_BOT_TOKEN", "xoxb-1"), ("SLACK_APP_TOKEN", "xapp-1")];
+        let third = [("SLACK_BOT_TOKEN_HQ", "xoxb-3"), ("SLACK_APP_TOKEN_HQ", "xapp-3")];
+        let slack = read(file, &[own, third].concat()).unwrap().slack;
+        assert_eq!(slack.api_url, "https://slack.com/api");
+        let told: Vec<_> =
+            slack.workspaces.iter().map(|w| (w.name.as_deref(), w.bot.expose_secret())).collect();
+        assert_eq!(told, [(None, "xoxb-1"), (Some("hq"), "xoxb-3"), (Some("sales"), "xoxb-2")]);
+    }
+
+    #[test]
+    fn slack_takes_no_half_pairs_and_no_app_twice() {
+        for (variables, expected) in [
+            (
+                vec![("SLACK_BOT_TOKEN", "xoxb-1")],
+                vec!["SLACK_APP_TOKEN: expected to be set, because SLACK_BOT_TOKEN is"],
+            ),
+            (
+                vec![("SLACK_APP_TOKEN_HQ", "xapp-1")],
+                vec!["SLACK_BOT_TOKEN_HQ: expected to be set, because SLACK_APP_TOKEN_HQ is"],
+            ),
+            (
+                vec![("SLACK_BOT_TOKEN", "xapp-1"), ("SLACK_APP_TOKEN", "xapp-1")],
+                vec!["SLACK_BOT_TOKEN: expected a bot's token, xoxb-…"],
+            ),
+            (
+                vec![
+                    ("SLACK_BOT_TOKEN", "xoxb-1"),
+                    ("SLACK_APP_TOKEN", "xapp-1"),
+                    ("SLACK_BOT_TOKEN_HQ", "xoxb-2"),
+                    ("SLACK_APP_TOKEN_HQ", "xapp-1"),
+                ],
+                vec![
+                    "SLACK_APP_TOKEN_HQ: expected the token of an app that no other workspace here uses",
+                ],
+            ),
+        ] {
+            assert_eq!(faults("", &variables), expected);
+        }
+    }
+}

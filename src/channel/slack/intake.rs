@@ -13,17 +13,15 @@ use tracing::{debug, info, warn};
 
 use super::cache::Cache;
 use super::catch_up::Missed;
-use super::event::{Change, ChatKind, Envelope, Event, File, Message, Payload, Reaction, Speaker};
+use super::event::{ChatKind, Envelope, Event, File, Message, Payload, Speaker};
 use super::fault::ApiError;
 use super::id::{ConversationId, Ts, UserId};
 use super::people;
 use super::text::{Readable, Reader};
 use super::workspace::Workspace;
 use crate::channel::{Intake, Kept, NotKept};
-use crate::model::{self, Conversation, Incoming, Sender};
+use crate::model::{self, Incoming, Sender};
 
-/// The reactions that end a run.
-const STOP: [&str; 3] = ["octagonal_sign", "stop_sign", "stop_button"];
 /// How many threads are remembered whose beginnings are kept, and how long.
 const MOST_THREADS: usize = 10_000;
 const THREADS_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -93,9 +91,7 @@ impl<'a> Inlet<'a> {
             Event::Mentioned(message) => self.live(&message, Origin::Mentioned).await,
             Event::Edited { message, reworded: true } => self.edited(&message).await,
             Event::Deleted { chat, ts } => self.deleted(&chat, ts).await,
-            Event::Reaction(reaction) if STOP.contains(&reaction.name.as_str()) => {
-                self.stop_sign(&reaction).await
-            }
+            Event::Reaction(reaction) => self.reaction(&reaction).await,
             Event::Stopped { chat, thread, .. } => {
                 self.cancel(&chat, thread).await;
                 Ok(())
@@ -119,10 +115,7 @@ impl<'a> Inlet<'a> {
                 self.odd(&format!("{kind} without {lacks}"));
                 Ok(())
             }
-            Event::Edited { .. }
-            | Event::Reaction(_)
-            | Event::Member { .. }
-            | Event::Archived { .. } => Ok(()),
+            Event::Edited { .. } | Event::Member { .. } | Event::Archived { .. } => Ok(()),
         }
     }
 
@@ -237,33 +230,6 @@ impl<'a> Inlet<'a> {
         let Some(chat) = self.workspace.chat(channel) else { return Ok(()) };
         let Ok(id) = ts.to_string().parse() else { return Ok(()) };
         self.intake.retract(&chat, &id).await.map(drop)
-    }
-
-    /// Ends the run of the conversation that a stop sign was put up in.
-    async fn stop_sign(&self, reaction: &Reaction) -> Result<(), NotKept> {
-        let Some(ours) = self.workspace.ours() else { return Ok(()) };
-        if reaction.change != Change::Came || reaction.user == ours.me.user {
-            return Ok(());
-        }
-        let person = self.workspace.person(&reaction.user).await.map_err(unread)?;
-        if people::is_outside(person.as_ref()) {
-            return Ok(());
-        }
-        let message = self.message(&reaction.chat, reaction.ts).await.map_err(unread)?;
-        let root = message.and_then(|message| message.thread);
-        self.cancel(&reaction.chat, root.or(Some(reaction.ts))).await;
-        if root.is_none() {
-            // At the top of a chat it may be a conversation of its own, or part of the chat's.
-            self.cancel(&reaction.chat, None).await;
-        }
-        Ok(())
-    }
-
-    async fn cancel(&self, channel: &ConversationId, thread: Option<Ts>) {
-        let Some(chat) = self.workspace.chat(channel) else { return };
-        let thread = thread.and_then(|thread| thread.to_string().parse().ok());
-        info!(channel.name = "slack", chat.id = %chat, "somebody wants a run to stop");
-        self.intake.cancel(&Conversation { chat, thread }).await;
     }
 
     /// The lane of a chat.
