@@ -3,6 +3,7 @@
 mod dotenv;
 mod environment;
 mod fault;
+mod process;
 mod read;
 mod slack;
 
@@ -17,6 +18,8 @@ pub use fault::{ConfigError, Fault};
 pub use slack::{SlackSettings, SlackTokens};
 
 use environment::Environment;
+use process::{names, variable};
+pub(crate) use process::{temporary_folder, terminal};
 
 /// Every variable that is read from the environment and from `.env`.
 ///
@@ -233,7 +236,7 @@ impl Settings {
     /// When there can be no home where one is said to be.
     pub(crate) fn load_what_is_right(home: Option<PathBuf>) -> Result<Loaded, ConfigError> {
         let home = locate_home(home)?;
-        Ok(Self::read(&home, &process_variable, process_names()))
+        Ok(Self::read(&home, &variable, names()))
     }
 
     /// Reads `process`, in which these names are set, over `<home>/.env`.
@@ -277,7 +280,7 @@ impl Settings {
 fn locate_home(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
     let (name, home) = match given {
         Some(home) => ("--home", home),
-        None => match process_variable(HOME_VARIABLE).filter(|home| !home.is_empty()) {
+        None => match variable(HOME_VARIABLE).filter(|home| !home.is_empty()) {
             Some(home) => (HOME_VARIABLE, home.into()),
             None => ("the current folder", PathBuf::from(".")),
         },
@@ -291,25 +294,4 @@ fn locate_home(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
     // A folder that is there loses its links, so that everybody who names it names it alike.
     let absolute = if home.is_dir() { home.canonicalize() } else { std::path::absolute(&home) };
     absolute.map_err(|error| fault(&format!("a folder that can be found ({error})")))
-}
-
-/// The kind of terminal that the process was started from; no setting of ours.
-pub(crate) fn terminal() -> Option<String> {
-    process_variable("TERM")?.into_string().ok()
-}
-
-/// The system's folder for files that nobody keeps.
-pub(crate) fn temporary_folder() -> PathBuf {
-    std::env::temp_dir()
-}
-
-/// A variable of this process.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-fn process_variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name)
-}
-
-/// The names of the variables of this process.
-fn process_names() -> Vec<String> {
-    std::env::vars_os().filter_map(|(name, _value)| name.into_string().ok()).collect()
 }

@@ -168,8 +168,7 @@ async fn what_does_not_mention_the_bot_is_kept_and_not_answered() {
     office.say("nobody in particular");
     let ts = office.mention("hello");
     assert_eq!(office.answer(&ts).await, "answer of run 1");
-    office.settled().await;
-    let status = office.inhouse.json(&["status", "--json"]).await;
-    assert_eq!(status["store"]["messages"], 3);
+    let kept = office.kept("SELECT content FROM messages WHERE is_from_me = 0 ORDER BY seq");
+    assert_eq!(kept, ["nobody in particular", "@Andy hello"]);
     office.close().await;
 }
