@@ -13,8 +13,8 @@ use super::writer::name;
 use crate::model::{ChatId, Found, KeptMessage, MessageId};
 
 impl Store {
-    /// Gives a message another text. What is also returned is to be looked at once more: the router has seen it, and no
-    /// run has dealt with it.
+    /// Gives a message another text. What is also returned is to be looked at once more: the router may have seen it as it
+    /// was, and no run has dealt with it.
     ///
     /// # Errors
     /// When it is not on disk.

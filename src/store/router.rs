@@ -195,13 +195,13 @@ impl New {
     }
 }
 
-/// A message of which the router has seen an earlier text, if no run has dealt with it since.
+/// A message of which the router has seen an earlier text, or is looking at it just now, if no run has dealt with it.
 pub(super) fn look_again(connection: &Connection, kept: KeptMessage) -> Step<Option<Unseen>> {
     let sql = "SELECT r.chat_id, r.thread, r.seen_seq, r.triggered_seq, g.*
                FROM router_state r
                JOIN chats c ON c.chat_id = r.chat_id
                JOIN registered_groups g ON g.name = c.group_name
-               WHERE r.chat_id = ?1 AND r.thread = ?2 AND ?3 > r.cursor AND ?3 <= r.seen_seq";
+               WHERE r.chat_id = ?1 AND r.thread = ?2 AND ?3 > r.cursor";
     let Conversation { chat, thread } = kept.message.conversation();
     let key = params![chat, thread_key(thread.as_ref()), kept.seq];
     let found = connection.prepare_cached(sql)?.query_row(key, New::of).optional()?;
@@ -213,7 +213,8 @@ pub(super) fn look_again(connection: &Connection, kept: KeptMessage) -> Step<Opt
     }))
 }
 
-/// Moves the marks of a conversation forward, never back and never past its last message.
+/// Moves the marks of a conversation forward, never back and never past its last message; not at all when what woke the
+/// assistant was deleted since the router looked, which then looks again.
 pub(super) fn mark_seen(
     connection: &Connection,
     conversation: &Conversation,
@@ -224,7 +225,9 @@ pub(super) fn mark_seen(
                    seen_seq = max(seen_seq, min(:through, last_seq)),
                    triggered_seq = max(triggered_seq, min(:triggered, last_seq)),
                    waiting_seq = iif(triggered_seq <= cursor AND :triggered > cursor, :triggered, waiting_seq)
-               WHERE chat_id = :chat AND thread = :thread";
+               WHERE chat_id = :chat AND thread = :thread AND NOT EXISTS (
+                   SELECT 1 FROM messages m WHERE m.seq = :triggered AND m.revision = 'deleted'
+               )";
     connection.prepare_cached(sql)?.execute(named_params! {
         ":through": through, ":triggered": triggered.unwrap_or(Seq(0)),
         ":chat": conversation.chat, ":thread": thread_key(conversation.thread.as_ref()),

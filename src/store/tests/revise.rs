@@ -1,7 +1,7 @@
 //! What becomes of messages that are changed or deleted.
 
 use super::{Home, claim, done, keep, main_chat, main_thread, said};
-use crate::model::{Attachment, Conversation, Found, KeptMessage, MessageId, Revision, Seq};
+use crate::model::{Attachment, Conversation, Found, KeptMessage, MessageId, Revision, Seen, Seq};
 use crate::store::{ClaimRun, Store};
 
 fn id(text: &str) -> MessageId {
@@ -61,7 +61,7 @@ async fn an_edit_is_looked_at_again_while_no_run_has_dealt_with_the_message() {
     let home = Home::new();
     let store = home.with_main().await;
     let seq = keep(&store, &main_chat(), "1").await;
-    assert!(!amend(&store, "1", "a").await.1, "the router has not looked yet, and will");
+    assert!(amend(&store, "1", "a").await.1, "the router may be looking at what it was");
     store.mark_seen(&main_chat(), seq, None).await.unwrap();
     assert!(amend(&store, "1", "b").await.1);
     store.mark_seen(&main_chat(), Seq(0), Some(seq)).await.unwrap();
@@ -117,6 +117,23 @@ async fn what_waits_because_of_a_deleted_message_is_looked_at_anew() {
     assert!(store.news(9).await.unwrap().unseen.is_empty(), "a run has dealt with it");
 }
 
+#[tokio::test]
+async fn what_is_deleted_while_the_router_looks_at_it_wakes_nobody() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    for number in ["1", "2"] {
+        keep(&store, &main_chat(), number).await;
+    }
+    store.retract(&main_chat().chat, &id("2")).await.unwrap();
+    // The router has read both before, and writes down only now what it saw.
+    store.mark_seen(&main_chat(), Seq(2), Some(Seq(2))).await.unwrap();
+    let seen = Some(Seen { through: Seq(2), triggered: Seq(2) });
+    let (sandbox, kind) = (None, None);
+    let claim = ClaimRun { conversation: main_chat(), max_messages: 9, seen, sandbox, kind };
+    assert_eq!(store.claim_run(claim).await.unwrap(), None);
+    assert_eq!(store.news(9).await.unwrap().unseen[0].messages.len(), 2, "it looks again");
+}
+
 /// What hangs together: a thread begins under a message that was said in the chat itself.
 #[tokio::test]
 async fn the_first_run_in_a_thread_is_given_what_the_thread_hangs_on() {
@@ -146,7 +163,7 @@ async fn the_first_run_in_a_thread_is_given_what_the_thread_hangs_on() {
     let claim = ClaimRun {
         conversation: main_chat(),
         max_messages: 9,
-        seen: Some(crate::model::Seen { through: Seq(2), triggered: Seq(2) }),
+        seen: Some(Seen { through: Seq(2), triggered: Seq(2) }),
         sandbox: None,
         kind: None,
     };
