@@ -57,18 +57,6 @@ pub(super) enum Command {
     Slack(SlackCommand),
 }
 
-impl Command {
-    /// Whether it only shows what is there, so that wrong settings do not stand in its way.
-    pub(super) fn only_looks(&self) -> bool {
-        match self {
-            Self::Status(_) | Self::Doctor(_) | Self::Runs(_) | Self::Outbox(_) => true,
-            Self::Group(command) => matches!(command, GroupCommand::List(_)),
-            Self::Slack(SlackCommand::Manifest { .. }) => true,
-            Self::Run | Self::Chat(_) => false,
-        }
-    }
-}
-
 /// How a listing is written.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct Format {
