@@ -47,6 +47,16 @@ const FATAL: [&str; 13] = [
     "user_removed_from_team",
 ];
 
+/// Those of them that say so of the token, whatever it was used for; the others may be about one method alone.
+const REVOKED: [&str; 6] = [
+    "account_inactive",
+    "invalid_auth",
+    "not_authed",
+    "token_expired",
+    "token_revoked",
+    "user_removed_from_team",
+];
+
 /// Codes that tell of a fault at Slack's, after which nobody knows what was done.
 const PASSING: [&str; 4] =
     ["fatal_error", "internal_error", "request_timeout", "service_unavailable"];
@@ -65,7 +75,12 @@ impl ApiError {
         }
     }
 
-    /// The word by which Slack turns the tokens away.
+    /// The word by which Slack says that a token is no good, whatever it is used for.
+    pub(super) fn revoked(&self) -> Option<&str> {
+        self.code().filter(|code| REVOKED.contains(code))
+    }
+
+    /// The word by which Slack does not let us connect, until a person has done something.
     pub(super) fn fatal(&self) -> Option<&str> {
         self.code().filter(|code| FATAL.contains(code))
     }
@@ -115,4 +130,33 @@ fn in_words(code: &str) -> String {
         _ => return code.to_owned(),
     };
     format!("{code}: {hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_whom_it_is_about() {
+        for (code, fatal, revoked) in [
+            ("token_revoked", true, true),
+            ("no_permission", true, false),
+            ("missing_scope (needed: chat:write)", false, false),
+            ("not_in_channel", false, false),
+        ] {
+            let error = ApiError::Refused { code: code.to_owned() };
+            assert_eq!((error.fatal().is_some(), error.revoked().is_some()), (fatal, revoked));
+            assert!(error.to_string().starts_with(code));
+        }
+        assert_eq!(ApiError::failed("invalid_auth").fatal(), None);
+    }
+
+    #[test]
+    fn the_scope_that_is_missing_is_named_and_nothing_else() {
+        let body = r#"{"ok":false,"error":"missing_scope","needed":"users:read","provided":"x"}"#;
+        assert_eq!(needed_scope(body).as_deref(), Some("users:read"));
+        for body in ["", "[]", r#"{"needed":7}"#] {
+            assert_eq!(needed_scope(body), None);
+        }
+    }
 }

@@ -178,7 +178,7 @@ impl Address<'_> {
         self.workspace.note(error);
         match error {
             // Until somebody has mended the tokens, there is nobody to take it.
-            _ if error.fatal().is_some() => SendError::Absent,
+            _ if error.revoked().is_some() => SendError::Absent,
             ApiError::Refused { .. } => SendError::Refused { reason: error.to_string() },
             ApiError::Limited { after } => SendError::Later {
                 reason: error.to_string(),

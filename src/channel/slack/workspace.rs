@@ -143,7 +143,7 @@ impl Workspace {
 
     /// Takes note of an answer by which Slack turns the tokens away.
     pub(super) fn note(&self, error: &ApiError) {
-        if let Some(code) = error.fatal() {
+        if let Some(code) = error.revoked() {
             self.set_state(ChannelState::Refused { reason: code.to_owned() });
         }
     }
