@@ -122,3 +122,16 @@ async fn a_lost_ack_makes_a_redelivery_and_no_second_answer() {
     assert_eq!(office.slack.look(|world| world.answers(super::GENERAL, &ts).len()), 1);
     office.close().await;
 }
+
+#[tokio::test]
+async fn a_token_that_is_revoked_later_is_a_state_too() {
+    let office = Office::open(Slack::start(Options::default()).await.unwrap()).await;
+    office.connected().await;
+    office.slack.revoke("token_revoked");
+    office.slack.abort_sockets();
+    while office.state().await != "refused: token_revoked" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(office.slack.look(|world| world.count("apps.connections.open")), 2);
+    office.close().await;
+}

@@ -104,8 +104,9 @@ async fn what_slack_refuses_is_given_up_with_the_reason() {
         office.slack.fault(Fault::error(code).on("chat.postMessage"));
         office.mention("hello");
         let reason = loop {
-            let failed = office.inhouse.json(&["outbox", "--json"]).await;
-            if let Some(row) = failed.as_array().unwrap().first() {
+            let rows = office.inhouse.json(&["outbox", "--json"]).await;
+            let failed = rows.as_array().unwrap().iter().find(|row| row["state"] == "failed");
+            if let Some(row) = failed {
                 break row.to_string();
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
