@@ -10,6 +10,11 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 
 use crate::model::Group;
 
+/// Whether this text wakes the assistant in this group.
+pub(crate) fn wakes(group: &Group, assistant: &str, text: &str) -> bool {
+    !group.needs_trigger() || Trigger::of(group, assistant).is_addressed(text)
+}
+
 /// What makes a message wake the assistant: a word, usually `@` and the assistant's name.
 pub(crate) struct Trigger {
     written: String,

@@ -88,6 +88,27 @@ async fn who_waits_is_told_with_what_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_sandbox_is_told_before_a_router_has_seen_it_and_after() {
+    let home = Home::new()
+        .with("SANDBOX", "docker")
+        .with("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let (code, _, err) = run(&home, &["chat", "-m", "hello"]).await;
+    assert_eq!(code, 69, "{err}");
+    let waiting = waits(&home, &["gateway"]).await;
+    assert_eq!(waiting[0]["conversation"], "terminal:main");
+    let (_, out, _) = run(&home, &["status"]).await;
+    assert!(out.contains("waiting   1 conversation, 0 runs under way, 0 given up\n"), "{out}");
+    assert!(out.contains("          terminal:main: waits for a gateway\n"), "{out}");
+
+    let gateway = home.start(None).await.unwrap();
+    let waiting = waits(&home, &["sandbox"]).await;
+    assert_eq!(waiting[0]["waits_for"], json!({ "kind": "sandbox", "run": null, "since": null }));
+    let (_, out, _) = run(&home, &["status"]).await;
+    assert!(out.contains("          terminal:main: waits for a sandbox; there is none\n"), "{out}");
+    assert!(gateway.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_that_asks_for_patience_is_told_with_the_time_and_to_the_chat_without_codes() {
     // An hour is more than a sandbox is held for, so that the run fails and pauses.
     let server = Server::start(Script::echo().fault(Fault::rate_limited(3_600))).await.unwrap();
