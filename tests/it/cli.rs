@@ -335,6 +335,25 @@ async fn a_store_that_is_none_is_refused_with_a_sentence_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_no_folder_is_named_by_whoever_meets_it() {
+    let home = Home::new();
+    std::fs::write(home.path().join("store"), "mine").unwrap();
+    for args in [&["status"][..], &["runs"], &["run"], &["group", "list"], &["chat", "-m", "hello"]]
+    {
+        let (code, _, err) = run(&home, args).await;
+        assert_eq!(code, 1, "{args:?}: {err}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(err, @"hermitcrab: HOME/store is not a folder, as the store must be; move it away, or choose another --home");
+        }
+    }
+    let (code, out, _) = run(&home, &["doctor"]).await;
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("✗ store       HOME/store is not a folder"), "{out}");
+    assert!(!out.contains("a gateway runs here"), "{out}");
+    assert_eq!(std::fs::read(home.path().join("store")).unwrap(), b"mine");
+}
+
+#[tokio::test]
 async fn a_closed_pipe_is_no_failure() {
     let home = Home::new();
     let mut command = home.command(&["--help"]);

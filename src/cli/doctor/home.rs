@@ -80,6 +80,12 @@ fn try_writing(folder: &Path) -> std::io::Result<()> {
 /// The store: whether it is sound, ours and closed to others.
 pub(super) async fn store(place: &Place) -> Vec<Finding> {
     const CHECK: &str = "store";
+    if let Some(path) = place.not_the_store() {
+        let path = path.display();
+        let finding = format!("{path} is not a folder, as the store must be");
+        let mend = format!("mv {path} {path}.old; or choose another folder with --home");
+        return vec![Finding::fault(CHECK, finding, mend)];
+    }
     let folder = place.settings.store_dir();
     let mut findings = Vec::new();
     if let Ok(metadata) = fs::metadata(&folder) {
