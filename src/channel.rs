@@ -17,10 +17,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-pub use crate::model::{Kept, RunEnd};
+pub use crate::model::{Found, Kept, Mark, RunEnd};
 pub(crate) use registry::Channels;
 
-use crate::model::{Activity, ChannelName, Conversation, Incoming, OutboxId, Receipt, Seq};
+use crate::model::{
+    Activity, ChannelName, ChatId, Conversation, Incoming, MessageId, OutboxId, Receipt, Seq,
+};
 
 /// A messaging service.
 #[async_trait]
@@ -58,6 +60,45 @@ pub trait Intake: Send + Sync {
     /// # Errors
     /// When it could not be kept; the platform must not be told that we have it.
     async fn keep(&self, incoming: Incoming) -> Result<Kept, NotKept>;
+
+    /// Gives a kept message the text that its writer has changed it to; when this returns, it is on disk. Tells whether
+    /// there is such a message: of a chat that belongs to no group there is none.
+    ///
+    /// # Errors
+    /// When that could not be kept; the platform must not be told that we have it.
+    async fn amend(
+        &self,
+        chat: &ChatId,
+        message: &MessageId,
+        text: String,
+    ) -> Result<Found, NotKept>;
+
+    /// Forgets the text and the files of a kept message that was deleted, and keeps only that there was one; when this
+    /// returns, it is on disk.
+    ///
+    /// # Errors
+    /// When that could not be kept; the platform must not be told that we have it.
+    async fn retract(&self, chat: &ChatId, message: &MessageId) -> Result<Found, NotKept>;
+
+    /// How far the messages go that are kept of a channel's registered chats, and of their threads in which somebody has
+    /// said something since `threads_since`, by the platform's clock: where to look for what was said while we were away.
+    ///
+    /// It is asked at each connect, *before* anything that comes in then is handed over: what is kept meanwhile moves no
+    /// mark. A mark stays where it was, over restarts too, until [`Intake::caught_up`] is said of it.
+    ///
+    /// # Errors
+    /// When the store does not tell.
+    async fn marks(
+        &self,
+        channel: &ChannelName,
+        threads_since: Timestamp,
+    ) -> Result<Vec<Mark>, NotKept>;
+
+    /// Notes that everything is kept that was said after a mark and before the connect.
+    ///
+    /// # Errors
+    /// When that could not be kept; at the next connect it is looked for again.
+    async fn caught_up(&self, place: &Conversation) -> Result<(), NotKept>;
 
     /// Asks for the end of the run of a conversation, if there is one.
     async fn cancel(&self, conversation: &Conversation);

@@ -14,11 +14,12 @@ mod runs;
 mod setup;
 mod status;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::args::{Arguments, Command};
+use self::args::{Arguments, Command, GroupCommand};
 use self::exit::Failure;
 use self::place::Place;
 use crate::config::{Loaded, Settings};
@@ -50,28 +51,56 @@ fn start(arguments: Arguments) -> Result<(), Failure> {
 }
 
 async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
+    use Faults::{Matter, Told};
     let Arguments { home, command } = arguments;
-    if let Command::Doctor(format) = command {
-        return doctor::run(home, format).await;
+    match command {
+        Command::Run => at(home, Matter, run::run).await,
+        Command::Chat(options) => at(home, Matter, |place| chat::run(place, options)).await,
+        Command::Status(format) => {
+            at(home, Told, async |place| status::run(&place, format).await).await
+        }
+        // It reads the settings itself: the wrong ones are among what it finds.
+        Command::Doctor(format) => doctor::run(home, format).await,
+        Command::Group(command) => {
+            let faults = if matches!(command, GroupCommand::List(_)) { Told } else { Matter };
+            at(home, faults, async |place| group::run(&place, command).await).await
+        }
+        Command::Runs(options) => {
+            at(home, Told, async |place| runs::run(&place, options).await).await
+        }
+        Command::Outbox(options) => {
+            at(home, Told, async |place| outbox::run(&place, options).await).await
+        }
     }
+}
+
+/// What wrong settings are to a command.
+#[derive(Debug, Clone, Copy)]
+enum Faults {
+    /// A reason not to begin.
+    Matter,
+    /// Something to say, and nothing that stands in its way: it only looks.
+    Told,
+}
+
+/// Carries out a command at the place that the settings name.
+async fn at(
+    home: Option<PathBuf>,
+    faults: Faults,
+    command: impl AsyncFnOnce(Place) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let loaded = Settings::load_what_is_right(home)?;
-    let settings = if command.only_looks() { what_is_right(loaded) } else { loaded.whole()? };
+    let settings = match faults {
+        Faults::Matter => loaded.whole()?,
+        Faults::Told => what_is_right(loaded),
+    };
     let level = &settings.log.level;
     let is_verbose = level.contains("debug") || level.contains("trace");
-    let place = Place::new(settings);
-    let done = match command {
-        Command::Run => run::run(place).await,
-        Command::Chat(options) => chat::run(place, options).await,
-        Command::Doctor(format) => doctor::run(Some(place.settings.home), format).await,
-        Command::Status(options) => status::run(&place, options).await,
-        Command::Group(command) => group::run(&place, command).await,
-        Command::Runs(options) => runs::run(&place, options).await,
-        Command::Outbox(options) => outbox::run(&place, options).await,
-    };
+    let done = command(Place::new(settings)).await;
     done.map_err(|failure| if is_verbose { failure.verbose() } else { failure })
 }
 
-/// The settings for a command to which the wrong ones do not matter; that there are some is said all the same.
+/// The right settings; that there are wrong ones is said.
 fn what_is_right(loaded: Loaded) -> Settings {
     if let Some(error) = &loaded.error {
         let wrong = match error.faults().len() {

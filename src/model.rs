@@ -5,10 +5,12 @@ mod id;
 mod message;
 mod run;
 
-pub use group::{Group, GroupSettings, MountRequest};
+pub use group::{Engage, Group, GroupSettings, MountRequest};
 pub use id::{
     ChannelName, ChatId, Conversation, GroupName, InvalidId, MessageId, OutboxId, RequestId, RunId,
     SandboxId, Seq, SessionId, ThreadId,
 };
-pub use message::{Incoming, Kept, KeptMessage, Message, Seen, Sender};
+pub use message::{
+    Attachment, Found, Incoming, Kept, KeptMessage, LastKept, Mark, Message, Revision, Seen, Sender,
+};
 pub use run::{Activity, Receipt, RunEnd, SandboxKind, Usage};

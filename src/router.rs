@@ -16,7 +16,7 @@ use crate::model::{Conversation, Seen, Seq};
 use crate::pool::Pool;
 use crate::queue::{Queue, Waiting};
 use crate::store::{News, Setback, Store, StoreError, Unseen};
-use crate::trigger::Trigger;
+use crate::trigger::{Place, Rule};
 
 /// The most conversations that are looked at in one turn.
 const AT_ONCE: usize = 256;
@@ -97,14 +97,23 @@ impl Router {
         self.store.mark_seen(&unseen.conversation, through, triggered).await
     }
 
-    /// The last message that is addressed to the assistant.
-    fn triggered(&self, unseen: &Unseen) -> Option<Seq> {
-        let mut messages = unseen.messages.iter().rev().filter(|kept| !kept.message.from_me);
-        if !unseen.group.needs_trigger() {
-            return messages.next().map(|kept| kept.seq);
+    /// Looks at a message of which it has seen an earlier text.
+    pub(crate) async fn look_again(&self, changed: Unseen) -> Result<(), StoreError> {
+        match self.triggered(&changed) {
+            // How far it has looked stays as it is.
+            Some(triggered) => {
+                self.store.mark_seen(&changed.conversation, Seq(0), Some(triggered)).await
+            }
+            None => Ok(()),
         }
-        let trigger = Trigger::of(&unseen.group, &self.settings.assistant_name);
-        messages.find(|kept| trigger.is_addressed(&kept.message.text)).map(|kept| kept.seq)
+    }
+
+    /// The last message that wakes the assistant.
+    fn triggered(&self, unseen: &Unseen) -> Option<Seq> {
+        let Unseen { conversation, group, woken, messages } = unseen;
+        let place = Place::of(conversation, *woken);
+        let rule = Rule::new(group, &self.settings.assistant_name, place);
+        messages.iter().rev().find(|kept| rule.wakes(kept)).map(|kept| kept.seq)
     }
 
     async fn queue_due(&self, turn: &mut Turn) -> Result<(), StoreError> {

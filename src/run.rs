@@ -226,6 +226,7 @@ impl Runs {
         let text = prompt::render(&prompt::PromptInput {
             messages: &claimed.messages,
             omitted: claimed.omitted,
+            group: &claimed.group,
             time_zone: &self.settings.time_zone,
             now: self.clock.now(),
         });

@@ -4,6 +4,7 @@
 //! commit as one transaction; a few others read. The order of messages is [`Seq`](crate::model::Seq), assigned on arrival;
 //! how far a conversation has come is its cursor, which moves only in the transaction that ends a run.
 
+mod catch_up;
 mod check;
 mod connection;
 mod error;
@@ -15,6 +16,7 @@ mod outbox;
 mod prune;
 mod reader;
 mod requests;
+mod revise;
 mod router;
 mod runs;
 mod setback;

@@ -2,18 +2,15 @@
 
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
+mod rule;
 mod spoken;
 
 use std::fmt;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 
+pub(crate) use self::rule::{Place, Rule};
 use crate::model::Group;
-
-/// Whether this text wakes the assistant in this group.
-pub(crate) fn wakes(group: &Group, assistant: &str, text: &str) -> bool {
-    !group.needs_trigger() || Trigger::of(group, assistant).is_addressed(text)
-}
 
 /// What makes a message wake the assistant: a word, usually `@` and the assistant's name.
 pub(crate) struct Trigger {

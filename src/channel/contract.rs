@@ -3,10 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 
-use super::{Channel, ChannelState, Intake, Kept, NotKept, Parcel, RunEnd};
-use crate::model::{Activity, Conversation, Incoming, OutboxId, Seq};
+use super::{Channel, ChannelState, Found, Intake, Kept, Mark, NotKept, Parcel, RunEnd};
+use crate::model::{
+    Activity, ChannelName, ChatId, Conversation, Incoming, MessageId, OutboxId, Seq,
+};
 
 /// A channel that runs, with one person who takes part.
 #[async_trait]
@@ -61,11 +64,15 @@ pub(crate) fn parcel(conversation: &Conversation, id: u64, text: &str) -> Parcel
     }
 }
 
+/// What a channel has told of a message that was kept before: its new text, or that it is gone.
+pub(crate) type Change = (ChatId, MessageId, Option<String>);
+
 /// An intake that keeps in memory, and can be held up or broken.
 #[derive(Debug)]
 pub(crate) struct RecordingIntake {
     kept: Mutex<Vec<Incoming>>,
     cancelled: Mutex<Vec<Conversation>>,
+    changed: Mutex<Vec<Change>>,
     broken: Mutex<Option<String>>,
     entered: Notify,
     open: Semaphore,
@@ -76,6 +83,7 @@ impl Default for RecordingIntake {
         Self {
             kept: Mutex::default(),
             cancelled: Mutex::default(),
+            changed: Mutex::default(),
             broken: Mutex::default(),
             entered: Notify::new(),
             open: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -104,6 +112,26 @@ impl RecordingIntake {
         self.kept.lock().unwrap().clone()
     }
 
+    /// What was said to have changed.
+    pub(crate) fn changed(&self) -> Vec<Change> {
+        self.changed.lock().unwrap().clone()
+    }
+
+    fn change(
+        &self,
+        chat: &ChatId,
+        message: &MessageId,
+        text: Option<String>,
+    ) -> Result<Found, NotKept> {
+        if let Some(reason) = self.broken.lock().unwrap().clone() {
+            return Err(NotKept { reason });
+        }
+        self.changed.lock().unwrap().push((chat.clone(), message.clone(), text));
+        let kept = self.kept.lock().unwrap();
+        let known = kept.iter().any(|it| it.message.chat == *chat && it.message.id == *message);
+        Ok(if known { Found::Kept } else { Found::Unknown })
+    }
+
     /// Which conversations were to be cancelled.
     pub(crate) fn cancelled(&self) -> Vec<Conversation> {
         self.cancelled.lock().unwrap().clone()
@@ -128,6 +156,27 @@ impl Intake for RecordingIntake {
             kept.push(incoming);
             Kept::Fresh(Seq(kept.len() as u64))
         })
+    }
+
+    async fn amend(
+        &self,
+        chat: &ChatId,
+        message: &MessageId,
+        text: String,
+    ) -> Result<Found, NotKept> {
+        self.change(chat, message, Some(text))
+    }
+
+    async fn retract(&self, chat: &ChatId, message: &MessageId) -> Result<Found, NotKept> {
+        self.change(chat, message, None)
+    }
+
+    async fn marks(&self, _channel: &ChannelName, _since: Timestamp) -> Result<Vec<Mark>, NotKept> {
+        Ok(Vec::new())
+    }
+
+    async fn caught_up(&self, _place: &Conversation) -> Result<(), NotKept> {
+        Ok(())
     }
 
     async fn cancel(&self, conversation: &Conversation) {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Channel, ChannelState, Intake, Kept, NotKept, Parcel, SendError};
+use super::{Channel, ChannelState, Found, Intake, Kept, NotKept, Parcel, SendError};
 use crate::model::{
     Activity, ChannelName, ChatId, Conversation, Incoming, Message, MessageId, Receipt, Sender,
 };
@@ -56,6 +56,7 @@ struct Service {
 #[derive(Debug)]
 enum Call {
     Say(Box<Incoming>, oneshot::Sender<Result<Kept, NotKept>>),
+    Change(ChatId, MessageId, Option<String>, oneshot::Sender<Result<Found, NotKept>>),
     Cancel(Conversation, oneshot::Sender<()>),
 }
 
@@ -94,20 +95,45 @@ impl FakeChannel {
     /// # Errors
     /// When it could not be kept.
     pub async fn say(&self, chat: &ChatId, id: &str, text: &str) -> Result<Kept, NotKept> {
-        let (tell, told) = oneshot::channel();
-        let gone = |what: &str| NotKept { reason: format!("the channel {what}") };
         let id: MessageId = id.parse().map_err(|_invalid| gone("has no such message id"))?;
         let message = Message {
             chat: chat.clone(),
             thread: None,
             id,
-            sender: Sender { id: "U1".to_owned(), name: "Ada".to_owned() },
+            sender: Sender { id: "U1".to_owned(), name: "Ada".to_owned(), outside: false },
             text: text.to_owned(),
+            attachments: Vec::new(),
+            addressed: false,
             sent_at: Timestamp::UNIX_EPOCH,
             from_me: false,
         };
+        self.hand_over(message).await
+    }
+
+    /// The same with a message of any kind.
+    ///
+    /// # Errors
+    /// When it could not be kept.
+    pub async fn hand_over(&self, message: Message) -> Result<Kept, NotKept> {
+        let (tell, told) = oneshot::channel();
         let incoming = Box::new(Incoming { message, chat_name: None });
         self.calls.send(Call::Say(incoming, tell)).await.map_err(|_closed| gone("has stopped"))?;
+        told.await.map_err(|_closed| gone("stopped before it was kept"))?
+    }
+
+    /// Somebody gives a message another text, or deletes it.
+    ///
+    /// # Errors
+    /// When that could not be kept.
+    pub async fn change(
+        &self,
+        chat: &ChatId,
+        id: &MessageId,
+        text: Option<&str>,
+    ) -> Result<Found, NotKept> {
+        let (tell, told) = oneshot::channel();
+        let call = Call::Change(chat.clone(), id.clone(), text.map(str::to_owned), tell);
+        self.calls.send(call).await.map_err(|_closed| gone("has stopped"))?;
         told.await.map_err(|_closed| gone("stopped before it was kept"))?
     }
 
@@ -153,6 +179,10 @@ impl FakeChannel {
     }
 }
 
+fn gone(what: &str) -> NotKept {
+    NotKept { reason: format!("the channel {what}") }
+}
+
 fn receipt(parcel: &Parcel) -> Receipt {
     Receipt { external_id: Some(format!("fake-{}", parcel.id)) }
 }
@@ -182,6 +212,12 @@ impl Channel for FakeChannel {
             };
             let heard = match call {
                 Call::Say(incoming, tell) => tell.send(intake.keep(*incoming).await).is_ok(),
+                Call::Change(chat, id, Some(text), tell) => {
+                    tell.send(intake.amend(&chat, &id, text).await).is_ok()
+                }
+                Call::Change(chat, id, None, tell) => {
+                    tell.send(intake.retract(&chat, &id).await).is_ok()
+                }
                 Call::Cancel(conversation, tell) => {
                     intake.cancel(&conversation).await;
                     tell.send(()).is_ok()
@@ -297,6 +333,23 @@ mod tests {
         assert!(matches!(venue.channel.send(&second).await, Err(SendError::Doubtful { .. })));
         assert_eq!(venue.channel.find(&second).await.unwrap(), None);
         assert_eq!(venue.channel.arrived(), [first]);
+        venue.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_changes_is_told_and_what_is_not_kept_is_not_confirmed() {
+        let intake = Arc::<RecordingIntake>::default();
+        let venue = Memory::open(Arc::clone(&intake)).await;
+        let (chat, id) = (&venue.chat, "m1".parse::<MessageId>().unwrap());
+        assert_eq!(venue.channel.change(chat, &id, None).await, Ok(Found::Unknown));
+        assert!(venue.say("m1", "hello").await.is_ok());
+        assert_eq!(venue.channel.change(chat, &id, Some("hallo")).await, Ok(Found::Kept));
+        assert_eq!(
+            intake.changed(),
+            [(chat.clone(), id.clone(), None), (chat.clone(), id.clone(), Some("hallo".into()))]
+        );
+        intake.break_down("the disk is full");
+        assert!(venue.channel.change(chat, &id, None).await.is_err());
         venue.close().await;
     }
 

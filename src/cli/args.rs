@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use crate::model::{ChatId, GroupName};
+use crate::model::{ChatId, Engage, GroupName};
 
 /// A self-hosted chat gateway: every conversation gets an agent in a shell of its own.
 #[derive(Debug, Parser)]
@@ -55,17 +56,6 @@ a `hermitcrab chat` which found no gateway and stands in for it."
     Runs(RunsOptions),
     /// List what waits to be sent
     Outbox(OutboxOptions),
-}
-
-impl Command {
-    /// Whether it only shows what is there, so that wrong settings do not stand in its way.
-    pub(super) fn only_looks(&self) -> bool {
-        match self {
-            Self::Status(_) | Self::Doctor(_) | Self::Runs(_) | Self::Outbox(_) => true,
-            Self::Group(command) => matches!(command, GroupCommand::List(_)),
-            Self::Run | Self::Chat(_) => false,
-        }
-    }
 }
 
 /// How a listing is written.
@@ -121,13 +111,24 @@ pub(super) enum GroupCommand {
 #[command(after_help = "Examples:
   hermitcrab group set family --allow-web '*.wikipedia.org' --budget 2.50
   hermitcrab group set family --mount ~/photos:photos --mount /srv/notes:notes:rw
-  hermitcrab group set family --remove-chat slack:T01/C02")]
+  hermitcrab group set family --remove-chat slack:T01/C02
+  hermitcrab group set work --engage mention --allow-sender U0ANN --allow-sender U0BOB
+  hermitcrab group set work --forbid-sender U0BOB")]
 pub(super) struct GroupSet {
     #[command(flatten)]
     pub(super) change: GroupChange,
     /// A chat that is to belong to it no longer; may be repeated
     #[arg(long, value_name = "CHAT")]
     pub(super) remove_chat: Vec<ChatId>,
+    /// One of those named by --allow-sender who is to be named no longer; may be repeated
+    #[arg(long, value_name = "ID")]
+    pub(super) forbid_sender: Vec<String>,
+}
+
+/// Reads what wakes the assistant in a thread.
+fn engage() -> impl TypedValueParser<Value = Engage> {
+    PossibleValuesParser::new([Engage::Mention, Engage::Thread].map(Engage::as_str))
+        .map(|word| if word == Engage::Mention.as_str() { Engage::Mention } else { Engage::Thread })
 }
 
 #[derive(Debug, Clone, Args)]
@@ -150,6 +151,12 @@ pub(super) struct GroupChange {
     /// Every message wakes the assistant
     #[arg(long)]
     pub(super) no_trigger: bool,
+    /// What wakes the assistant in a thread where it was woken before: what is addressed to it, or everything [default: thread]
+    #[arg(long, value_name = "WHEN", value_parser = engage())]
+    pub(super) engage: Option<Engage>,
+    /// Somebody who may wake the assistant, by the platform's id, as nobody else then may; may be repeated; - for everybody but guests
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    pub(super) allow_sender: Vec<String>,
     /// A host that the agent may reach, or *.host for its sub-domains; may be repeated; - for none
     #[arg(long, value_name = "HOST")]
     pub(super) allow_web: Vec<String>,

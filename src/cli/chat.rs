@@ -2,20 +2,22 @@
 
 mod answering;
 mod editor;
+mod farewell;
 mod greeting;
 mod history;
 mod host;
 mod input;
+mod input_line;
 mod keyboard;
 mod line;
 mod link;
 mod once;
 mod progress;
-mod prompt;
 mod sandbox;
 mod screen;
 mod signals;
 mod talk;
+mod width;
 mod wrap;
 
 use std::io::{self, IsTerminal};
@@ -25,7 +27,6 @@ use self::link::Link;
 use self::signals::Signals;
 use super::args::ChatOptions;
 use super::exit::Failure;
-use super::output;
 use super::place::Place;
 use super::setup::Consent;
 
@@ -64,11 +65,11 @@ pub(super) async fn run(place: Place, options: ChatOptions) -> Result<(), Failur
         failure = host.stand_in(away) => Err(failure),
         code = signals.next() => Err(Failure::said(code)),
     };
-    link.settle().await;
-    if talks && link.unconfirmed() > 0 {
-        output::aside(
-            "it is not known whether what was said last was kept: no gateway confirms it",
-        );
+    if talks {
+        farewell::part(&mut link).await;
+    } else {
+        // Whoever asked once has been told what became of that.
+        link.settle().await;
     }
     host.stop(&mut signals).await;
     done

@@ -27,6 +27,8 @@ struct Entry {
     name: String,
     needs_trigger: bool,
     trigger: String,
+    engage: &'static str,
+    allowed_senders: Vec<String>,
     chats: Vec<String>,
     web_allow: Vec<String>,
     daily_budget_micros: Option<u64>,
@@ -86,18 +88,20 @@ async fn list(place: &Place, format: Format) -> Result<(), Failure> {
         [
             entry.name.clone(),
             if entry.needs_trigger { entry.trigger.clone() } else { "-".to_owned() },
+            entry.engage.to_owned(),
+            or_none(&entry.allowed_senders),
             or_none(&entry.chats),
             or_none(&entry.web_allow),
             entry.daily_budget_micros.map_or_else(|| "-".to_owned(), text::dollars),
             or_none(&mounts),
         ]
     };
-    let header = ["GROUP", "TRIGGER", "CHATS", "WEB", "BUDGET/DAY", "MOUNTS"];
+    let header = ["GROUP", "TRIGGER", "ENGAGE", "SENDERS", "CHATS", "WEB", "BUDGET/DAY", "MOUNTS"];
     Ok(output::table(header, entries.iter().map(columns).collect())?)
 }
 
 async fn add(place: &Place, change: GroupChange) -> Result<(), Failure> {
-    let wanted = Wanted::read(&change, &[])?;
+    let wanted = Wanted::of_new(&change)?;
     let store = match place.open_store()? {
         Some(store) => store,
         // Nothing is here yet: a first group may be added before the gateway has ever run.
@@ -113,7 +117,7 @@ async fn add(place: &Place, change: GroupChange) -> Result<(), Failure> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let group = wanted.apply_to(Group::new(name.clone()));
+        let group = wanted.apply_to(Group::new(name.clone())).map_err(Failure::failed)?;
         store.add_group(group, wanted.chats.added).await.map_err(|error| match error {
             StoreError::Conflict(reason) => {
                 Failure::failed(format!("{reason}; `hermitcrab group set {name}` changes it"))
@@ -129,12 +133,13 @@ async fn add(place: &Place, change: GroupChange) -> Result<(), Failure> {
 }
 
 async fn set(place: &Place, options: GroupSet) -> Result<(), Failure> {
-    let GroupSet { change, remove_chat } = options;
-    let (name, wanted) = (&change.name, Wanted::read(&change, &remove_chat)?);
+    let wanted = Wanted::of_existing(&options)?;
+    let change = options.change;
+    let name = &change.name;
     if wanted.is_empty() {
         return Err(Failure::usage(format!(
-            "say what to change in the group {name}: --chat, --remove-chat, --trigger, --no-trigger, --allow-web, \
-             --budget or --mount; `hermitcrab group set --help` has examples"
+            "say what to change in the group {name}: --chat, --remove-chat, --trigger, --no-trigger, --engage, \
+             --allow-sender, --forbid-sender, --allow-web, --budget or --mount; `hermitcrab group set --help` has examples"
         )));
     }
     let store = place.open_store()?.ok_or_else(|| unknown(name))?;
@@ -158,6 +163,7 @@ fn refused(error: StoreError) -> Failure {
             "{chat} belongs to the group {owner}; take it from there first: \
              hermitcrab group set {owner} --remove-chat {chat}"
         )),
+        StoreError::Conflict(reason) => Failure::failed(reason),
         error => error.into(),
     }
 }
@@ -177,6 +183,12 @@ async fn confirm(
     output::line(format_args!(
         "Group {name} {done}; `hermitcrab chat --group {name}` talks to it."
     ))?;
+    if !entry.allowed_senders.is_empty() {
+        output::line(format_args!(
+            "Only {} may wake the assistant in its chats, and you in the terminal; what others say is read as context.",
+            entry.allowed_senders.join(", ")
+        ))?;
+    }
     for denied in &entry.denied {
         output::aside(format_args!("{}; {}", denied.finding, denied.mend));
     }
@@ -249,6 +261,8 @@ async fn entry(place: &Place, store: &Store, group: &Group) -> Result<Entry, Fai
         name: group.name.to_string(),
         needs_trigger: group.needs_trigger(),
         trigger: group.trigger.clone().unwrap_or_else(trigger),
+        engage: settings.engage.as_str(),
+        allowed_senders: settings.allowed_senders.clone(),
         chats,
         web_allow: settings.web_allow.clone(),
         daily_budget_micros: settings.daily_budget_micros,

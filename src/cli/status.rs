@@ -36,7 +36,7 @@ struct StoreFacts {
     groups: u64,
     group_names: Vec<String>,
     waiting_conversations: u64,
-    /// Those that have waited longest, each with what it waits for.
+    /// At most 20, those with a run first and then those that have waited longest, each with what it waits for.
     waiting: Vec<Waiting>,
     unfinished_runs: u64,
     given_up_runs: u64,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tracing::warn;
@@ -12,12 +13,14 @@ use crate::channel::terminal::{self, wire::WelcomeInfo};
 use crate::channel::{Channel, Intake, Kept, NotKept};
 use crate::config::Settings;
 use crate::failpoint::fail_point;
-use crate::model::{Conversation, GroupName, Incoming};
+use crate::model::{
+    ChannelName, ChatId, Conversation, Found, GroupName, Incoming, Mark, MessageId,
+};
 use crate::queue::{Hold, Queue, Stopping};
 use crate::router::Router;
 use crate::run::Runs;
 use crate::store::{Store, StoreError};
-use crate::trigger::Trigger;
+use crate::trigger::{Place, Rule, Trigger};
 
 /// The most conversations in the queue that are named.
 const MOST_QUEUED: usize = 100;
@@ -70,15 +73,43 @@ impl Desk {
 impl Intake for Desk {
     async fn keep(&self, incoming: Incoming) -> Result<Kept, NotKept> {
         fail_point!("intake.received");
-        let kept = self.store.keep(incoming).await.map_err(|error| NotKept {
-            reason: match error {
-                StoreError::DiskFull => "the disk of the gateway is full".to_owned(),
-                _ => "the gateway's store does not take it now".to_owned(),
-            },
-        })?;
+        let kept = self.store.keep(incoming).await.map_err(not_kept)?;
         fail_point!("intake.kept");
         self.router.notify_one();
         Ok(kept)
+    }
+
+    async fn amend(
+        &self,
+        chat: &ChatId,
+        message: &MessageId,
+        text: String,
+    ) -> Result<Found, NotKept> {
+        let (found, unseen) = self.store.amend(chat, message, text).await.map_err(not_kept)?;
+        if let Some(unseen) = unseen {
+            let staff = self.staff().ok_or_else(|| not_kept(StoreError::Closed))?;
+            staff.router.look_again(unseen).await.map_err(not_kept)?;
+            self.router.notify_one();
+        }
+        Ok(found)
+    }
+
+    async fn retract(&self, chat: &ChatId, message: &MessageId) -> Result<Found, NotKept> {
+        let found = self.store.retract(chat, message).await.map_err(not_kept)?;
+        self.router.notify_one();
+        Ok(found)
+    }
+
+    async fn marks(
+        &self,
+        channel: &ChannelName,
+        threads_since: Timestamp,
+    ) -> Result<Vec<Mark>, NotKept> {
+        self.store.marks(channel, threads_since).await.map_err(not_kept)
+    }
+
+    async fn caught_up(&self, place: &Conversation) -> Result<(), NotKept> {
+        self.store.caught_up(place).await.map_err(not_kept)
     }
 
     async fn cancel(&self, conversation: &Conversation) {
@@ -107,13 +138,13 @@ impl terminal::Desk for Desk {
     }
 
     async fn addressed(&self, conversation: &Conversation, text: &str) -> bool {
-        match self.store.group_of(&conversation.chat).await {
-            Ok(Some(group)) => {
-                !group.needs_trigger()
-                    || Trigger::of(&group, &self.settings.assistant_name).is_addressed(text)
-            }
-            _ => false,
-        }
+        let (Ok(Some(group)), Ok(woken)) =
+            (self.store.group_of(&conversation.chat).await, self.store.woken(conversation).await)
+        else {
+            return false;
+        };
+        let place = Place::of(conversation, woken);
+        Rule::new(&group, &self.settings.assistant_name, place).calls(text)
     }
 
     async fn status(&self) -> Value {
@@ -145,6 +176,15 @@ impl terminal::Desk for Desk {
             "disk_full": self.store.is_full(),
         })
     }
+}
+
+/// What the store says, for the person who wrote the message.
+fn not_kept(error: StoreError) -> NotKept {
+    let reason = match error {
+        StoreError::DiskFull => "the disk of the gateway is full",
+        _ => "the gateway's store does not take it now",
+    };
+    NotKept { reason: reason.to_owned() }
 }
 
 /// Gives up what waits in a conversation that is held, in the queue or for another attempt, also when the router has not

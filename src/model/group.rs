@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::GroupName;
+use super::{ChannelName, GroupName, Message};
 
 /// A folder with memory, files and rights that one or more registered chats belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Group {
     pub trigger: Option<String>,
     /// Whether a message needs the trigger; the main group never does.
     pub requires_trigger: bool,
-    /// What its sandbox gets.
+    /// Who is answered when, and what its sandbox gets.
     pub settings: GroupSettings,
 }
 
@@ -32,9 +32,22 @@ impl Group {
     pub fn needs_trigger(&self) -> bool {
         self.requires_trigger && !self.name.is_main()
     }
+
+    /// Whether the writer of a message may wake the assistant with it.
+    ///
+    /// Where senders are named, it is they and nobody else; else it is everybody but those from outside. In the terminal
+    /// it is always the owner who writes.
+    #[must_use]
+    pub fn may_ask(&self, message: &Message) -> bool {
+        let named = &self.settings.allowed_senders;
+        let sender = &message.sender;
+        *message.chat.channel() == ChannelName::terminal()
+            || named.contains(&sender.id)
+            || (named.is_empty() && !sender.outside)
+    }
 }
 
-/// What a group's sandbox gets beyond the common; stored as JSON in `registered_groups.container_config`.
+/// Who a group answers when, and what its sandbox gets beyond the common; stored as JSON in `registered_groups.container_config`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct GroupSettings {
@@ -46,6 +59,32 @@ pub struct GroupSettings {
     pub daily_budget_micros: Option<u64>,
     /// The deadline of a run in milliseconds; `None` is `CONTAINER_TIMEOUT`.
     pub timeout: Option<u64>,
+    /// What wakes the assistant in a thread that it takes part in.
+    pub engage: Engage,
+    /// Who may wake the assistant, as the platform names them; nobody named is everybody but those from outside.
+    pub allowed_senders: Vec<String>,
+}
+
+/// What wakes the assistant in a thread that it takes part in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Engage {
+    /// Only what is addressed to it, as elsewhere.
+    Mention,
+    /// Everything that is said there.
+    #[default]
+    Thread,
+}
+
+impl Engage {
+    /// The word for it, as in the settings and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mention => "mention",
+            Self::Thread => "thread",
+        }
+    }
 }
 
 /// A mount that somebody asks for.
@@ -63,4 +102,21 @@ pub struct MountRequest {
 
 fn yes() -> bool {
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_before_are_read_and_new_ones_are_written_like_them() {
+        let old = r#"{"additionalMounts":[],"webAllow":["example.org"],"dailyBudgetMicros":null,"timeout":null}"#;
+        let mut settings: GroupSettings = serde_json::from_str(old).unwrap();
+        assert_eq!((settings.engage, settings.allowed_senders.len()), (Engage::Thread, 0));
+        settings.engage = Engage::Mention;
+        settings.allowed_senders.push("U1".to_owned());
+        let json = serde_json::to_string(&settings).unwrap();
+        assert!(json.ends_with(r#""engage":"mention","allowedSenders":["U1"]}"#), "{json}");
+        assert_eq!(serde_json::from_str::<GroupSettings>(&json).unwrap(), settings);
+    }
 }

@@ -1,6 +1,9 @@
 //! Messages.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{ChatId, Conversation, MessageId, Seq, ThreadId};
 
@@ -11,6 +14,22 @@ pub struct Sender {
     pub id: String,
     /// The name that people see.
     pub name: String,
+    /// Whether the platform says that they do not belong to those whose chat it is: a guest, a stranger, somebody of
+    /// another organisation. Such a person wakes the assistant only where they are named.
+    pub outside: bool,
+}
+
+/// A file that was sent with a message, and lies in the folder of the group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Its name as people see it.
+    pub name: String,
+    /// Where it lies, relative to the group's folder: `files/…`.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Its media type, as the platform tells it: `image/png`.
+    pub kind: String,
 }
 
 /// One utterance in a chat.
@@ -26,6 +45,10 @@ pub struct Message {
     pub sender: Sender,
     /// What was said.
     pub text: String,
+    /// The files that came with it; they lie there before the message is handed over.
+    pub attachments: Vec<Attachment>,
+    /// Whether the platform itself says that it is meant for the assistant: a real mention, a direct message.
+    pub addressed: bool,
     /// When, by the platform's clock: for display, never for order.
     pub sent_at: Timestamp,
     /// Whether the assistant itself said it.
@@ -54,8 +77,22 @@ pub struct Incoming {
 pub struct KeptMessage {
     /// Its place in the order of arrival.
     pub seq: Seq,
-    /// The message.
+    /// The message, as it is now.
     pub message: Message,
+    /// What became of it since it was said.
+    pub revision: Revision,
+}
+
+/// What became of a message since it was said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Revision {
+    /// It stands as it was said.
+    #[default]
+    Original,
+    /// Its writer has changed its text.
+    Edited,
+    /// Somebody has deleted it: there is neither text nor file any more.
+    Deleted,
 }
 
 /// How far the router has looked in a conversation.
@@ -76,4 +113,31 @@ pub enum Kept {
     Known(Seq),
     /// Its chat belongs to no group: only the chat's existence was noted.
     Unregistered,
+}
+
+/// Whether a message that was changed is one that was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It is, and follows the change.
+    Kept,
+    /// Nothing is known of it.
+    Unknown,
+}
+
+/// How far the messages of a chat, or of a thread of it, go that were kept before a connection was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The chat as a whole, its threads among it, or one of its threads.
+    pub place: Conversation,
+    /// The last message that was kept; none where nobody has said anything yet.
+    pub last: Option<LastKept>,
+}
+
+/// The last message that was kept of a chat or a thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastKept {
+    /// Its id on the channel.
+    pub id: MessageId,
+    /// When it was said, by the platform's clock.
+    pub sent_at: Timestamp,
 }

@@ -100,12 +100,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NotThere`] when there is no such group, or a chat that is to leave does not belong to it;
-    /// [`StoreError::Taken`] when a chat that is to come belongs to another.
+    /// [`StoreError::Taken`] when a chat that is to come belongs to another; [`StoreError::Conflict`] with the sentence
+    /// by which the change itself refuses.
     pub(crate) async fn change_group(
         &self,
         name: &GroupName,
         chats: GroupChats,
-        change: impl FnOnce(Group) -> Group + Send + 'static,
+        change: impl FnOnce(Group) -> Result<Group, String> + Send + 'static,
     ) -> Result<(), StoreError> {
         let name = name.clone();
         self.write(name!("change_group", "change a group"), move |connection| {
@@ -113,7 +114,7 @@ impl Store {
             for chat in &chats.removed {
                 unregister(connection, chat, &name)?;
             }
-            let after = change(before.clone());
+            let after = change(before.clone()).map_err(StoreError::Conflict)?;
             if after != before {
                 replace(connection, &name, &after)?;
             }
@@ -237,8 +238,8 @@ fn replace(connection: &Connection, name: &GroupName, group: &Group) -> Step<()>
     let Group { trigger, requires_trigger, settings, .. } = group;
     let values = params![name, trigger, requires_trigger, json(settings)?];
     connection.prepare_cached(sql)?.execute(values)?;
-    let sql = "UPDATE router_state SET seen_seq = cursor WHERE seen_seq > cursor AND chat_id IN
-                   (SELECT chat_id FROM chats WHERE group_name = ?1)";
+    let sql = "UPDATE router_state SET seen_seq = cursor, triggered_seq = min(triggered_seq, cursor)
+               WHERE seen_seq > cursor AND chat_id IN (SELECT chat_id FROM chats WHERE group_name = ?1)";
     connection.prepare_cached(sql)?.execute([name])?;
     Ok(())
 }

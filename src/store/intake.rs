@@ -1,14 +1,16 @@
 //! Messages in, and messages as they were said.
 
 use jiff::Timestamp;
-use rusqlite::types::{FromSqlError, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::types::{FromSqlError, Type, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::Store;
 use super::error::{Step, StoreError};
-use super::values::{Count, Millis, thread, thread_key, time};
+use super::values::{Count, Millis, revision, thread, thread_key, time};
 use super::writer::name;
-use crate::model::{ChatId, Conversation, Incoming, Kept, KeptMessage, Message, Sender, Seq};
+use crate::model::{
+    Attachment, ChatId, Conversation, Incoming, Kept, KeptMessage, Message, Sender, Seq,
+};
 
 /// How long the time of an unregistered chat's last message may lag, so that its messages cost no writing.
 const LAG_MS: i64 = 60_000;
@@ -56,7 +58,7 @@ fn keep(connection: &Connection, incoming: &Incoming) -> Step<Kept> {
         return Ok(Kept::Unregistered);
     }
     let (chat, thread) = (message.chat.to_string(), thread_key(message.thread.as_ref()));
-    let Message { id, sender, text, sent_at, from_me, .. } = message;
+    let Message { id, sender, text, addressed, sent_at, from_me, .. } = message;
     // Looked up first, because an insert that finds the row there would use up a number all the same.
     let sql = "SELECT seq FROM messages WHERE chat_id = ?1 AND id = ?2";
     let known = connection.prepare_cached(sql)?.query_row(params![chat, id], |row| row.get(0));
@@ -64,10 +66,16 @@ fn keep(connection: &Connection, incoming: &Incoming) -> Step<Kept> {
         return Ok(Kept::Known(seq));
     }
     let sql = "INSERT INTO messages
-                   (chat_id, thread, id, sender, sender_name, timestamp, is_from_me, content)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    let values = params![chat, thread, id, sender.id, sender.name, Millis(*sent_at), from_me, text];
-    connection.prepare_cached(sql)?.execute(values)?;
+                   (chat_id, thread, id, sender, sender_name, sender_outside, timestamp, is_from_me, addressed,
+                    content, attachments)
+               VALUES (:chat, :thread, :id, :sender, :name, :outside, :time, :from_me, :addressed,
+                       :text, :attachments)";
+    connection.prepare_cached(sql)?.execute(named_params! {
+        ":chat": chat, ":thread": thread, ":id": id,
+        ":sender": sender.id, ":name": sender.name, ":outside": sender.outside,
+        ":time": Millis(*sent_at), ":from_me": from_me, ":addressed": addressed,
+        ":text": text, ":attachments": json(&message.attachments)?,
+    })?;
     let seq = Seq(connection.last_insert_rowid().cast_unsigned());
     if !from_me {
         let sql = "INSERT INTO router_state (chat_id, thread, last_seq) VALUES (?1, ?2, ?3)
@@ -137,12 +145,18 @@ pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<KeptMessage> {
         chat: row.get("chat_id")?,
         thread: thread(row)?,
         id: row.get("id")?,
-        sender: Sender { id: row.get("sender")?, name: row.get("sender_name")? },
+        sender: Sender {
+            id: row.get("sender")?,
+            name: row.get("sender_name")?,
+            outside: row.get("sender_outside")?,
+        },
         text: text(row)?,
+        attachments: attachments(row)?,
+        addressed: row.get("addressed")?,
         sent_at: time(row, "timestamp")?,
         from_me: row.get("is_from_me")?,
     };
-    Ok(KeptMessage { seq: row.get("seq")?, message })
+    Ok(KeptMessage { seq: row.get("seq")?, message, revision: revision(row)? })
 }
 
 /// The text, whatever bytes another program has put there.
@@ -155,5 +169,21 @@ fn text(row: &Row<'_>) -> rusqlite::Result<String> {
             other.data_type(),
             Box::new(FromSqlError::InvalidType),
         )),
+    }
+}
+
+/// The files of a message as they stand in their column; `None` for none.
+fn json(attachments: &[Attachment]) -> Step<Option<String>> {
+    let json = (!attachments.is_empty()).then(|| serde_json::to_string(attachments)).transpose();
+    json.map_err(|error| StoreError::failed("write a message's files as JSON", error).into())
+}
+
+fn attachments(row: &Row<'_>) -> rusqlite::Result<Vec<Attachment>> {
+    let column = row.as_ref().column_index("attachments")?;
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(Vec::new()),
+        value => serde_json::from_str(value.as_str()?).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+        }),
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Unseen {
     pub(crate) conversation: Conversation,
     /// The group that its chat belongs to.
     pub(crate) group: Group,
+    /// Whether something that was said in it before has woken the assistant.
+    pub(crate) woken: bool,
     /// The messages by others, oldest first: at most 200, or a few MiB, and each of them whole.
     pub(crate) messages: Vec<KeptMessage>,
 }
@@ -52,7 +54,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn news(&self, limit: usize) -> Result<News, StoreError> {
-        self.read("look for new messages", move |connection| news(connection, limit, "")).await
+        self.read("look for new messages", move |connection| news(connection, limit, NEWS)).await
     }
 
     /// The same of those conversations only that wait for no run as far as the router knows, and have none.
@@ -60,11 +62,8 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn news_of_the_idle(&self, limit: usize) -> Result<News, StoreError> {
-        let idle = "AND r.triggered_seq <= r.cursor AND NOT EXISTS (
-                        SELECT 1 FROM runs WHERE runs.chat_id = r.chat_id AND runs.thread = r.thread
-                            AND runs.state IN ('claimed', 'running')
-                    )";
-        self.read("look for new messages", move |connection| news(connection, limit, idle)).await
+        let sql = NEWS_OF_THE_IDLE;
+        self.read("look for new messages", move |connection| news(connection, limit, sql)).await
     }
 
     /// The same of one conversation; `None` when there is nothing new in it, or its chat is not registered.
@@ -77,7 +76,7 @@ impl Store {
     ) -> Result<Option<Unseen>, StoreError> {
         let conversation = conversation.clone();
         self.read("look for new messages of a conversation", move |connection| {
-            let sql = "SELECT r.chat_id, r.thread, r.seen_seq, g.*
+            let sql = "SELECT r.chat_id, r.thread, r.seen_seq, r.triggered_seq, g.*
                        FROM router_state r
                        JOIN chats c ON c.chat_id = r.chat_id
                        JOIN registered_groups g ON g.name = c.group_name
@@ -86,6 +85,22 @@ impl Store {
             let found = connection.prepare_cached(sql)?.query_row(key, New::of);
             let found = found.optional()?;
             found.map(|new| new.unseen(connection, &mut { MOST_TEXT })).transpose()
+        })
+        .await
+    }
+
+    /// Whether something that was said in a conversation has woken the assistant.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn woken(&self, conversation: &Conversation) -> Result<bool, StoreError> {
+        let conversation = conversation.clone();
+        self.read("look whether the assistant was woken", move |connection| {
+            let sql =
+                "SELECT triggered_seq > 0 FROM router_state WHERE chat_id = ?1 AND thread = ?2";
+            let key = params![conversation.chat, thread_key(conversation.thread.as_ref())];
+            let woken = connection.prepare_cached(sql)?.query_row(key, |row| row.get(0));
+            Ok(woken.optional()?.unwrap_or(false))
         })
         .await
     }
@@ -137,17 +152,25 @@ impl Store {
     }
 }
 
-/// News of the conversations that also meet `condition`, which is SQL of our own.
-fn news(connection: &Connection, limit: usize, condition: &'static str) -> Step<News> {
-    let sql = format!(
-        "SELECT r.chat_id, r.thread, r.seen_seq, g.*
-         FROM router_state r
-         JOIN chats c ON c.chat_id = r.chat_id
-         JOIN registered_groups g ON g.name = c.group_name
-         WHERE r.last_seq > r.seen_seq {condition}
-         ORDER BY r.seen_seq LIMIT ?1"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
+const NEWS: &str = "SELECT r.chat_id, r.thread, r.seen_seq, r.triggered_seq, g.*
+    FROM router_state r
+    JOIN chats c ON c.chat_id = r.chat_id
+    JOIN registered_groups g ON g.name = c.group_name
+    WHERE r.last_seq > r.seen_seq
+    ORDER BY r.seen_seq LIMIT ?1";
+const NEWS_OF_THE_IDLE: &str = "SELECT r.chat_id, r.thread, r.seen_seq, r.triggered_seq, g.*
+    FROM router_state r
+    JOIN chats c ON c.chat_id = r.chat_id
+    JOIN registered_groups g ON g.name = c.group_name
+    WHERE r.last_seq > r.seen_seq AND r.triggered_seq <= r.cursor AND NOT EXISTS (
+        SELECT 1 FROM runs WHERE runs.chat_id = r.chat_id AND runs.thread = r.thread
+            AND runs.state IN ('claimed', 'running')
+    )
+    ORDER BY r.seen_seq LIMIT ?1";
+
+/// The news that a statement finds, one of the two above.
+fn news(connection: &Connection, limit: usize, sql: &'static str) -> Step<News> {
+    let mut statement = connection.prepare_cached(sql)?;
     let waiting = statement.query_map([Count::of(limit)], New::of)?;
     let mut unseen: Vec<Unseen> = Vec::new();
     let mut left = MOST_TEXT;
@@ -167,17 +190,19 @@ struct New {
     conversation: Conversation,
     group: Group,
     seen: Seq,
+    woken: bool,
 }
 
 impl New {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         let (conversation, group) = (conversation(row)?, group(row)?);
-        Ok(Self { conversation, group, seen: row.get("seen_seq")? })
+        let woken = row.get::<_, Seq>("triggered_seq")? > Seq(0);
+        Ok(Self { conversation, group, seen: row.get("seen_seq")?, woken })
     }
 
     /// Reads the messages, as far as the bytes that are `left` allow.
     fn unseen(self, connection: &Connection, left: &mut usize) -> Step<Unseen> {
-        let Self { conversation, group, seen } = self;
+        let Self { conversation, group, seen, woken } = self;
         let sql = "SELECT * FROM messages
                    WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND NOT is_from_me
                    ORDER BY seq LIMIT ?4";
@@ -186,11 +211,30 @@ impl New {
         let values = params![conversation.chat, thread, seen, Count::of(LOOK)];
         let messages = statement.query_map(values, message)?;
         let messages = gather(messages, left)?;
-        Ok(Unseen { conversation, group, messages })
+        Ok(Unseen { conversation, group, woken, messages })
     }
 }
 
-/// Moves the marks of a conversation forward, never back and never past its last message.
+/// A message of which the router has seen an earlier text, or is looking at it just now, if no run has dealt with it.
+pub(super) fn look_again(connection: &Connection, kept: KeptMessage) -> Step<Option<Unseen>> {
+    let sql = "SELECT r.chat_id, r.thread, r.seen_seq, r.triggered_seq, g.*
+               FROM router_state r
+               JOIN chats c ON c.chat_id = r.chat_id
+               JOIN registered_groups g ON g.name = c.group_name
+               WHERE r.chat_id = ?1 AND r.thread = ?2 AND ?3 > r.cursor";
+    let Conversation { chat, thread } = kept.message.conversation();
+    let key = params![chat, thread_key(thread.as_ref()), kept.seq];
+    let found = connection.prepare_cached(sql)?.query_row(key, New::of).optional()?;
+    Ok(found.map(|New { conversation, group, woken, .. }| Unseen {
+        conversation,
+        group,
+        woken,
+        messages: vec![kept],
+    }))
+}
+
+/// Moves the marks of a conversation forward, never back and never past its last message; not at all when what woke the
+/// assistant was deleted since the router looked, which then looks again.
 pub(super) fn mark_seen(
     connection: &Connection,
     conversation: &Conversation,
@@ -201,7 +245,9 @@ pub(super) fn mark_seen(
                    seen_seq = max(seen_seq, min(:through, last_seq)),
                    triggered_seq = max(triggered_seq, min(:triggered, last_seq)),
                    waiting_seq = iif(triggered_seq <= cursor AND :triggered > cursor, :triggered, waiting_seq)
-               WHERE chat_id = :chat AND thread = :thread";
+               WHERE chat_id = :chat AND thread = :thread AND NOT EXISTS (
+                   SELECT 1 FROM messages m WHERE m.seq = :triggered AND m.revision = 'deleted'
+               )";
     connection.prepare_cached(sql)?.execute(named_params! {
         ":through": through, ":triggered": triggered.unwrap_or(Seq(0)),
         ":chat": conversation.chat, ":thread": thread_key(conversation.thread.as_ref()),

@@ -1,11 +1,13 @@
 //! What the store promises, held against real SQLite in a temporary folder.
 
+mod catch_up;
 mod files;
 mod groups;
 mod intake;
 mod outbox;
 mod plans;
 mod prune;
+mod revise;
 mod router;
 mod runs;
 mod walk;
@@ -87,8 +89,10 @@ pub(super) fn said(conversation: &Conversation, id: &str, text: &str) -> Incomin
         chat: conversation.chat.clone(),
         thread: conversation.thread.clone(),
         id: id.parse().unwrap(),
-        sender: Sender { id: "u1".to_owned(), name: "José".to_owned() },
+        sender: Sender { id: "u1".to_owned(), name: "José".to_owned(), outside: false },
         text: text.to_owned(),
+        attachments: Vec::new(),
+        addressed: false,
         sent_at: Timestamp::from_second(1_600_000_000).unwrap(),
         from_me: false,
     };
@@ -136,6 +140,6 @@ impl Store {
     ) -> Result<(), StoreError> {
         let all = |chats: &[&ChatId]| chats.iter().map(|chat| (*chat).clone()).collect();
         let chats = GroupChats { added: all(added), removed: all(removed) };
-        self.change_group(group, chats, |group| group).await
+        self.change_group(group, chats, Ok).await
     }
 }

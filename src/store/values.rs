@@ -7,8 +7,8 @@ use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use crate::model::{
-    ChannelName, ChatId, Conversation, GroupName, MessageId, OutboxId, RequestId, RunId, SandboxId,
-    Seq, SessionId, ThreadId, Usage,
+    ChannelName, ChatId, Conversation, GroupName, MessageId, OutboxId, RequestId, Revision, RunId,
+    SandboxId, Seq, SessionId, ThreadId, Usage,
 };
 
 /// A time, in milliseconds since 1970.
@@ -154,6 +154,22 @@ pub(super) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
 pub(super) fn time_if_any(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timestamp>> {
     let time: Option<Millis> = row.get(column)?;
     Ok(time.map(|Millis(time)| time))
+}
+
+/// What became of a message, as the column says it: NULL for nothing.
+pub(super) fn revision(row: &Row<'_>) -> rusqlite::Result<Revision> {
+    let revision: Option<Revision> = row.get("revision")?;
+    Ok(revision.unwrap_or_default())
+}
+
+impl FromSql for Revision {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_str()? {
+            "edited" => Ok(Self::Edited),
+            "deleted" => Ok(Self::Deleted),
+            _ => Err(FromSqlError::InvalidType),
+        }
+    }
 }
 
 /// The count in a column.

@@ -4,10 +4,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::gateway::Home;
 use crate::support::pty::Pty;
+use crate::support::stand_in::{Door, Guest};
 
 /// A line whose answer says the name, which the line itself as it is typed does not.
 fn say(name: &str) -> String {
@@ -272,6 +273,70 @@ async fn an_answer_that_is_to_stop_is_stopped_when_the_gateway_is_back() {
     chat.press("\x04");
     assert!(chat.ended().await.success());
     assert!(gateway.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_to_be_said_is_kept_also_when_the_chat_is_ended_from_outside() {
+    let home = Home::new();
+    let mut chat = Pty::start(&home, &["chat"]);
+    chat.expect("> ").await;
+    chat.press("run: sleep 1000\r");
+    chat.expect("bash: ").await;
+    // The answer to a command shows that all before it was taken.
+    chat.press("one\rtwo\r/help\r");
+    chat.expect("this list").await;
+    chat.signal(Signal::TERM);
+    assert_eq!(chat.ended().await.code(), Some(143));
+    assert!(!chat.seen().contains("not sent"), "{}", chat.seen());
+    assert_eq!(status(&home).await["store"]["messages"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_said_any_more_is_told_at_the_end() {
+    let (home, mut chat, mut guest) = chat_with_three_entered().await;
+    guest.tell(json!({ "type": "refused", "reason": "the group is gone" })).await;
+    chat.expect("not known whether this was kept: “zero”").await;
+    chat.expect("not sent: “one”, “two”").await;
+    chat.expect("the group is gone").await;
+    assert_eq!(chat.ended().await.code(), Some(1));
+    drop(home);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_leaves_is_told_what_of_it_all_was_not_kept() {
+    let (home, mut chat, mut guest) = chat_with_three_entered().await;
+    chat.press("/quit\r");
+    let one = guest.hear_of("say").await;
+    let two = guest.hear_of("say").await;
+    assert_eq!((&one["text"], &two["text"]), (&json!("one"), &json!("two")));
+    guest.hear_of("status").await;
+    guest.tell(json!({ "type": "kept", "id": one["id"], "seq": 2, "addressed": true })).await;
+    let full = "the disk is full";
+    guest.tell(json!({ "type": "not_kept", "id": two["id"], "reason": full })).await;
+    guest.tell_state().await;
+    chat.expect("not kept: “two” (the disk is full)").await;
+    chat.expect("not known whether this was kept: “zero”").await;
+    assert!(chat.ended().await.success());
+    assert!(!chat.seen().contains("not sent"), "{}", chat.seen());
+    drop(home);
+}
+
+/// A chat with a gateway in the test's hands, which has heard "zero" and not said that it is kept; "one" and "two" were
+/// entered after it.
+async fn chat_with_three_entered() -> (Home, Pty, Guest) {
+    let home = Home::new();
+    let door = Door::open(&home);
+    let mut chat = Pty::start(&home, &["chat"]);
+    let mut guest = door.welcome().await;
+    guest.hear_of("status").await;
+    guest.tell_state().await;
+    chat.expect("> ").await;
+    chat.press("zero\r");
+    assert_eq!(guest.hear_of("say").await["text"], "zero");
+    // The answer to a command shows that all before it was taken.
+    chat.press("one\rtwo\r/help\r");
+    chat.expect("this list").await;
+    (home, chat, guest)
 }
 
 async fn status(home: &Home) -> Value {

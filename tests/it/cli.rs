@@ -60,6 +60,8 @@ async fn wrong_usage_ends_in_64() {
         &["group", "set", "main", "--trigger", "@Crab"],
         &["group", "set", "main"],
         &["group", "set", "main", "--remove-chat", "terminal:main"],
+        &["group", "set", "main", "--allow-sender", "two words"],
+        &["group", "set", "main", "--allow-sender", "U1", "--forbid-sender", "U1"],
         &["group", "set", "main", "--chat", "slack:T/C", "--remove-chat", "slack:T/C"],
         &["chat", "-m", ""],
         &["chat", "-m", " \n\t "],
@@ -219,6 +221,8 @@ async fn groups_are_added_changed_and_removed() {
         "name": "family",
         "needs_trigger": true,
         "trigger": "@José",
+        "engage": "thread",
+        "allowed_senders": [],
         "chats": ["slack:T01/C02", "terminal:family"],
         "web_allow": ["*.example.org"],
         "daily_budget_micros": 2_500_000,
@@ -256,6 +260,42 @@ async fn groups_are_added_changed_and_removed() {
     let (code, _, err) = run(&home, &["group", "set", "family", "--no-trigger"]).await;
     assert_eq!(code, 1);
     assert!(err.contains("there is no group family"), "{err}");
+}
+
+#[tokio::test]
+async fn who_may_wake_the_assistant_is_said_and_never_everybody_by_accident() {
+    let home = Home::new();
+    let added = ["group", "add", "work", "--engage", "mention", "--allow-sender", "U1", "--json"];
+    let added = json_of(&home, &added).await;
+    assert_eq!((&added["engage"], &added["allowed_senders"]), (&json!("mention"), &json!(["U1"])));
+    let (code, out, _) = run(&home, &["group", "set", "work", "--allow-sender", "U2"]).await;
+    assert_eq!(code, 0);
+    insta::assert_snapshot!(out, @"
+    Group work changed; `hermitcrab chat --group work` talks to it.
+    Only U1, U2 may wake the assistant in its chats, and you in the terminal; what others say is read as context.
+    ");
+    let (code, out, _) = run(&home, &["group", "list"]).await;
+    assert_eq!(code, 0);
+    insta::assert_snapshot!(out, @"
+    GROUP  TRIGGER  ENGAGE   SENDERS  CHATS          WEB  BUDGET/DAY  MOUNTS
+    main   -        thread   -        terminal:main  -    -           -
+    work   @Andy    mention  U1 U2    terminal:work  -    -           -
+    ");
+    let (code, _, err) =
+        run(&home, &["group", "set", "work", "--forbid-sender", "U1", "--forbid-sender", "U2"])
+            .await;
+    assert_eq!(code, 1);
+    insta::assert_snapshot!(err, @"hermitcrab: nobody would be named in the group work, and then everybody may wake the assistant; say --allow-sender - if that is meant");
+    let (code, _, err) = run(&home, &["group", "set", "work", "--forbid-sender", "U3"]).await;
+    assert_eq!(code, 1);
+    insta::assert_snapshot!(err, @"hermitcrab: U3 is not among those whom the group work names; `hermitcrab group list` shows them");
+    let (code, _, err) = run(&home, &["group", "set", "work", "--engage", "always"]).await;
+    assert_eq!(code, 64);
+    assert!(err.contains("mention, thread"), "{err}");
+    let changed = ["group", "set", "work", "--forbid-sender", "U1", "--json"];
+    assert_eq!(json_of(&home, &changed).await["allowed_senders"], json!(["U2"]));
+    let changed = ["group", "set", "work", "--allow-sender", "-", "--json"];
+    assert_eq!(json_of(&home, &changed).await["allowed_senders"], json!([]));
 }
 
 #[tokio::test]

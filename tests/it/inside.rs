@@ -18,6 +18,7 @@ use crate::support::gateway::PATIENCE;
 use crate::support::terminal::Terminal;
 
 mod ahead;
+mod asked;
 mod filled;
 mod handed;
 mod reaped;

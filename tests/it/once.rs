@@ -6,13 +6,13 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::support::gateway::{Home, PATIENCE};
 use crate::support::pty::Pty;
+use crate::support::stand_in::{Door, Guest};
 use crate::support::terminal::Terminal;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,7 +130,7 @@ async fn a_script_s_message_is_never_a_command() {
 /// `chat -m` with a gateway in the test's hands.
 struct Asked {
     child: Child,
-    stream: BufReader<UnixStream>,
+    guest: Guest,
     /// The message's id.
     id: String,
     /// The message.
@@ -141,54 +141,28 @@ struct Asked {
 impl Asked {
     async fn by(text: &str) -> Self {
         let home = Home::new();
-        std::fs::create_dir(home.path().join("store")).unwrap();
-        let listener = UnixListener::bind(home.socket()).unwrap();
+        let door = Door::open(&home);
         let child = spawn(home.command(&["chat", "-m", text]));
-        // The first call only looks whether somebody is there.
-        let mut stream = loop {
-            let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
-            let mut stream = BufReader::new(stream);
-            if hear(&mut stream).await.is_some_and(|hello| hello["type"] == "hello") {
-                break stream;
-            }
-        };
-        let said = hear(&mut stream).await.unwrap();
+        let mut guest = door.welcome().await;
+        let said = guest.hear().await.unwrap();
         let part = |name: &str| said[name].as_str().unwrap().to_owned();
-        let (id, text) = (part("id"), part("text"));
-        let mut asked = Self { child, stream, id, text, _home: home };
-        let welcome = json!({
-            "type": "welcome", "assistant": "Andy", "needs_trigger": false, "trigger": "@Andy",
-            "sandbox": "none",
-        });
-        asked.tell(welcome).await;
-        asked
+        Self { child, guest, id: part("id"), text: part("text"), _home: home }
     }
 
     async fn tell(&mut self, frame: Value) {
-        self.stream.write_all(format!("{frame}\n").as_bytes()).await.unwrap();
+        self.guest.tell(frame).await;
     }
 
     /// The next answer that is confirmed.
     async fn hear_ack(&mut self) -> u64 {
-        loop {
-            let frame = timeout(PATIENCE, hear(&mut self.stream)).await.unwrap().unwrap();
-            if frame["type"] == "ack" {
-                return frame["outbox"].as_u64().unwrap();
-            }
-        }
+        self.guest.hear_of("ack").await["outbox"].as_u64().unwrap()
     }
 
     /// Lets it go, and takes what it said.
     async fn ended(self) -> Output {
-        drop(self.stream);
+        drop(self.guest);
         ended(self.child).await
     }
-}
-
-async fn hear(stream: &mut BufReader<UnixStream>) -> Option<Value> {
-    let mut line = String::new();
-    stream.read_line(&mut line).await.ok().filter(|read| *read > 0)?;
-    Some(serde_json::from_str(&line).unwrap())
 }
 
 fn answer(outbox: u64, text: &str, through: u64) -> Value {

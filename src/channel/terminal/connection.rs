@@ -185,8 +185,10 @@ impl Talk<'_> {
             chat: conversation.chat.clone(),
             thread: conversation.thread.clone(),
             id: message_id,
-            sender: Sender { id: "owner".to_owned(), name: "Owner".to_owned() },
+            sender: Sender { id: "owner".to_owned(), name: "Owner".to_owned(), outside: false },
             text,
+            attachments: Vec::new(),
+            addressed: false,
             sent_at: self.terminal.clock.now(),
             from_me: false,
         };

@@ -40,11 +40,11 @@ struct Waiting {
     give_up_at: Option<Instant>,
 }
 
-/// Sends a message and shows what comes of it.
+/// Sends the message that was entered first, and shows what comes of it.
 ///
 /// # Errors
 /// When the gateway does not want this chat any more, or the terminal is gone.
-pub(super) async fn send(talk: &mut Talk<'_>, message: String) -> Result<Then, Failure> {
+pub(super) async fn send(talk: &mut Talk<'_>) -> Result<Then, Failure> {
     if !talk.editor.is_asked() {
         talk.keyboard.hold();
     }
@@ -54,8 +54,9 @@ pub(super) async fn send(talk: &mut Talk<'_>, message: String) -> Result<Then, F
     if talk.link.is_away() {
         talk.screen.say_hindered(AWAY.to_owned())?;
     }
+    let Some(id) = talk.link.say_next().await else { return Ok(Then::Stays) };
     let mut waiting = Waiting {
-        id: talk.link.say(message).await,
+        id,
         seq: None,
         early: Vec::new(),
         since: Instant::now(),
@@ -130,7 +131,7 @@ impl Waiting {
         let entered = text.clone();
         match Line::read(text) {
             Line::Empty => {}
-            Line::Message(message) => talk.kept.push_back(message),
+            Line::Message(message) => talk.link.say_later(message),
             Line::Quit => return leave(talk),
             Line::Stop => self.cancel(talk).await?,
             command => {
@@ -173,9 +174,9 @@ impl Waiting {
                     }
                 }
             }
-            Event::NotKept { id, reason } if id == self.id => {
-                talk.screen.note(&format!("(not kept: {reason})"))?;
-                return Ok(true);
+            Event::NotKept { id, unkept } => {
+                talk.tell_unkept(&unkept)?;
+                return Ok(id == self.id);
             }
             Event::Answer(answer) => return self.answer(talk, answer).await,
             Event::Activity(GatewayFrame::Idle) => {}
@@ -202,7 +203,7 @@ impl Waiting {
             }
             Event::Said(text) => talk.overhear_said(&text)?,
             Event::Refused(reason) => return Err(Failure::failed(reason)),
-            Event::Kept { .. } | Event::NotKept { .. } | Event::Taken(_) => {}
+            Event::Kept { .. } | Event::Taken(_) => {}
         }
         Ok(false)
     }
@@ -218,7 +219,8 @@ impl Waiting {
         Ok(talk.screen.say_hindered("stopping".to_owned())?)
     }
 
-    /// Takes what the gateway says of its sandbox. Without one nobody waits at a prompt that is not there.
+    /// Takes what the gateway says of its sandbox; `true` when the answer is not waited for. Without a sandbox it may
+    /// be long in coming, and what is entered next is not held back that long.
     fn look(&self, talk: &mut Talk<'_>, sandbox: &SandboxState) -> Result<bool, Failure> {
         if self.heard || self.cancelled || sandbox.ready || self.seq.is_none() {
             return Ok(false);

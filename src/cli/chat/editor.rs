@@ -15,7 +15,7 @@ use rustyline::{Config, Helper};
 use tokio::sync::mpsc;
 
 use super::history;
-use super::prompt::{PROMPT, Prompt};
+use super::input_line::{InputLine, LEAD};
 use crate::cli::exit::Failure;
 
 /// How many lines the history keeps.
@@ -40,7 +40,7 @@ pub(super) struct Editor {
     heard: mpsc::Receiver<Heard>,
     asked: bool,
     /// Where it writes.
-    pub(super) prompt: Prompt,
+    pub(super) input: InputLine,
 }
 
 impl Editor {
@@ -51,12 +51,12 @@ impl Editor {
     pub(super) fn start(history: &Path) -> Result<Self, Failure> {
         let broken =
             |error: anyhow::Error| Failure::failed("the terminal cannot be used").because(error);
-        let prompt = Prompt::default();
-        let mut line = open(history, prompt.clone()).map_err(|error| broken(error.into()))?;
+        let input = InputLine::default();
+        let mut line = open(history, input.clone()).map_err(|error| broken(error.into()))?;
         let (ask, asked) = std_mpsc::sync_channel(1);
         let (tell, heard) = mpsc::channel(1);
         let history = history.to_owned();
-        let writes_at = prompt.clone();
+        let writes_at = input.clone();
         let listen = move || {
             while asked.recv().is_ok() {
                 let heard = hear(&mut line, &writes_at);
@@ -72,7 +72,7 @@ impl Editor {
             .name("editor".to_owned())
             .spawn(listen)
             .map_err(|error| broken(error.into()))?;
-        Ok(Self { ask, heard, asked: false, prompt })
+        Ok(Self { ask, heard, asked: false, input })
     }
 
     /// Lets the person write; [`Editor::next`] tells what comes of it.
@@ -96,8 +96,8 @@ impl Editor {
     }
 }
 
-/// Tells the prompt what the editor does.
-impl Highlighter for Prompt {
+/// Tells the input line what the editor does.
+impl Highlighter for InputLine {
     fn highlight<'l>(&self, line: &'l str, pos: usize) -> Cow<'l, str> {
         self.note(line, pos);
         Cow::Borrowed(line)
@@ -105,20 +105,20 @@ impl Highlighter for Prompt {
 
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(
         &'s self,
-        prompt: &'p str,
+        lead: &'p str,
         _default: bool,
     ) -> Cow<'b, str> {
-        self.note_lead(prompt);
-        Cow::Borrowed(prompt)
+        self.note_lead(lead);
+        Cow::Borrowed(lead)
     }
 
-    /// Every key draws the line anew, so that the prompt hears of it, and whatever is amiss is put right by the next.
+    /// Every key draws the line anew, so that the input line hears of it, and whatever is amiss is put right by the next.
     fn highlight_char(&self, _line: &str, _pos: usize, _kind: CmdKind) -> bool {
         true
     }
 }
 
-impl Validator for Prompt {
+impl Validator for InputLine {
     fn validate(&self, ctx: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         if ctx.input().ends_with('\\') {
             return Ok(ValidationResult::Incomplete);
@@ -128,26 +128,26 @@ impl Validator for Prompt {
     }
 }
 
-impl Completer for Prompt {
+impl Completer for InputLine {
     type Candidate = String;
 }
 
-impl Hinter for Prompt {
+impl Hinter for InputLine {
     type Hint = String;
 }
 
-impl Helper for Prompt {}
+impl Helper for InputLine {}
 
-type Line = rustyline::Editor<Prompt, FileHistory>;
+type Line = rustyline::Editor<InputLine, FileHistory>;
 
-fn open(history: &Path, prompt: Prompt) -> rustyline::Result<Line> {
+fn open(history: &Path, input: InputLine) -> rustyline::Result<Line> {
     let config = Config::builder()
         .max_history_size(HISTORY)?
         .history_ignore_dups(true)?
         .bracketed_paste(true)
         .build();
     let mut line = Line::with_config(config)?;
-    line.set_helper(Some(prompt));
+    line.set_helper(Some(input));
     if let Err(error) = history::shorten(history, HISTORY) {
         tracing::debug!(%error, "the chat's history stays as long as it is");
     }
@@ -159,18 +159,18 @@ fn open(history: &Path, prompt: Prompt) -> rustyline::Result<Line> {
     Ok(line)
 }
 
-fn hear(line: &mut Line, prompt: &Prompt) -> Heard {
+fn hear(line: &mut Line, input: &InputLine) -> Heard {
     loop {
-        let (before, behind) = prompt.written();
-        let heard = match line.readline_with_initial(PROMPT, (&before, &behind)) {
+        let (before, behind) = input.written();
+        let heard = match line.readline_with_initial(LEAD, (&before, &behind)) {
             Ok(message) => Heard::Message(message.replace(CONTINUED, "\n")),
             Err(ReadlineError::Interrupted) => Heard::Interrupt,
             Err(ReadlineError::Signal(_)) => continue,
             Err(_gone) => Heard::End,
         };
-        prompt.closed();
+        input.closed();
         if matches!(heard, Heard::Message(_)) {
-            prompt.forget();
+            input.forget();
         }
         return heard;
     }

@@ -97,6 +97,8 @@ impl Host {
     /// Lets runs end, unless a second signal says not to, and closes everything.
     pub(super) async fn stop(self, signals: &mut Signals) {
         let Some(gateway) = self.own else { return };
+        // Before anybody is told that there is such a signal.
+        let again = signals.again();
         let haste = gateway.haste();
         if let (runs @ 1.., grace) = gateway.under_way() {
             let (them, get) = match runs {
@@ -109,12 +111,12 @@ impl Host {
             ));
         }
         let mut stopping = std::pin::pin!(gateway.stop());
-        let again = tokio::select! {
-            () = &mut stopping => return,
-            again = signals.again() => again,
-        };
         match again {
-            Ok(()) => {
+            Ok(again) => {
+                tokio::select! {
+                    () = &mut stopping => return,
+                    () = again => {}
+                }
                 output::aside(
                     "stopping at once; what is not answered is taken up by the next start",
                 );

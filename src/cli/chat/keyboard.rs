@@ -1,7 +1,7 @@
 //! The keyboard's modes: taken over when a conversation begins, and put back when it ends.
 //!
 //! Nothing that is typed gets lost: whatever is pressed while the line editor does not read waits in the terminal,
-//! unseen, for the next prompt. For that the terminal must neither gather lines by itself, which it cuts at 4,095 bytes, nor throw
+//! unseen, for the next input line. For that the terminal must neither gather lines by itself, which it cuts at 4,095 bytes, nor throw
 //! away what waits when somebody presses Ctrl-C.
 
 use std::io::{self, IsTerminal, Write};

@@ -1,4 +1,4 @@
-//! What a line at the prompt asks for: a command begins with a slash, everything else is a message.
+//! What a line that was entered asks for: a command begins with a slash, everything else is a message.
 
 use crate::channel::terminal::wire::MAX_TEXT_BYTES;
 

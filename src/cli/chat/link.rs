@@ -1,18 +1,20 @@
 //! The chat's line to the gateway: it comes back by itself, what was not confirmed is said again under the same id,
-//! and an answer that was shown already is not handed on twice.
+//! and an answer that was shown already is not handed on twice. What the person has entered is here from then on until
+//! the gateway has confirmed or refused it, so that none is forgotten however the chat ends.
 
+mod event;
+
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
+pub(super) use self::event::{Answer, Event, Unkept};
 use crate::channel::terminal::socket;
-use crate::channel::terminal::wire::{
-    self, ClientFrame, Ends, Frames, GatewayFrame, WelcomeInfo, WireError,
-};
+use crate::channel::terminal::wire::{self, ClientFrame, Frames, GatewayFrame, WireError};
 use crate::model::GroupName;
 
 /// The first pause before the gateway is called again.
@@ -22,64 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long a line may take to be written.
 const WRITING: Duration = Duration::from_secs(30);
 /// How long [`Link::settle`] waits.
-const SETTLING: Duration = Duration::from_secs(2);
-
-/// What comes over the line.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// The gateway is there.
-    Welcome(WelcomeInfo),
-    /// The gateway does not want this chat.
-    Refused(String),
-    /// The gateway is gone; it is called again.
-    Lost,
-    /// A message is on disk.
-    Kept {
-        /// Which.
-        id: String,
-        /// Its place in the order of arrival.
-        seq: u64,
-        /// Whether an answer will come.
-        addressed: bool,
-    },
-    /// A message could not be kept.
-    NotKept {
-        /// Which.
-        id: String,
-        /// Why.
-        reason: String,
-    },
-    /// What the assistant is doing.
-    Activity(GatewayFrame),
-    /// An answer; to be confirmed with [`Link::shown`].
-    Answer(Answer),
-    /// Another terminal has said this.
-    Said(String),
-    /// Another terminal has shown this answer.
-    Taken(u64),
-    /// The gateway's state.
-    State(Value),
-}
-
-/// What the assistant says for good.
-#[derive(Debug, Clone)]
-pub(super) struct Answer {
-    /// The row of the outbox.
-    pub(super) outbox: u64,
-    /// What it says.
-    pub(super) text: String,
-    /// The last message that the run which says it was given.
-    pub(super) through: Option<u64>,
-    /// Set when it ends a run.
-    pub(super) ends: Option<Ends>,
-}
-
-impl Answer {
-    /// Whether it comes from a run that ended, or had begun, before this message.
-    pub(super) fn is_earlier_than(&self, seq: u64) -> bool {
-        self.ends.map(|ends| ends.through).or(self.through).is_some_and(|through| through < seq)
-    }
-}
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// The line.
 #[derive(Debug)]
@@ -91,8 +36,12 @@ pub(super) struct Link {
     seen: u64,
     /// The highest one that was handed on, and is shown by now or will be.
     handed: u64,
+    /// What was entered and not yet said, oldest first.
+    unsaid: VecDeque<String>,
     /// What was said and not yet confirmed, oldest first.
     unconfirmed: Vec<(String, String)>,
+    /// How often this connection's gateway was asked for its state, and has not answered yet.
+    states_due: usize,
     connection: Option<Connection>,
     pause: Duration,
     call_at: Instant,
@@ -115,7 +64,9 @@ impl Link {
             thread,
             seen: 0,
             handed: 0,
+            unsaid: VecDeque::new(),
             unconfirmed: Vec::new(),
+            states_due: 0,
             connection: None,
             pause: FIRST_PAUSE,
             call_at: Instant::now(),
@@ -166,6 +117,22 @@ impl Link {
         }
     }
 
+    /// Takes what was entered, to be said later with [`Link::say_next`].
+    pub(super) fn say_later(&mut self, text: String) {
+        self.unsaid.push_back(text);
+    }
+
+    /// What was entered and not said yet, oldest first.
+    pub(super) fn unsaid(&self) -> Vec<&str> {
+        self.unsaid.iter().map(String::as_str).collect()
+    }
+
+    /// Says the oldest of that. Returns its id; `None` when all is said.
+    pub(super) async fn say_next(&mut self) -> Option<String> {
+        let text = self.unsaid.pop_front()?;
+        Some(self.say(text).await)
+    }
+
     /// Says something; it is said again after a reconnection until it is confirmed. Returns its id.
     pub(super) async fn say(&mut self, text: String) -> String {
         let id = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
@@ -190,27 +157,39 @@ impl Link {
         self.handed = self.handed.min(outbox.saturating_sub(1));
     }
 
-    /// Waits until the gateway has heard everything that was said, confirmations too; not for long.
-    pub(super) async fn settle(&mut self) {
+    /// Says all that was entered, if there is a gateway, and waits until it has heard everything, confirmations too; not
+    /// for long. Returns what it did not keep.
+    pub(super) async fn settle(&mut self) -> Vec<Unkept> {
+        let mut unkept = Vec::new();
         if self.connection.is_none() {
-            return;
+            return unkept;
         }
-        // Frames are taken in order, so the answer to the last one says that all are taken.
-        self.ask_state().await;
-        let is_last = |event| matches!(event, Event::State(_) | Event::Lost | Event::Refused(_));
-        let heard = async { while !is_last(self.next().await) {} };
+        let heard = async {
+            while self.say_next().await.is_some() {}
+            // Frames are taken in order, so the answer to the last one says that all are taken.
+            self.ask_state().await;
+            while self.states_due > 0 {
+                match self.next().await {
+                    Event::NotKept { unkept: one, .. } => unkept.push(one),
+                    Event::Lost | Event::Refused(_) => return,
+                    _ => {}
+                }
+            }
+        };
         if timeout(SETTLING, heard).await.is_err() {
             tracing::debug!("the gateway did not say that it has heard everything");
         }
+        unkept
     }
 
-    /// How much of what was said nobody has confirmed.
-    pub(super) fn unconfirmed(&self) -> usize {
-        self.unconfirmed.len()
+    /// What was said and neither confirmed nor refused, oldest first.
+    pub(super) fn unconfirmed(&self) -> Vec<&str> {
+        self.unconfirmed.iter().map(|(_, text)| text.as_str()).collect()
     }
 
     /// Asks for the gateway's state.
     pub(super) async fn ask_state(&mut self) {
+        self.states_due += 1;
         self.write(ClientFrame::Status).await;
     }
 
@@ -227,12 +206,12 @@ impl Link {
                 Event::Refused(reason)
             }
             GatewayFrame::Kept { id, seq, addressed } => {
-                self.unconfirmed.retain(|(other, _)| *other != id);
+                self.settled(&id);
                 Event::Kept { id, seq, addressed }
             }
             GatewayFrame::NotKept { id, reason } => {
-                self.unconfirmed.retain(|(other, _)| *other != id);
-                Event::NotKept { id, reason }
+                let text = self.settled(&id);
+                Event::NotKept { id, unkept: Unkept { text, reason } }
             }
             GatewayFrame::Answer { outbox, text, through, ends } => {
                 self.handed = self.handed.max(outbox);
@@ -240,9 +219,18 @@ impl Link {
             }
             GatewayFrame::Said { text } => Event::Said(text),
             GatewayFrame::Taken { outbox } => Event::Taken(outbox),
-            GatewayFrame::Status { state } => Event::State(state),
+            GatewayFrame::Status { state } => {
+                self.states_due = self.states_due.saturating_sub(1);
+                Event::State(state)
+            }
             activity => Event::Activity(activity),
         }
+    }
+
+    /// What this message said, of which the gateway has told what became.
+    fn settled(&mut self, id: &str) -> String {
+        let mut said = self.unconfirmed.extract_if(.., |(other, _)| other == id);
+        said.next().map(|(_, text)| text).unwrap_or_default()
     }
 
     /// Calls the gateway once, when it is time; the connection is kept only when all was said that must be.
@@ -266,7 +254,10 @@ impl Link {
             Ok::<_, std::io::Error>(Connection { frames: Frames::new(reader), writer })
         };
         match timeout(WRITING, dial).await {
-            Ok(Ok(connection)) => self.connection = Some(connection),
+            Ok(Ok(connection)) => {
+                self.connection = Some(connection);
+                self.states_due = 0;
+            }
             Ok(Err(_)) | Err(_) => {
                 self.away.send_replace(true);
                 self.call_later();

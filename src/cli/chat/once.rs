@@ -129,7 +129,9 @@ impl Asking<'_> {
                 }
                 self.progress.hinder("the gateway is away; trying again")?;
             }
-            Event::NotKept { id, reason } if id == self.id => return Err(Failure::failed(reason)),
+            Event::NotKept { id, unkept } if id == self.id => {
+                return Err(Failure::failed(unkept.reason));
+            }
             Event::Kept { id, seq, addressed } if id == self.id => {
                 if !addressed {
                     let trigger = &self.trigger;

@@ -4,8 +4,8 @@
 use std::io::{self, Stderr};
 use std::time::{Duration, Instant};
 
+use super::input_line::InputLine;
 use super::keyboard;
-use super::prompt::Prompt;
 use super::screen::{Screen, doing};
 use crate::channel::terminal::wire::GatewayFrame;
 use crate::cli::output;
@@ -31,7 +31,7 @@ impl Progress {
     /// When the terminal is gone.
     pub(super) fn begin(term: Option<&str>) -> io::Result<Self> {
         let mut screen = keyboard::columns(io::stderr(), term)
-            .map(|columns| Screen::new(io::stderr(), Some(columns), Prompt::default()));
+            .map(|columns| Screen::new(io::stderr(), Some(columns), InputLine::default()));
         if let Some(screen) = &mut screen {
             screen.begin()?;
         }

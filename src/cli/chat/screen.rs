@@ -1,5 +1,5 @@
 //! What the chat draws: what is said, and below it one row that changes, with the line that is being written of the
-//! answer, or with what the agent is doing; and below that the prompt, when the person can write.
+//! answer, or with what the agent is doing; and below that the input line, when the person can write.
 //!
 //! The changing row is drawn and wiped with ANSI sequences; where standard output is no terminal that knows them, only
 //! whole answers and notes are written. What the agent says is made harmless before a terminal sees it.
@@ -9,9 +9,9 @@ mod row;
 use std::io::{self, Write};
 use std::time::Instant;
 
-pub(super) use self::row::{doing, width};
+pub(super) use self::row::doing;
 use self::row::{fit, fit_end};
-use super::prompt::{PROMPT, Prompt, Seen};
+use super::input_line::{InputLine, LEAD, Seen};
 use super::wrap::{Wrap, wrapped};
 use crate::channel::terminal::wire::GatewayFrame;
 use crate::text;
@@ -27,7 +27,7 @@ pub(super) struct Screen<W> {
     out: W,
     /// The width in columns of a terminal that knows ANSI sequences; `None` for everything else.
     columns: Option<usize>,
-    prompt: Prompt,
+    input: InputLine,
     /// What the agent is doing, while somebody waits for it.
     doing: Option<String>,
     /// Whether Ctrl-C stops that.
@@ -44,17 +44,17 @@ pub(super) struct Screen<W> {
     line: String,
     /// What is to stay on the screen, and could not be written yet.
     due: String,
-    /// Whether the row that changes is the one above the prompt.
-    above_prompt: bool,
+    /// Whether the row that changes is the one above the input line.
+    above_input: bool,
 }
 
 impl<W: Write> Screen<W> {
-    /// A screen of so many columns, or one that is none, on which there will be this prompt.
-    pub(super) fn new(out: W, columns: Option<usize>, prompt: Prompt) -> Self {
+    /// A screen of so many columns, or one that is none, on which there will be this input line.
+    pub(super) fn new(out: W, columns: Option<usize>, input: InputLine) -> Self {
         Self {
             out,
             columns,
-            prompt,
+            input,
             doing: None,
             stoppable: true,
             since: Instant::now(),
@@ -64,7 +64,7 @@ impl<W: Write> Screen<W> {
             midway: false,
             line: String::new(),
             due: String::new(),
-            above_prompt: false,
+            above_input: false,
         }
     }
 
@@ -89,7 +89,7 @@ impl<W: Write> Screen<W> {
         self.refresh()
     }
 
-    /// Stops waiting, and leaves a line free before the next prompt.
+    /// Stops waiting, and leaves a line free before the next input line.
     pub(super) fn end(&mut self) -> io::Result<()> {
         let ended = self.end_line();
         self.streamed.clear();
@@ -104,7 +104,7 @@ impl<W: Write> Screen<W> {
         let ended = self.end_line();
         self.paint(&ended, "")?;
         self.doing = None;
-        if self.columns.is_some() && self.prompt.is_open() {
+        if self.columns.is_some() && self.input.is_open() {
             writeln!(self.out)?;
         }
         self.out.flush()
@@ -147,7 +147,7 @@ impl<W: Write> Screen<W> {
         if stands && self.due.is_empty() { Ok(()) } else { self.refresh() }
     }
 
-    /// Draws what changes, and the prompt, if the person can write.
+    /// Draws what changes, and the input line, if the person can write.
     pub(super) fn refresh(&mut self) -> io::Result<()> {
         self.say("")
     }
@@ -175,10 +175,10 @@ impl<W: Write> Screen<W> {
         }
     }
 
-    /// Shows what the person has entered, as it stood at the prompt.
+    /// Shows what the person has entered, as it stood in the input line.
     pub(super) fn echo(&mut self, text: &str) -> io::Result<()> {
         let text = self.tame(text);
-        self.say(&format!("{PROMPT}{text}\n"))
+        self.say(&format!("{LEAD}{text}\n"))
     }
 
     fn stream(&mut self, delta: &str) -> io::Result<()> {
@@ -240,28 +240,28 @@ impl<W: Write> Screen<W> {
         format!("{DIM}{spinner} {line}{PLAIN}")
     }
 
-    /// Writes whole lines that stay, a row that changes, and the prompt if there is one, in place of what stood there.
+    /// Writes whole lines that stay, a row that changes, and the input line if there is one, in place of what stood there.
     fn paint(&mut self, lines: &str, row: &str) -> io::Result<()> {
         let Some(columns) = self.columns else {
             self.out.write_all(lines.as_bytes())?;
             return self.out.flush();
         };
         self.due.push_str(lines);
-        let (rows, prompt) = match self.prompt.seen(columns) {
+        let (rows, input) = match self.input.seen(columns) {
             Seen::Closing => return Ok(()),
             Seen::Open { rows, drawing } => (rows, Some(drawing)),
             // What is entered while an answer is written is shown where it belongs, by whoever takes it.
-            Seen::Closed { rows } if self.doing.is_some() || self.above_prompt => (rows, None),
+            Seen::Closed { rows } if self.doing.is_some() || self.above_input => (rows, None),
             Seen::Closed { .. } | Seen::Nothing => (0, None),
         };
-        let up = rows + usize::from(self.above_prompt);
+        let up = rows + usize::from(self.above_input);
         let up = if up > 0 { format!("\x1b[{up}A") } else { String::new() };
-        let below = match &prompt {
-            Some(prompt) if !row.is_empty() => format!("\n{prompt}"),
-            Some(prompt) => prompt.clone(),
+        let below = match &input {
+            Some(input) if !row.is_empty() => format!("\n{input}"),
+            Some(input) => input.clone(),
             None => String::new(),
         };
-        self.above_prompt = prompt.is_some() && !row.is_empty();
+        self.above_input = input.is_some() && !row.is_empty();
         let lines = std::mem::take(&mut self.due);
         self.out.write_all(format!("\r{up}{WIPE}{lines}{row}{below}").as_bytes())?;
         self.out.flush()

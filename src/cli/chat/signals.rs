@@ -25,18 +25,20 @@ impl Signals {
         Ok(Self { hangup, terminate })
     }
 
-    /// Waits for somebody who will not wait any longer: a second wish to end, or Ctrl-C. That a session has ended is no
-    /// such wish, because kernel and shell both tell it.
+    /// Listens from now on for somebody who will not wait any longer: a second wish to end, or Ctrl-C. That a session
+    /// has ended is no such wish, because kernel and shell both tell it.
     ///
     /// # Errors
     /// When the system does not tell.
-    pub(super) async fn again(&mut self) -> io::Result<()> {
+    pub(super) fn again(&mut self) -> io::Result<impl Future<Output = ()>> {
         let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
+        let terminate = &mut self.terminate;
+        Ok(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        })
     }
 
     /// Waits for the next one, and gives the exit code that says so.

@@ -1,10 +1,9 @@
-//! The conversation at the keyboard: a prompt, then the answer, then a prompt again.
+//! The conversation at the keyboard: an input line, then the answer, then an input line again.
 //!
-//! On a terminal the prompt stays while the answer is on its way: a command that is entered then is obeyed at once,
-//! and a message is kept and sent after the answer. One thread alone reads the keyboard, so what is typed keeps its
+//! On a terminal the line stays while the answer is on its way: a command that is entered then is obeyed at once,
+//! and a message is sent after the answer. One thread alone reads the keyboard, so what is typed keeps its
 //! order.
 
-use std::collections::VecDeque;
 use std::io::{self, Stdout};
 use std::time::Duration;
 
@@ -14,10 +13,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::editor::{Editor, Heard};
 use super::keyboard::{self, Keyboard};
 use super::line::{HELP, Line};
-use super::link::{Answer, Event, Link};
+use super::link::{Answer, Event, Link, Unkept};
 use super::sandbox::SandboxState;
 use super::screen::Screen;
-use super::{answering, greeting};
+use super::{answering, farewell, greeting};
 use crate::cli::exit::Failure;
 use crate::cli::place::Place;
 use crate::cli::setup::Consent;
@@ -27,8 +26,8 @@ use crate::model::GroupName;
 
 /// How often the gateway is asked for its sandbox, while there is none.
 const LOOK: Duration = Duration::from_secs(2);
-/// The most messages that are kept for later; what is typed beyond waits in the terminal.
-const MOST_KEPT: usize = 100;
+/// The most messages that wait to be said; what is typed beyond waits in the terminal.
+const MOST_UNSAID: usize = 100;
 
 /// A conversation.
 pub(super) struct Talk<'a> {
@@ -40,15 +39,13 @@ pub(super) struct Talk<'a> {
     pub(super) screen: Screen<Stdout>,
     /// What the terminal calls itself.
     term: Option<String>,
-    /// What was entered while an answer was on its way, oldest first.
-    pub(super) kept: VecDeque<String>,
     /// The trigger, where messages need one.
     pub(super) needs: Option<String>,
     /// Whether there was no sandbox when last looked.
     pub(super) lacks_sandbox: bool,
-    /// Answers that came before the first prompt.
+    /// Answers that came before the first input line.
     pub(super) early: Vec<Answer>,
-    /// How often Ctrl-C was pressed at the prompt, one after the other.
+    /// How often Ctrl-C was pressed in the input line, one after the other.
     interrupts: u32,
 }
 
@@ -67,7 +64,7 @@ pub(super) async fn talk(
     let columns = keyboard::columns(io::stdout(), term.as_deref());
     let history = place.settings.store_dir().join("chat_history");
     let editor = Editor::start(&history)?;
-    let screen = Screen::new(io::stdout(), columns, editor.prompt.clone());
+    let screen = Screen::new(io::stdout(), columns, editor.input.clone());
     let mut talk = Talk {
         place,
         group,
@@ -76,7 +73,6 @@ pub(super) async fn talk(
         editor,
         screen,
         term,
-        kept: VecDeque::new(),
         needs: None,
         lacks_sandbox: false,
         early: Vec::new(),
@@ -91,14 +87,7 @@ pub(super) async fn talk(
         talk.screen.answer(&answer.text)?;
         talk.link.shown(answer.outbox).await;
     }
-    while let Some(message) = talk.listen().await? {
-        if answering::send(&mut talk, message).await? == Then::Leaves {
-            break;
-        }
-    }
-    for message in std::mem::take(&mut talk.kept) {
-        talk.link.say(message).await;
-    }
+    while talk.listen().await? == Then::Stays && answering::send(&mut talk).await? == Then::Stays {}
     Ok(())
 }
 
@@ -126,7 +115,7 @@ impl Talk<'_> {
         self.screen.resize(keyboard::columns(io::stdout(), self.term.as_deref()));
     }
 
-    /// Whether the prompt can stay while something is written above it.
+    /// Whether the input line can stay while something is written above it.
     pub(super) fn is_live(&self) -> bool {
         self.keyboard.is_edited() && self.screen.is_live()
     }
@@ -136,23 +125,23 @@ impl Talk<'_> {
     /// # Errors
     /// When the terminal is gone.
     pub(super) fn ask(&mut self) -> io::Result<()> {
-        if self.editor.is_asked() || self.kept.len() >= MOST_KEPT {
+        if self.editor.is_asked() || self.link.unsaid().len() >= MOST_UNSAID {
             return Ok(());
         }
         if self.is_live() {
-            self.editor.prompt.open();
+            self.editor.input.open();
             self.screen.refresh()?;
         }
         self.editor.ask();
         Ok(())
     }
 
-    /// Lets the person write a message; `None` when they leave.
-    async fn listen(&mut self) -> Result<Option<String>, Failure> {
+    /// Lets the person write, until the link has a message to say or they leave.
+    async fn listen(&mut self) -> Result<Then, Failure> {
         self.measure();
-        if let Some(message) = self.kept.pop_front() {
-            self.screen.echo(&message)?;
-            return Ok(Some(message));
+        if let Some(message) = self.link.unsaid().first() {
+            self.screen.echo(message)?;
+            return Ok(Then::Stays);
         }
         self.ask()?;
         let mut looks = interval(LOOK);
@@ -169,27 +158,32 @@ impl Talk<'_> {
                     continue;
                 }
             };
-            // What was entered stays where it is.
-            self.screen.refresh()?;
+            // What was entered stays where it is, and is taken even when nobody sees that any more.
+            let drawn = self.screen.refresh();
             match heard {
                 Heard::Message(text) => {
                     self.interrupts = 0;
                     match Line::read(text) {
-                        Line::Message(message) => return Ok(Some(message)),
-                        Line::Quit => return Ok(None),
+                        Line::Message(message) => {
+                            self.link.say_later(message);
+                            drawn?;
+                            return Ok(Then::Stays);
+                        }
+                        Line::Quit => return Ok(Then::Leaves),
                         command => self.obey(command).await?,
                     }
                 }
                 Heard::Interrupt => {
                     self.interrupts += 1;
                     if self.interrupts > 1 {
-                        return Ok(None);
+                        return Ok(Then::Leaves);
                     }
-                    self.editor.prompt.forget();
+                    self.editor.input.forget();
                     self.screen.note("(Ctrl-C again, or Ctrl-D, leaves)")?;
                 }
-                Heard::End => return Ok(None),
+                Heard::End => return Ok(Then::Leaves),
             }
+            drawn?;
             self.ask()?;
         }
     }
@@ -208,6 +202,7 @@ impl Talk<'_> {
                     self.screen.note(&format!("(the sandbox is ready: {})", sandbox.line))?;
                 }
             }
+            Event::NotKept { unkept, .. } => self.tell_unkept(&unkept)?,
             Event::Said(text) => self.overhear_said(&text)?,
             Event::Lost => self.screen.note("(the gateway is away; trying again)")?,
             Event::Welcome(_) => self.screen.note("(the gateway is back)")?,
@@ -225,7 +220,16 @@ impl Talk<'_> {
         self.screen.note(&format!("another terminal> {text}"))
     }
 
-    /// Does what a line at the prompt asks for, when it is no message.
+    /// Tells that a message was not kept.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn tell_unkept(&mut self, unkept: &Unkept) -> io::Result<()> {
+        let Unkept { text, reason } = unkept;
+        self.screen.note(&format!("(not kept: {}: {reason})", farewell::named(text)))
+    }
+
+    /// Does what a line that was entered asks for, when it is no message.
     ///
     /// # Errors
     /// When the terminal is gone.

@@ -2,7 +2,7 @@
 //!
 //! What is laid out already stays as it is: code, tables, and words wider than the terminal.
 
-use super::screen::width;
+use super::width::width;
 
 /// Columns between tab stops.
 const TAB: usize = 8;
@@ -86,10 +86,10 @@ impl Wrap {
 
     /// Puts the word where it fits.
     fn place(&mut self, out: &mut String) {
-        let width: usize = self.word.chars().map(width).sum();
-        if width == 0 {
+        if self.word.is_empty() {
             return;
         }
+        let width: usize = self.word.chars().map(width).sum();
         let fits = self.column + width <= self.columns;
         if self.column > 0 && !fits && !self.begun && !self.is_laid_out() {
             out.push('\n');
@@ -134,6 +134,12 @@ mod tests {
             ("0123456789abc d", "0123456789abc d"),
             ("one\ntwo three four", "one\ntwo three \nfour"),
             ("語語語 語語語", "語語語 \n語語語"),
+            ("“a” – two", "“a” – two"),
+            (
+                "se\u{301}e\u{301} se\u{301}e\u{301} too",
+                "se\u{301}e\u{301} se\u{301}e\u{301} \ntoo",
+            ),
+            ("one \u{301}\ntwo", "one \u{301}\ntwo"),
             ("    let x = something_long;", "    let x = something_long;"),
             ("| a table | with cells |", "| a table | with cells |"),
             (

@@ -2,9 +2,9 @@
 
 use std::path::{Component, Path};
 
-use crate::cli::args::GroupChange;
+use crate::cli::args::{GroupChange, GroupSet};
 use crate::cli::exit::Failure;
-use crate::model::{ChannelName, ChatId, Group, MountRequest};
+use crate::model::{ChannelName, ChatId, Engage, Group, MountRequest};
 use crate::store::GroupChats;
 
 /// The word that empties a list or lifts a limit.
@@ -16,6 +16,8 @@ pub(super) struct Wanted {
     /// The chats that are to come and to go.
     pub(super) chats: GroupChats,
     trigger: Option<Trigger>,
+    engage: Option<Engage>,
+    senders: Senders,
     web_allow: Option<Vec<String>>,
     budget_micros: Option<Option<u64>>,
     mounts: Option<Vec<MountRequest>>,
@@ -27,12 +29,36 @@ enum Trigger {
     NotNeeded,
 }
 
+/// Who is to be named among those who may wake the assistant, and who no longer.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Senders {
+    /// `None` leaves them as they are; nobody is to be named any more when it is empty.
+    allowed: Option<Vec<String>>,
+    forbidden: Vec<String>,
+}
+
 impl Wanted {
-    /// Checks what was asked for.
+    /// Checks what was asked for of a new group.
     ///
     /// # Errors
     /// A sentence for what is wrong.
-    pub(super) fn read(change: &GroupChange, removed: &[ChatId]) -> Result<Self, Failure> {
+    pub(super) fn of_new(change: &GroupChange) -> Result<Self, Failure> {
+        Self::read(change, &[], &[])
+    }
+
+    /// Checks what was asked for of a group that is there.
+    ///
+    /// # Errors
+    /// A sentence for what is wrong.
+    pub(super) fn of_existing(options: &GroupSet) -> Result<Self, Failure> {
+        Self::read(&options.change, &options.remove_chat, &options.forbid_sender)
+    }
+
+    fn read(
+        change: &GroupChange,
+        removed: &[ChatId],
+        forbidden: &[String],
+    ) -> Result<Self, Failure> {
         let trigger = match &change.trigger {
             Some(word) => Some(Trigger::Word(trigger(word)?)),
             None => change.no_trigger.then_some(Trigger::NotNeeded),
@@ -54,6 +80,8 @@ impl Wanted {
         Ok(Self {
             chats: GroupChats { added: change.chat.clone(), removed: removed.to_vec() },
             trigger,
+            engage: change.engage,
+            senders: Senders::read(&change.allow_sender, forbidden)?,
             web_allow: list(&change.allow_web, host)?,
             budget_micros: change.budget.as_deref().map(budget).transpose()?,
             mounts: list(&change.mount, mount)?,
@@ -66,7 +94,10 @@ impl Wanted {
     }
 
     /// The group as it is to be.
-    pub(super) fn apply_to(&self, mut group: Group) -> Group {
+    ///
+    /// # Errors
+    /// A sentence for what the group as it is does not allow.
+    pub(super) fn apply_to(&self, mut group: Group) -> Result<Group, String> {
         match &self.trigger {
             Some(Trigger::Word(word)) => {
                 group.trigger = Some(word.clone());
@@ -75,6 +106,10 @@ impl Wanted {
             Some(Trigger::NotNeeded) => group.requires_trigger = false,
             None => {}
         }
+        if let Some(engage) = self.engage {
+            group.settings.engage = engage;
+        }
+        self.senders.apply_to(&mut group)?;
         if let Some(hosts) = &self.web_allow {
             group.settings.web_allow.clone_from(hosts);
         }
@@ -84,7 +119,53 @@ impl Wanted {
         if let Some(mounts) = &self.mounts {
             group.settings.additional_mounts.clone_from(mounts);
         }
-        group
+        Ok(group)
+    }
+}
+
+impl Senders {
+    fn read(allowed: &[String], forbidden: &[String]) -> Result<Self, Failure> {
+        let allowed = list(allowed, |text| sender("--allow-sender", text))?;
+        let forbidden = forbidden.iter().map(|text| sender("--forbid-sender", text));
+        let forbidden: Vec<String> = forbidden.collect::<Result<_, _>>()?;
+        if let Some(both) = forbidden.iter().find(|id| allowed.iter().flatten().any(|it| it == *id))
+        {
+            let sentence = format!(
+                "{both} cannot be allowed and forbidden at once; say --allow-sender or --forbid-sender"
+            );
+            return Err(Failure::usage(sentence));
+        }
+        Ok(Self { allowed, forbidden })
+    }
+
+    fn apply_to(&self, group: &mut Group) -> Result<(), String> {
+        let named = &mut group.settings.allowed_senders;
+        if let Some(stranger) = self.forbidden.iter().find(|id| !named.contains(id)) {
+            return Err(format!(
+                "{stranger} is not among those whom the group {} names; `hermitcrab group list` shows them",
+                group.name
+            ));
+        }
+        match self.allowed.as_deref() {
+            Some([]) => named.clear(),
+            Some(more) => {
+                let new: Vec<String> =
+                    more.iter().filter(|id| !named.contains(id)).cloned().collect();
+                named.extend(new);
+            }
+            None => {}
+        }
+        let any = !named.is_empty();
+        named.retain(|id| !self.forbidden.contains(id));
+        // Nobody named is everybody: that must be meant.
+        if any && named.is_empty() {
+            return Err(format!(
+                "nobody would be named in the group {}, and then everybody may wake the assistant; \
+                 say --allow-sender - if that is meant",
+                group.name
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -107,6 +188,17 @@ fn trigger(word: &str) -> Result<String, Failure> {
         Ok(word.to_owned())
     } else {
         Err(wrong("--trigger", word, "one word, such as @Crab"))
+    }
+}
+
+fn sender(option: &str, text: &str) -> Result<String, Failure> {
+    let fits = (1..=256).contains(&text.len())
+        && text != NONE
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(wrong(option, text, "an id of the platform, such as U012AB3CD"))
     }
 }
 
@@ -235,12 +327,40 @@ mod tests {
     fn what_is_not_named_stays_as_it_is() {
         let mut group = Group::new("family".parse().unwrap());
         group.settings.web_allow = vec!["example.org".into()];
-        assert_eq!(Wanted::default().apply_to(group.clone()), group);
+        let applied = |wanted: &Wanted, group: Group| wanted.apply_to(group).unwrap();
+        assert_eq!(applied(&Wanted::default(), group.clone()), group);
         let emptied = Wanted { web_allow: Some(Vec::new()), ..Wanted::default() };
-        assert!(emptied.apply_to(group.clone()).settings.web_allow.is_empty());
+        assert!(applied(&emptied, group.clone()).settings.web_allow.is_empty());
         let word = Wanted { trigger: Some(Trigger::Word("@Crab".into())), ..Wanted::default() };
         let quiet = Wanted { trigger: Some(Trigger::NotNeeded), ..Wanted::default() };
-        assert!(!quiet.apply_to(group.clone()).needs_trigger());
-        assert!(word.apply_to(quiet.apply_to(group)).needs_trigger());
+        assert!(!applied(&quiet, group.clone()).needs_trigger());
+        assert!(applied(&word, applied(&quiet, group.clone())).needs_trigger());
+        let rare = Wanted { engage: Some(Engage::Mention), ..Wanted::default() };
+        assert_eq!(applied(&rare, group).settings.engage, Engage::Mention);
+    }
+
+    #[test]
+    fn who_may_wake_the_assistant_is_never_everybody_by_accident() {
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        for (named, allowed, forbidden, after) in [
+            (&[][..], &["U1"][..], &[][..], Some(&["U1"][..])),
+            (&["U1"], &["U2", "U1"], &[], Some(&["U1", "U2"])),
+            (&["U1", "U2"], &[], &["U1"], Some(&["U2"])),
+            (&["U1"], &["U2"], &["U1"], Some(&["U2"])),
+            (&["U1"], &["-"], &[], Some(&[])),
+            (&["U1"], &[], &["U1"], None),
+            (&["U1"], &[], &["U2"], None),
+            (&[], &[], &["U1"], None),
+            (&[], &["U1"], &["U1"], None),
+            (&[], &["a b"], &[], None),
+            (&["U1"], &[], &["-"], None),
+        ] {
+            let mut group = Group::new("work".parse().unwrap());
+            group.settings.allowed_senders = ids(named);
+            let senders = Senders::read(&ids(allowed), &ids(forbidden)).ok();
+            let changed = senders.and_then(|senders| senders.apply_to(&mut group).ok());
+            let found = changed.map(|()| group.settings.allowed_senders);
+            assert_eq!(found, after.map(ids), "{named:?} +{allowed:?} -{forbidden:?}");
+        }
     }
 }

@@ -12,7 +12,8 @@ use crate::cli::place::Place;
 use crate::clock;
 use crate::model::Conversation;
 use crate::store::{RunRow, RunState, Store};
-use crate::{text, trigger};
+use crate::text;
+use crate::trigger::{self, Rule};
 
 /// The most conversations that are told of.
 const MOST: usize = 20;
@@ -137,8 +138,9 @@ pub(super) async fn list(
     });
     let mut unseen = store.news_of_the_idle(UNSEEN).await?.unseen;
     unseen.retain(|unseen| {
-        let wakes = |text: &str| trigger::wakes(&unseen.group, assistant, text);
-        unseen.messages.iter().any(|kept| wakes(&kept.message.text))
+        let place = trigger::Place::of(&unseen.conversation, unseen.woken);
+        let rule = Rule::new(&unseen.group, assistant, place);
+        unseen.messages.iter().any(|kept| rule.wakes(kept))
     });
     let not_noted = unseen.iter().map(|unseen| Waiting {
         conversation: unseen.conversation.to_string(),

@@ -10,7 +10,7 @@ use super::Course;
 use crate::model::Seq;
 use crate::prompt;
 use crate::run::{Running, Runs};
-use crate::trigger::Trigger;
+use crate::trigger::{Place, Rule};
 
 /// The most messages that are looked through for one that is addressed to the assistant.
 const MAX_FOLLOW_UPS: usize = 50;
@@ -20,9 +20,9 @@ impl Runs {
     ///
     /// The agent is asked for its place because nobody else knows it after a restart; what it says counts between what
     /// the run began with and what was handed over.
-    pub(super) async fn hand_over(&self, run: &Running<'_>, course: &mut Course, place: Seq) {
+    pub(super) async fn hand_over(&self, run: &Running<'_>, course: &mut Course, reached: Seq) {
         let group = &run.claimed.group;
-        let after = place.clamp(run.claimed.begun, course.latest).max(course.left);
+        let after = reached.clamp(run.claimed.begun, course.latest).max(course.left);
         let said = match self.store.messages(&run.claimed.conversation, after, MAX_FOLLOW_UPS).await
         {
             Ok(said) => said,
@@ -31,9 +31,10 @@ impl Runs {
                 return;
             }
         };
-        let trigger = Trigger::of(group, &self.settings.assistant_name);
-        let addressed = |text: &str| !group.needs_trigger() || trigger.is_addressed(text);
-        if !said.iter().any(|kept| !kept.message.from_me && addressed(&kept.message.text)) {
+        // Whatever this run is about has woken the assistant.
+        let place = Place::of(&run.claimed.conversation, true);
+        let rule = Rule::new(group, &self.settings.assistant_name, place);
+        if !said.iter().any(|kept| rule.wakes(kept)) {
             return;
         }
         let extended = match self.store.extend_run(run.claimed.run, after).await {
@@ -49,7 +50,7 @@ impl Runs {
             run: run.claimed.run.0,
             after: after.0,
             through: through.0,
-            text: prompt::follow_up(&extended, &self.settings.time_zone),
+            text: prompt::follow_up(&extended, group, &self.settings.time_zone),
         };
         if let Err(error) = run.live.ipc.put_input(&Input::FollowUp(follow_up)) {
             warn!(%error, run.id = %run.claimed.run, "follow-ups could not be handed over; they wait for the next run");

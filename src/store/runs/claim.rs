@@ -44,7 +44,7 @@ pub(crate) struct Claimed {
     pub(crate) group: Group,
     /// Which attempt at these messages it is, from 1.
     pub(crate) attempt: u32,
-    /// What it deals with, oldest first.
+    /// What it deals with, oldest first; before it what its thread hangs on, for the first run in a thread.
     pub(crate) messages: Vec<KeptMessage>,
     /// How many older messages were left out.
     pub(crate) omitted: u64,
@@ -306,7 +306,17 @@ fn claim_for(
     }))
 }
 
-/// The newest messages by others in a range; `None` when there are none.
+/// The message that a thread hangs on, which bears the thread's name, while no run has dealt with the thread: it was said
+/// in the chat itself, before anybody could know of a thread.
+fn root(connection: &Connection, conversation: &Conversation) -> Step<Option<KeptMessage>> {
+    let sql = "SELECT m.* FROM messages m
+               JOIN router_state r ON r.chat_id = m.chat_id AND r.thread = m.id AND r.cursor = 0
+               WHERE m.chat_id = ?1 AND m.id = ?2 AND m.thread = ''";
+    let (chat, thread) = (&conversation.chat, thread_key(conversation.thread.as_ref()));
+    Ok(connection.prepare_cached(sql)?.query_row(params![chat, thread], message).optional()?)
+}
+
+/// The newest messages by others in a range, and before them what their thread hangs on if it is new to us; `None` when there are none.
 fn newest(
     connection: &Connection,
     conversation: &Conversation,
@@ -321,6 +331,8 @@ fn newest(
     let found =
         statement.query_map(params![chat, thread, after, through, Count::of(limit)], message)?;
     let mut messages = gather(found, &mut { MOST_TEXT })?;
+    let Count(taken) = Count::of(messages.len());
+    messages.extend(root(connection, conversation)?);
     messages.reverse();
     let sql = "SELECT count(*) AS waiting, min(seq) AS first FROM messages
                WHERE chat_id = ?1 AND thread = ?2 AND seq > ?3 AND seq <= ?4 AND NOT is_from_me";
@@ -329,7 +341,6 @@ fn newest(
         .query_row(params![chat, thread, after, through], |row| {
             Ok((count(row, "waiting")?, row.get("first")?))
         })?;
-    let Count(taken) = Count::of(messages.len());
     let omitted = waiting.saturating_sub(taken);
     Ok(first.map(|from| Taken { messages, omitted, from }))
 }

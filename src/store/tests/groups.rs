@@ -2,7 +2,7 @@
 
 use super::{Home, claim, done, keep, main_chat};
 use crate::model::{
-    ChatId, Conversation, Group, GroupName, GroupSettings, Kept, MountRequest, Seq,
+    ChatId, Conversation, Engage, Group, GroupName, GroupSettings, Kept, MountRequest, Seq,
 };
 use crate::store::{ClaimRun, FinishRun, GroupChats, Store, StoreError};
 
@@ -20,6 +20,8 @@ fn family() -> Group {
             web_allow: vec!["*.example.org".to_owned()],
             daily_budget_micros: Some(5_000_000),
             timeout: Some(60_000),
+            engage: Engage::Mention,
+            allowed_senders: vec!["U01".to_owned()],
         },
     }
 }
@@ -34,7 +36,7 @@ async fn a_group_comes_back_as_it_was_given() {
     assert_eq!(store.groups().await.unwrap(), [family(), Group::new(GroupName::main())]);
 
     let changed = Group { trigger: None, requires_trigger: false, ..family() };
-    let without = |group| Group { trigger: None, requires_trigger: false, ..group };
+    let without = |group| Ok(Group { trigger: None, requires_trigger: false, ..group });
     store.change_group(&family().name, GroupChats::default(), without).await.unwrap();
     assert_eq!(store.group(&family().name).await.unwrap(), Some(changed));
     assert_eq!(store.group(&"other".parse().unwrap()).await.unwrap(), None);
@@ -78,7 +80,7 @@ async fn changes_at_the_same_time_are_all_there_afterwards() {
     let add_host = |store: Store, number: usize| async move {
         let add = move |mut group: Group| {
             group.settings.web_allow.push(format!("h{number}.example.org"));
-            group
+            Ok(group)
         };
         store.change_group(&GroupName::main(), GroupChats::default(), add).await.unwrap();
     };
@@ -89,7 +91,7 @@ async fn changes_at_the_same_time_are_all_there_afterwards() {
 
     let chat: ChatId = "slack:T01/C02".parse().unwrap();
     let gone = GroupChats { added: vec![chat.clone()], removed: vec![chat.clone()] };
-    let refused = store.change_group(&GroupName::main(), gone, |_main| family()).await;
+    let refused = store.change_group(&GroupName::main(), gone, |_main| Ok(family())).await;
     assert!(matches!(refused, Err(StoreError::NotThere(_))), "{refused:?}");
     assert_eq!(store.group(&GroupName::main()).await.unwrap(), Some(main), "all of it or nothing");
     assert_eq!(store.group_of(&chat).await.unwrap(), None);
@@ -137,9 +139,9 @@ async fn new_rules_are_applied_to_what_no_run_has_dealt_with() {
     store.mark_seen(&main_chat(), waiting, None).await.unwrap();
     assert_eq!(store.news(10).await.unwrap().unseen, []);
 
-    let allowed = |group: Group| Group {
-        settings: GroupSettings { timeout: Some(1), ..group.settings.clone() },
-        ..group
+    let allowed = |group: Group| {
+        let settings = GroupSettings { timeout: Some(1), ..group.settings.clone() };
+        Ok(Group { settings, ..group })
     };
     let main = GroupName::main();
     store.change_group(&main, GroupChats::default(), allowed).await.unwrap();

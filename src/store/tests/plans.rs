@@ -7,11 +7,13 @@ use super::Home;
 /// Every statement of the store's files: string literals that begin like one.
 fn statements() -> Vec<String> {
     let sources = [
+        include_str!("../catch_up.rs"),
         include_str!("../groups.rs"),
         include_str!("../intake.rs"),
         include_str!("../outbox.rs"),
         include_str!("../outbox/progress.rs"),
         include_str!("../requests.rs"),
+        include_str!("../revise.rs"),
         include_str!("../router.rs"),
         include_str!("../runs.rs"),
         include_str!("../runs/claim.rs"),

@@ -48,8 +48,10 @@ impl Line {
             chat: ChatId::new(self.name.clone(), chat)?,
             thread: None,
             id: id.parse()?,
-            sender: Sender { id: "ada".to_owned(), name: "Ada".to_owned() },
+            sender: Sender { id: "ada".to_owned(), name: "Ada".to_owned(), outside: false },
             text: text.to_owned(),
+            attachments: Vec::new(),
+            addressed: false,
             sent_at: Timestamp::UNIX_EPOCH,
             from_me: false,
         };

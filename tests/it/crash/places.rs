@@ -18,7 +18,7 @@ pub(super) enum Place {
 use Place::{At, Commit};
 
 /// What no message at the terminal comes by, and why.
-const ELSEWHERE: [(Place, &str); 4] = [
+const ELSEWHERE: [(Place, &str); 8] = [
     (
         Commit("prune"),
         "ten minutes after the start, and then daily; it concerns no message that waits",
@@ -32,6 +32,16 @@ const ELSEWHERE: [(Place, &str); 4] = [
         "only a channel that is there and takes nothing now; a terminal takes it or is absent",
     ),
     (Commit("outbox_failed"), "only a channel that refuses a message; a terminal does not"),
+    (
+        Commit("amend"),
+        "only a channel whose messages can be edited; what is said at a terminal is said",
+    ),
+    (Commit("retract"), "only a channel whose messages can be deleted"),
+    (
+        Commit("marks"),
+        "only a channel where things are said while we are away; a terminal is then absent too",
+    ),
+    (Commit("caught_up"), "the same"),
 ];
 
 impl Place {

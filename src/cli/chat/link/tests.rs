@@ -1,8 +1,10 @@
 //! The line against a gateway in the test's hands, over a real socket.
 
+use serde_json::Value;
 use tokio::net::UnixListener;
 
 use super::*;
+use crate::channel::terminal::wire::WelcomeInfo;
 
 struct Gateway {
     listener: UnixListener,
@@ -149,4 +151,46 @@ async fn a_gateway_that_is_not_there_is_called_until_it_is() {
     let gateway = Gateway { listener: UnixListener::bind(&socket).unwrap(), folder };
     let (_call, frames) = gateway.take(&mut link, 1).await;
     assert_eq!(frames[1], ClientFrame::Say { id: said, text: "early".into() });
+}
+
+#[tokio::test]
+async fn the_end_waits_for_its_own_state_and_tells_what_was_not_kept() {
+    let gateway = Gateway::open();
+    let mut link = gateway.link();
+    let (mut call, _) = gateway.take(&mut link, 0).await;
+    link.ask_state().await;
+    assert_eq!(call.next().await, ClientFrame::Status);
+    link.say_later("one".into());
+    link.say_later("two".into());
+    let answers = async {
+        let mut ids = Vec::new();
+        while let ClientFrame::Say { id, .. } = call.next().await {
+            ids.push(id);
+        }
+        let [one, two] = <[String; 2]>::try_from(ids).unwrap();
+        // What was asked for long ago.
+        call.write(&GatewayFrame::Status { state: Value::Null }).await;
+        call.write(&GatewayFrame::Kept { id: one, seq: 1, addressed: true }).await;
+        call.write(&GatewayFrame::NotKept { id: two, reason: "full".into() }).await;
+        call.write(&GatewayFrame::Status { state: Value::Null }).await;
+    };
+    let (unkept, ()) = tokio::join!(link.settle(), answers);
+    assert_eq!(unkept, [Unkept { text: "two".into(), reason: "full".into() }]);
+    assert_eq!((link.unsaid(), link.unconfirmed()), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn what_was_entered_is_there_as_long_as_nobody_takes_it() {
+    let gateway = Gateway::open();
+    let mut link = gateway.link();
+    link.say_later("one".into());
+    link.say_later("two".into());
+    assert_eq!(link.settle().await, []);
+    assert_eq!((link.unsaid(), link.unconfirmed()), (vec!["one", "two"], vec![]));
+    let (call, _) = gateway.take(&mut link, 0).await;
+    assert!(link.say_next().await.is_some());
+    drop(call);
+    assert!(matches!(link.next().await, Event::Lost));
+    assert_eq!(link.settle().await, []);
+    assert_eq!((link.unsaid(), link.unconfirmed()), (vec!["two"], vec!["one"]));
 }

@@ -1,6 +1,7 @@
 //! What the row that changes says, and how much of it fits.
 
 use crate::channel::terminal::wire::GatewayFrame;
+use crate::cli::chat::width::width;
 use crate::text;
 
 /// What the agent is doing, in a few words.
@@ -44,10 +45,4 @@ pub(super) fn fit_end(line: &str, columns: usize) -> &str {
         }
     }
     line.get(from..).unwrap_or_default()
-}
-
-/// How many columns a character takes at most.
-pub(in crate::cli::chat) fn width(c: char) -> usize {
-    // Everything from the Hangul letters on may take two.
-    if c < '\u{1100}' { 1 } else { 2 }
 }

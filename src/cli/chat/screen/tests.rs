@@ -5,7 +5,7 @@ use super::*;
 /// What a terminal shows in the end, line by line, after the given actions.
 fn shown(columns: Option<usize>, act: impl FnOnce(&mut Screen<&mut Vec<u8>>)) -> String {
     let mut out = Vec::new();
-    act(&mut Screen::new(&mut out, columns, Prompt::default()));
+    act(&mut Screen::new(&mut out, columns, InputLine::default()));
     let raw = String::from_utf8(out).unwrap().replace(DIM, "").replace(PLAIN, "");
     let visible = |line: &str| line.rsplit(WIPE).next().unwrap_or("").to_owned();
     raw.split('\n').map(visible).collect::<Vec<_>>().join("\n")

@@ -1,22 +1,21 @@
-//! Where the prompt stands on the screen, so that whoever draws above it draws it again below.
+//! Where the input line stands on the screen, so that whoever draws above it draws it again below.
 //!
-//! The line editor draws the prompt, on a thread of its own. It notes here what is on the screen before it is, and
-//! that it goes on to the next line before it does; so nobody draws from a place where the cursor is no more. The line
-//! editor's own way to print above its prompt is of no use: with it, keys that were pressed ahead stay unseen until the
-//! next one.
+//! The line editor draws it, on a thread of its own. It notes here what is on the screen before it is, and that it goes
+//! on to the next line before it does; so nobody draws from a place where the cursor is no more. The line editor's own
+//! way to print above it is of no use: with that, keys that were pressed ahead stay unseen until the next one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use unicode_width::UnicodeWidthChar;
+use super::width::width;
 
 /// What stands before what is being written.
-pub(super) const PROMPT: &str = "> ";
+pub(super) const LEAD: &str = "> ";
 /// Columns between the line editor's tab stops.
 const TAB: usize = 8;
 
-/// The prompt; what is copied is the same one.
+/// Where the person writes; what is copied is the same one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Prompt(Arc<Mutex<Standing>>);
+pub(super) struct InputLine(Arc<Mutex<Standing>>);
 
 #[derive(Debug, Default)]
 struct Standing {
@@ -42,12 +41,12 @@ enum Stage {
     Closed(String),
 }
 
-/// What is seen of a prompt.
+/// What is seen of an input line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     /// Nothing: the cursor is where whoever drew last left it.
     Nothing,
-    /// A prompt with the cursor in it.
+    /// A line with the cursor in it.
     Open {
         /// How many rows above the cursor it begins.
         rows: usize,
@@ -56,19 +55,19 @@ pub(super) enum Seen {
     },
     /// It is being left, and nobody can tell where the cursor is.
     Closing,
-    /// A prompt with the cursor below it; from now on nobody's concern.
+    /// A line with the cursor below it; from now on nobody's concern.
     Closed {
         /// How many rows above the cursor it begins.
         rows: usize,
     },
 }
 
-impl Prompt {
+impl InputLine {
     /// Is on the screen from now on, with what was being written when it was left without an end.
     pub(super) fn open(&self) {
         let mut standing = self.lock();
         standing.stage = Stage::Open;
-        PROMPT.clone_into(&mut standing.lead);
+        LEAD.clone_into(&mut standing.lead);
     }
 
     /// What is being written, before the cursor and behind it.
@@ -146,7 +145,7 @@ impl Standing {
         format!("{}{before}", self.lead)
     }
 
-    /// The prompt, what is being written, and the way back to the cursor.
+    /// The lead, what is being written, and the way back to the cursor.
     fn drawing(&self, row: usize, column: usize, columns: usize) -> String {
         let mut drawing = format!("{}{}", self.lead, self.text);
         let (last, end) = place(&drawing, columns);
@@ -177,7 +176,7 @@ fn place(text: &str, columns: usize) -> (usize, usize) {
                 continue;
             }
             '\t' => TAB - column % TAB,
-            c => c.width().unwrap_or(0),
+            c => width(c),
         };
         column += width;
         if column > columns {
@@ -206,26 +205,26 @@ mod tests {
             ("é—語", 8, 0, "> é—語"),
             ("1234567語", 10, 1, "> 1234567語"),
         ] {
-            let prompt = Prompt::default();
-            prompt.open();
-            prompt.note(text, cursor);
+            let line = InputLine::default();
+            line.open();
+            line.note(text, cursor);
             let drawing = drawing.to_owned();
-            assert_eq!(prompt.seen(10), Seen::Open { rows, drawing }, "{text:?}");
+            assert_eq!(line.seen(10), Seen::Open { rows, drawing }, "{text:?}");
         }
     }
 
     #[test]
     fn nobody_draws_while_it_is_left_and_then_it_is_left_once() {
-        let prompt = Prompt::default();
-        prompt.close();
-        assert_eq!(prompt.seen(10), Seen::Nothing);
-        prompt.open();
-        prompt.note("0123456789", 10);
-        prompt.close();
-        assert_eq!(prompt.seen(10), Seen::Closing);
-        prompt.closed();
-        prompt.forget();
-        assert_eq!(prompt.seen(10), Seen::Closed { rows: 2 });
-        assert_eq!(prompt.seen(10), Seen::Nothing);
+        let line = InputLine::default();
+        line.close();
+        assert_eq!(line.seen(10), Seen::Nothing);
+        line.open();
+        line.note("0123456789", 10);
+        line.close();
+        assert_eq!(line.seen(10), Seen::Closing);
+        line.closed();
+        line.forget();
+        assert_eq!(line.seen(10), Seen::Closed { rows: 2 });
+        assert_eq!(line.seen(10), Seen::Nothing);
     }
 }
