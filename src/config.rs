@@ -216,7 +216,9 @@ impl Loaded {
 }
 
 /// The name of the environment variable that says where everything lies.
-const HOME_VARIABLE: &str = "HERMITCRAB_HOME";
+pub(crate) const HOME_VARIABLE: &str = "HERMITCRAB_HOME";
+/// What the home is called where nothing names it.
+pub(crate) const CURRENT_FOLDER: &str = "the current folder";
 
 impl Settings {
     /// Reads the process's environment over `<home>/.env`.
@@ -282,7 +284,7 @@ fn locate_home(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
         Some(home) => ("--home", home),
         None => match variable(HOME_VARIABLE).filter(|home| !home.is_empty()) {
             Some(home) => (HOME_VARIABLE, home.into()),
-            None => ("the current folder", PathBuf::from(".")),
+            None => (CURRENT_FOLDER, PathBuf::from(".")),
         },
     };
     let shown = home.display().to_string();

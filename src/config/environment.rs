@@ -117,9 +117,19 @@ impl<'a> Environment<'a> {
             Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
             None => String::new(),
         };
+        self.word_as(name, &expected, words)
+    }
+
+    /// The same, where there is more to say of what is expected than the words.
+    pub(super) fn word_as<T: Copy>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
         let meant =
             |text: &str| words.iter().find(|(w, _)| w.eq_ignore_ascii_case(text)).map(|(_, t)| *t);
-        self.parsed(name, &expected, meant)
+        self.parsed(name, expected, meant)
     }
 
     /// Notes that a variable is missing.

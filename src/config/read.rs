@@ -97,9 +97,10 @@ fn sandbox(env: &mut Environment<'_>) -> SandboxSettings {
         ("socket", BrokerTransport::Socket),
         ("exec", BrokerTransport::Exec),
     ];
+    let kinds = "auto, docker (also for Podman) or bubblewrap";
     let host = "unix:///path/to/docker.sock, tcp://host:port or http://host:port";
     SandboxSettings {
-        choice: env.word("SANDBOX", &choices).unwrap_or(SandboxChoice::Auto),
+        choice: env.word_as("SANDBOX", kinds, &choices).unwrap_or(SandboxChoice::Auto),
         image: env
             .parsed("CONTAINER_IMAGE", "an image, such as debian:13", image)
             .unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),

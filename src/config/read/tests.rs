@@ -74,14 +74,14 @@ fn all_faults_are_told_at_once_and_no_secret_among_them() {
     ));
     insta::assert_snapshot!(told.join("\n"), @r#"
     LOG_FORMAT (.env, line 1): expected pretty or json, found "xml"
-    .env, line 2: expected NAME=value, with every quote closed
+    .env, line 2: expected NAME=value
     AGENT_ENGINE: expected native, the engine that is built in, found "foo"
     ANTHROPIC_API_KEY: expected one word of visible ASCII, as the provider gave it
     ANTHROPIC_BASE_URL: expected a URL such as https://api.anthropic.com
     CONTAINER_TIMEOUT: expected milliseconds, from 1000 to 86400000, found "5m"
     LOG_LEVEL: expected error, warn, info, debug, trace or off, or a list such as info,hermitcrab=debug, found "inof"
     MAX_CONCURRENT_CONTAINERS: expected a whole number from 1 to 256, found "0"
-    SANDBOX: expected auto, docker or bubblewrap, found "chroot"
+    SANDBOX: expected auto, docker (also for Podman) or bubblewrap, found "chroot"
     TZ: expected an IANA time zone that this machine knows, such as Europe/Berlin, found "Middle-earth/Shire"
     "#);
     assert!(!told.join("\n").contains("hunter2"));
