@@ -9,6 +9,8 @@ mod contract;
 #[cfg(any(test, feature = "fakes"))]
 pub mod fake;
 mod registry;
+#[cfg(feature = "slack")]
+pub mod slack;
 pub(crate) mod terminal;
 
 use std::fmt;
@@ -165,6 +167,13 @@ pub enum ChannelState {
         /// Since when.
         since: Timestamp,
     },
+    /// Connected to some of the places that it serves.
+    Partly {
+        /// Since when.
+        since: Timestamp,
+        /// What is wrong with another.
+        reason: String,
+    },
     /// Lost, and to be tried again.
     BackingOff {
         /// When.
@@ -186,6 +195,7 @@ impl fmt::Display for ChannelState {
         match self {
             Self::Connecting => f.write_str("connecting"),
             Self::Up { since } => write!(f, "up since {since:.0}"),
+            Self::Partly { since, reason } => write!(f, "up since {since:.0}, but {reason}"),
             Self::BackingOff { until, reason } => {
                 write!(f, "backing off until {until:.0}: {reason}")
             }

@@ -12,6 +12,8 @@ mod place;
 mod run;
 mod runs;
 mod setup;
+#[cfg(feature = "slack")]
+mod slack;
 mod status;
 
 use std::path::PathBuf;
@@ -71,6 +73,8 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         Command::Outbox(options) => {
             at(home, Told, async |place| outbox::run(&place, options).await).await
         }
+        #[cfg(feature = "slack")]
+        Command::Slack(command) => at(home, Told, async |place| slack::run(&place, command)).await,
     }
 }
 

@@ -3,7 +3,9 @@
 mod dotenv;
 mod environment;
 mod fault;
+mod process;
 mod read;
+mod slack;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,13 +15,16 @@ use secrecy::SecretString;
 
 pub use dotenv::{EnvFile, Unknown};
 pub use fault::{ConfigError, Fault};
+pub use slack::{SlackSettings, SlackTokens};
 
 use environment::Environment;
+use process::{names, variable};
+pub(crate) use process::{temporary_folder, terminal};
 
 /// Every variable that is read from the environment and from `.env`.
 ///
 /// `HERMITCRAB_HOME` is not among them: it says where `.env` lies, so only the environment can hold it.
-pub(crate) const VARIABLES: [&str; 24] = [
+pub(crate) const VARIABLES: [&str; 27] = [
     "AGENT_ENGINE",
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_BASE_URL",
@@ -43,8 +48,16 @@ pub(crate) const VARIABLES: [&str; 24] = [
     "POLL_INTERVAL",
     "SANDBOX",
     "SANDBOX_BROKER",
+    "SLACK_API_URL",
+    "SLACK_APP_TOKEN",
+    "SLACK_BOT_TOKEN",
     "TZ",
 ];
+
+/// Whether a variable means something to us: one of [`VARIABLES`], or the tokens of one Slack workspace of several.
+fn is_known(name: &str) -> bool {
+    VARIABLES.contains(&name) || slack::workspace_of(name).is_some()
+}
 
 /// Everything that the environment decides.
 #[derive(Debug, Clone)]
@@ -65,6 +78,8 @@ pub struct Settings {
     pub runs: RunSettings,
     /// Who thinks.
     pub model: ModelSettings,
+    /// The Slack workspaces to take part in.
+    pub slack: SlackSettings,
 }
 
 /// How the gateway logs.
@@ -201,7 +216,9 @@ impl Loaded {
 }
 
 /// The name of the environment variable that says where everything lies.
-const HOME_VARIABLE: &str = "HERMITCRAB_HOME";
+pub(crate) const HOME_VARIABLE: &str = "HERMITCRAB_HOME";
+/// What the home is called where nothing names it.
+pub(crate) const CURRENT_FOLDER: &str = "the current folder";
 
 impl Settings {
     /// Reads the process's environment over `<home>/.env`.
@@ -221,12 +238,16 @@ impl Settings {
     /// When there can be no home where one is said to be.
     pub(crate) fn load_what_is_right(home: Option<PathBuf>) -> Result<Loaded, ConfigError> {
         let home = locate_home(home)?;
-        Ok(Self::read(&home, &process_variable))
+        Ok(Self::read(&home, &variable, names()))
     }
 
-    /// Reads `process` over `<home>/.env`.
-    pub(crate) fn read(home: &Path, process: &dyn Fn(&str) -> Option<OsString>) -> Loaded {
-        let mut environment = Environment::open(home, process);
+    /// Reads `process`, in which these names are set, over `<home>/.env`.
+    pub(crate) fn read(
+        home: &Path,
+        process: &dyn Fn(&str) -> Option<OsString>,
+        names: Vec<String>,
+    ) -> Loaded {
+        let mut environment = Environment::open(home, process, names);
         let settings = read::settings(home, &mut environment);
         Loaded { settings, error: environment.finish() }
     }
@@ -238,7 +259,7 @@ impl Settings {
     #[cfg(any(test, feature = "fakes"))]
     #[must_use]
     pub fn defaults(home: &Path) -> Self {
-        Self::read(home, &|_| None).whole().expect("the defaults are no faults")
+        Self::read(home, &|_| None, Vec::new()).whole().expect("the defaults are no faults")
     }
 
     /// The folder of the store.
@@ -261,9 +282,9 @@ impl Settings {
 fn locate_home(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
     let (name, home) = match given {
         Some(home) => ("--home", home),
-        None => match process_variable(HOME_VARIABLE).filter(|home| !home.is_empty()) {
+        None => match variable(HOME_VARIABLE).filter(|home| !home.is_empty()) {
             Some(home) => (HOME_VARIABLE, home.into()),
-            None => ("the current folder", PathBuf::from(".")),
+            None => (CURRENT_FOLDER, PathBuf::from(".")),
         },
     };
     let shown = home.display().to_string();
@@ -275,20 +296,4 @@ fn locate_home(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
     // A folder that is there loses its links, so that everybody who names it names it alike.
     let absolute = if home.is_dir() { home.canonicalize() } else { std::path::absolute(&home) };
     absolute.map_err(|error| fault(&format!("a folder that can be found ({error})")))
-}
-
-/// The kind of terminal that the process was started from; no setting of ours.
-pub(crate) fn terminal() -> Option<String> {
-    process_variable("TERM")?.into_string().ok()
-}
-
-/// The system's folder for files that nobody keeps.
-pub(crate) fn temporary_folder() -> PathBuf {
-    std::env::temp_dir()
-}
-
-/// A variable of this process.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-fn process_variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name)
 }

@@ -2,6 +2,8 @@
 //!
 //! They are there for fuzzing and for the test that replays what fuzzing found, and in no other build.
 
+#[cfg(feature = "slack")]
+use crate::channel::slack;
 use crate::{broker, ipc, text, trigger};
 
 /// A file from a sandbox: its name up to the first line end, then its content.
@@ -21,6 +23,19 @@ pub fn trigger(data: &[u8]) {
 pub fn text(data: &[u8]) {
     let Some((&limit, data)) = data.split_first() else { return };
     text::fuzz::outgoing(usize::from(limit).max(1), &String::from_utf8_lossy(data));
+}
+
+/// A message as Slack delivers it, in JSON.
+#[cfg(feature = "slack")]
+pub fn slack_event(data: &[u8]) {
+    slack::event::fuzz::frame(data);
+}
+
+/// An answer on its way to Slack.
+#[cfg(feature = "slack")]
+pub fn slack_text(data: &[u8]) {
+    let may_ping = |user: &slack::id::UserId| user.as_str() == "U1";
+    slack::text::fuzz::assert_harmless(&String::from_utf8_lossy(data), &may_ping);
 }
 
 /// Where to cut in one byte, then a stream of server-sent events.
@@ -57,10 +72,14 @@ mod tests {
 
     #[test]
     fn what_fuzzing_found_is_replayed() {
-        let doors: [(&str, Door); 6] = [
+        let doors: &[(&str, Door)] = &[
             ("ipc", ipc),
             ("trigger", trigger),
             ("text", text),
+            #[cfg(feature = "slack")]
+            ("slack_event", slack_event),
+            #[cfg(feature = "slack")]
+            ("slack_text", slack_text),
             ("broker_sse", broker_sse),
             ("event_stream", event_stream),
             ("model_request", model_request),

@@ -3,6 +3,7 @@
 //! Everything that runs is spawned into a tracker, so that stopping waits for it, and every loop is watched: one that
 //! ends before its time is the end of the gateway.
 
+mod channels;
 mod desk;
 mod ledger;
 mod stop;
@@ -108,8 +109,11 @@ pub struct Options {
     pub sandbox: Option<Arc<dyn Sandbox>>,
     /// Another kind, which is not used but can be asked about what it made.
     pub elsewhere: Option<Arc<dyn Sandbox>>,
-    /// Channels beside the terminal.
+    /// Channels beside those of the settings.
     pub channels: Vec<Arc<dyn Channel>>,
+    /// Shorter waits for Slack.
+    #[cfg(feature = "slack")]
+    pub slack: crate::channel::slack::Pace,
     /// A shorter stop.
     pub patience: Patience,
 }
@@ -154,6 +158,7 @@ impl Gateway {
             .map_err(GatewayError::Terminal)?;
         let terminal = Arc::new(terminal);
         let mut all: Vec<Arc<dyn Channel>> = vec![terminal.clone()];
+        all.extend(channels::slack(&settings, &clock, &options));
         all.extend(options.channels);
         let channels = Channels::new(all);
 

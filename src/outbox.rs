@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span, warn};
 
-use crate::channel::{Channel, Parcel, SendError};
+use crate::channel::{Channel, ChannelState, Parcel, SendError};
 use crate::clock::SharedClock;
 use crate::failpoint::fail_point;
 use crate::model::{ChannelName, Conversation, Receipt};
@@ -100,8 +100,12 @@ impl Outbox {
         .await;
     }
 
-    /// What is to be sent now, and how long until there is more.
+    /// What is to be sent now, and how long until there is more. As long as the channel is not connected that is
+    /// nothing: what waits for it is neither tried nor counted.
     async fn due(&self, name: &ChannelName) -> Result<(Vec<OutboxRow>, Duration), StoreError> {
+        if !matches!(self.channel.state(), ChannelState::Up { .. } | ChannelState::Partly { .. }) {
+            return Ok((Vec::new(), BUSY));
+        }
         let due = self.store.outbox_due(name, AT_ONCE * 2).await?;
         let pause = match self.store.outbox_next_at(name).await? {
             // One that is due is started at once or under way, and its end is the next turn.
@@ -148,6 +152,10 @@ impl Outbox {
             match self.channel.find(&parcel).await {
                 Ok(Some(receipt)) => return self.sent(row, &receipt, stop).await,
                 Ok(None) => {}
+                // Whatever kept it from being looked up, whether it arrived stays as open as it was.
+                Err(SendError::Later { reason, .. }) => {
+                    return self.not_sent(row, SendError::Doubtful { reason }, stop).await;
+                }
                 Err(error) => return self.not_sent(row, error, stop).await,
             }
         }
@@ -185,8 +193,9 @@ impl Outbox {
         let is_last = row.attempts + 1 >= ATTEMPTS;
         let refused = match error {
             SendError::Refused { .. } => true,
-            SendError::Later { .. } | SendError::Doubtful { .. } => is_last,
-            SendError::Absent => false,
+            SendError::Later { retry_at: None, .. } | SendError::Doubtful { .. } => is_last,
+            // A platform that names a time has not failed.
+            SendError::Later { retry_at: Some(_), .. } | SendError::Absent => false,
         };
         if refused {
             warn!(outbox.id = %row.id, chat.id = %row.conversation.chat, %reason, "not sent, and given up");

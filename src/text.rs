@@ -1,22 +1,17 @@
 //! Text on its way out: cut, split, and made harmless.
 
+#[cfg_attr(
+    not(any(feature = "slack", fuzzing, test)),
+    expect(dead_code, reason = "no channel of this build splits messages")
+)]
 mod fence;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
-#[cfg_attr(
-    not(any(test, fuzzing)),
-    expect(dead_code, reason = "channels with a limit on the length of a message split with it")
-)]
+#[cfg(any(feature = "slack", fuzzing, test))]
 mod split;
 
 pub(crate) use self::fence::Fence;
-#[cfg_attr(
-    not(any(test, fuzzing)),
-    expect(
-        unused_imports,
-        reason = "channels with a limit on the length of a message split with it"
-    )
-)]
+#[cfg(any(feature = "slack", fuzzing, test))]
 pub(crate) use self::split::split;
 
 /// The first `max_bytes` of a text, or a little less: no character is cut in two.

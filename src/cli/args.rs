@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+#[cfg(feature = "slack")]
+use clap::builder::NonEmptyStringValueParser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
@@ -38,6 +40,10 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the gateway in the foreground until SIGTERM or Ctrl-C
+    #[command(
+        after_help = "There is one gateway for a home: `run` ends with 75 while another has the store, also while that is
+a `hermitcrab chat` which found no gateway and stands in for it."
+    )]
     Run,
     /// Talk to the assistant; brings a gateway up when none runs
     Chat(ChatOptions),
@@ -52,6 +58,10 @@ pub(super) enum Command {
     Runs(RunsOptions),
     /// List what waits to be sent
     Outbox(OutboxOptions),
+    /// Bring the assistant into a Slack workspace
+    #[cfg(feature = "slack")]
+    #[command(subcommand)]
+    Slack(SlackCommand),
 }
 
 /// How a listing is written.
@@ -100,6 +110,21 @@ pub(super) enum GroupCommand {
         yes: bool,
         #[command(flatten)]
         format: Format,
+    },
+}
+
+#[cfg(feature = "slack")]
+#[derive(Debug, Subcommand)]
+pub(super) enum SlackCommand {
+    /// Print the app's manifest, for "Create New App", "From a manifest" on api.slack.com/apps
+    Manifest {
+        #[arg(
+            long,
+            value_name = "NAME",
+            help = "What the app is called [default: ASSISTANT_NAME]",
+            value_parser = NonEmptyStringValueParser::new()
+        )]
+        name: Option<String>,
     },
 }
 
@@ -167,6 +192,14 @@ pub(super) struct GroupChange {
 }
 
 #[derive(Debug, Clone, Copy, Args)]
+#[command(after_help = "TRY counts the attempts at the same messages. STATE is one of
+  claimed      it has a slot and waits for its sandbox
+  running      the agent is at work
+  done         it ended with an answer, or with nothing to say
+  cancelled    somebody stopped it
+  failed       it failed; its messages wait for another try
+  given_up     it failed for the last time, and the chat was told
+  interrupted  the gateway ended it and put its messages back; the next start takes them up")]
 pub(super) struct RunsOptions {
     /// Go on showing changes until Ctrl-C
     #[arg(short, long)]
@@ -179,6 +212,11 @@ pub(super) struct RunsOptions {
 }
 
 #[derive(Debug, Clone, Copy, Args)]
+#[command(after_help = "TRIES counts the attempts at sending. STATE is one of
+  pending  it waits, for what WHY says
+  sending  it is under way, or was when the gateway ended
+  sent     the channel has it
+  failed   the channel refused it for good")]
 pub(super) struct OutboxOptions {
     /// What was sent, too
     #[arg(short, long)]

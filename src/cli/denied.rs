@@ -25,7 +25,7 @@ pub(super) fn to(settings: &Settings, group: &Group) -> Vec<Denied> {
         .map(|refusal| Denied {
             finding: format!("group {name}: {refusal}"),
             mend: format!(
-                "allow it in {list}, as the README shows, or name the mounts anew: hermitcrab group set {name} --mount …"
+                "allow it in {list}, as the README shows, or drop all mounts of the group: hermitcrab group set {name} --mount -"
             ),
         })
         .collect();

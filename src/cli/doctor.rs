@@ -11,7 +11,7 @@ use super::args::Format;
 use super::exit::{CONFIGURATION, FAILED, Failure};
 use super::output;
 use super::place::Place;
-use crate::config::{ConfigError, Fault, Loaded, Settings};
+use crate::config::{CURRENT_FOLDER, ConfigError, Fault, HOME_VARIABLE, Loaded, Settings};
 
 /// What was looked at and found, as `doctor --json` shows it. The names are part of the interface.
 #[derive(Debug, Serialize)]
@@ -93,8 +93,13 @@ async fn examine_surroundings(place: &Place) -> Vec<Finding> {
 }
 
 fn settings_faults(error: &ConfigError) -> Vec<Finding> {
-    let mend = "set it right in .env or in the environment; .env.example shows what is expected";
-    let fault = |fault: &Fault| Finding::fault("settings", fault.to_string(), mend);
+    let mend = |fault: &Fault| match fault.name() {
+        "--home" => "it is an option of this command: name a folder there",
+        HOME_VARIABLE => "set it right in the environment, or name a folder with --home",
+        CURRENT_FOLDER => "go to a folder that is there, or name one with --home",
+        _ => "set it right in .env or in the environment; .env.example shows what is expected",
+    };
+    let fault = |fault: &Fault| Finding::fault("settings", fault.to_string(), mend(fault));
     error.faults().iter().map(fault).collect()
 }
 

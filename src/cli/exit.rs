@@ -110,7 +110,9 @@ impl From<GatewayError> for Failure {
     fn from(error: GatewayError) -> Self {
         match error {
             GatewayError::Held { .. } => {
-                let sentence = format!("{error}; stop it first, or choose another --home");
+                let sentence = format!(
+                    "{error}; stop it first (a `hermitcrab chat` that found no gateway is one, too), or choose another --home"
+                );
                 Self::new(TRY_LATER, sentence)
             }
             GatewayError::Store(error) => error.into(),

@@ -6,7 +6,8 @@ use super::args::OutboxOptions;
 use super::exit::Failure;
 use super::output;
 use super::place::Place;
-use crate::store::{Listed, OutboxRow};
+use crate::model::ChannelName;
+use crate::store::{Listed, OutboxRow, OutboxState};
 use crate::text;
 
 /// A row as `outbox --json` shows it. The names are part of the interface.
@@ -23,6 +24,8 @@ struct Entry {
     not_before: Option<String>,
     sent_at: Option<String>,
     error: Option<String>,
+    /// What a pending row waits for.
+    waits_for: Option<&'static str>,
 }
 
 impl From<&OutboxRow> for Entry {
@@ -39,8 +42,24 @@ impl From<&OutboxRow> for Entry {
             not_before: row.not_before.map(|at| at.to_string()),
             sent_at: row.sent_at.map(|at| at.to_string()),
             error: row.error.clone(),
+            waits_for: waits_for(row),
         }
     }
+}
+
+/// What a pending row waits for besides its time, as far as the store can tell.
+fn waits_for(row: &OutboxRow) -> Option<&'static str> {
+    let is_shown = *row.conversation.chat.channel() == ChannelName::terminal();
+    (row.state == OutboxState::Pending && is_shown).then_some("terminal")
+}
+
+/// Why a row is not sent yet, or never will be.
+fn why(place: &Place, row: &OutboxRow) -> String {
+    let error = row.error.as_deref().map(|error| text::one_line(error, 60));
+    let later = row.not_before.filter(|_| row.state == OutboxState::Pending);
+    let waits = waits_for(row).map(|_| "waits for a terminal: hermitcrab chat".to_owned());
+    let later = later.map(|at| format!("not before {}", output::time(at, &place.zone)));
+    error.or(waits).or(later).unwrap_or_default()
 }
 
 /// Lists the outbox.
@@ -69,9 +88,9 @@ pub(super) async fn run(place: &Place, options: OutboxOptions) -> Result<(), Fai
             row.state.as_str().to_owned(),
             row.attempts.to_string(),
             text::one_line(&row.text, 40),
-            row.error.as_deref().map(|error| text::one_line(error, 60)).unwrap_or_default(),
+            why(place, row),
         ]
     };
-    let header = ["ID", "WRITTEN", "CONVERSATION", "STATE", "TRIES", "TEXT", "ERROR"];
+    let header = ["ID", "WRITTEN", "CONVERSATION", "STATE", "TRIES", "TEXT", "WHY"];
     Ok(output::table(header, rows.iter().map(columns).collect())?)
 }

@@ -1,5 +1,6 @@
 //! The place that a command works on: a home, its store, and the gateway that may run there.
 
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,11 +48,31 @@ impl Place {
         self.settings.store_dir().join(DATABASE)
     }
 
+    /// What lies in the place of the store's folder and is none.
+    pub(crate) fn not_the_store(&self) -> Option<PathBuf> {
+        let folder = self.settings.store_dir();
+        fs::metadata(&folder).is_ok_and(|found| !found.is_dir()).then_some(folder)
+    }
+
+    /// Sees to it that the store's folder is one, or can become one.
+    ///
+    /// # Errors
+    /// When something else lies in its place.
+    pub(crate) fn check_store(&self) -> Result<(), Failure> {
+        let Some(path) = self.not_the_store() else { return Ok(()) };
+        let sentence = format!(
+            "{} is not a folder, as the store must be; move it away, or choose another --home",
+            path.display()
+        );
+        Err(Failure::failed(sentence))
+    }
+
     /// Opens the store beside a gateway or without one; `None` when nothing was ever kept here.
     ///
     /// # Errors
     /// When the store cannot be used.
     pub(crate) fn open_store(&self) -> Result<Option<Store>, Failure> {
+        self.check_store()?;
         match Store::open_beside(&self.database(), clock::system()) {
             Ok(store) => Ok(Some(store)),
             Err(StoreError::NotThere(_)) => Ok(None),
@@ -70,8 +91,9 @@ impl Place {
     /// Asks the gateway that runs here how it is; `None` when there is none.
     ///
     /// # Errors
-    /// When there is one that does not answer.
+    /// When there is one that does not answer, or the store is no folder.
     pub(crate) async fn ask_gateway(&self) -> Result<Option<Value>, Failure> {
+        self.check_store()?;
         let stream = match socket::connect(&self.socket()).await {
             Ok(stream) => stream,
             Err(error) if is_nobody(&error) => return Ok(None),

@@ -34,6 +34,7 @@ remembered, and keep it short.
 /// # Errors
 /// When a folder or file cannot be made.
 pub(super) fn make_home(place: &Place) -> Result<(), Failure> {
+    place.check_store()?;
     let groups = place.settings.groups_dir();
     make_folder(&place.settings.store_dir())?;
     for (name, memory) in [(GroupName::MAIN, MAIN_MEMORY), ("global", GLOBAL_MEMORY)] {

@@ -100,13 +100,14 @@ async fn facts(place: &Place, store: &Store, live: Option<&Value>) -> Result<Sto
         .into_iter()
         .map(|(group, usage)| GroupSpending { group: group.to_string(), usage: usage.into() });
     let groups = store.groups().await?;
+    let waiting = waiting::list(store, live, &place.settings.assistant_name).await?;
     Ok(StoreFacts {
         messages: counts.messages,
         chats: counts.chats,
         groups: counts.groups,
         group_names: groups.iter().map(|group| group.name.to_string()).collect(),
-        waiting_conversations: counts.pending_conversations,
-        waiting: waiting::list(store, live).await?,
+        waiting_conversations: counts.pending_conversations + waiting.unseen,
+        waiting: waiting.waiting,
         unfinished_runs: counts.runs_unfinished,
         given_up_runs: counts.given_up,
         outbox_pending: counts.outbox_pending,

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::fault::Fault;
-use super::{HOME_VARIABLE, VARIABLES};
+use super::{HOME_VARIABLE, VARIABLES, is_known};
 
 /// The most bytes of a `.env`; more is somebody's mistake.
 const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The most quotes left open behind which the file is read on.
+const MOST_OPEN_QUOTES: usize = 20;
 
 /// A value of `.env` and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +71,7 @@ impl EnvFile {
         let Some(text) = load(&path)? else { return Ok(None) };
         let unknown = parse(&text, &mut Vec::new())
             .into_iter()
-            .filter(|(name, _)| !VARIABLES.contains(&name.as_str()))
+            .filter(|(name, _)| !is_known(name))
             .map(|(name, entry)| Unknown { meant: resembling(&name), name, line: entry.line })
             .collect();
         Ok(Some(Self { exposed: is_exposed(&path)?, path, unknown }))
@@ -102,10 +105,28 @@ fn load(path: &Path) -> io::Result<Option<String>> {
 /// Takes the lines apart. What is wrong with them is added to `faults`, without their content: it may be secret.
 fn parse(text: &str, faults: &mut Vec<Fault>) -> BTreeMap<String, Entry> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let line = Rc::new(Cell::new(0));
-    let reader = LineByLine { rest: text.as_bytes(), line: Rc::clone(&line) };
     let mut entries = BTreeMap::new();
-    let mut before = 0;
+    let mut next = Some(0);
+    for _ in 0..MOST_OPEN_QUOTES {
+        let Some(skipped) = next else { break };
+        next = parse_from(text, skipped, &mut entries, faults);
+    }
+    entries
+}
+
+/// Takes the lines behind the first `skipped` apart. After a quote that is not closed, which takes all that follows
+/// for its own, it says behind which line to go on.
+fn parse_from(
+    text: &str,
+    skipped: usize,
+    entries: &mut BTreeMap<String, Entry>,
+    faults: &mut Vec<Fault>,
+) -> Option<usize> {
+    let line = Rc::new(Cell::new(skipped));
+    let begin = text.split_inclusive('\n').take(skipped).map(str::len).sum();
+    let rest = text.as_bytes().get(begin..).unwrap_or_default();
+    let reader = LineByLine { rest, line: Rc::clone(&line) };
+    let mut before = skipped;
     for item in dotenvy::from_read_iter(reader) {
         let line = line.get();
         let read = std::mem::replace(&mut before, line);
@@ -114,28 +135,31 @@ fn parse(text: &str, faults: &mut Vec<Fault>) -> BTreeMap<String, Entry> {
             let mut lines = (1..).zip(text.lines()).skip(read);
             let first =
                 lines.find(|(_, text)| !matches!(text.trim().chars().next(), None | Some('#')));
-            let (line, text) = first.unwrap_or((line, ""));
-            match unquoted(text, line) {
+            let (to_blame, text) = first.unwrap_or((line, ""));
+            match unquoted(text, to_blame) {
                 // Whether the quotes are all that is wrong, whoever reads the value can tell.
                 Some((name, entry)) if !entries.contains_key(&name) => {
                     entries.insert(name, entry);
                 }
-                _ => faults.push(malformed(text).at(Some(line))),
+                _ => faults.push(malformed(text).at(Some(to_blame))),
+            }
+            if to_blame < line {
+                return Some(to_blame);
             }
             continue;
         };
-        if VARIABLES.contains(&name.as_str()) && entries.contains_key(&name) {
+        if is_known(&name) && entries.contains_key(&name) {
             faults.push(Fault::new(&name, "to be set once").at(Some(line)));
         }
         entries.insert(name, Entry { value, line, fault: None });
     }
-    entries
+    None
 }
 
 /// A setting of ours whose value has spaces and no quotes.
 fn unquoted(line: &str, number: usize) -> Option<(String, Entry)> {
     let (name, value) = halves(line)?;
-    if !VARIABLES.contains(&name) || !needs_quotes(value) {
+    if !is_known(name) || !needs_quotes(value) {
         return None;
     }
     let value = value.split_once(" #").map_or(value, |(value, _comment)| value);
@@ -146,15 +170,37 @@ fn unquoted(line: &str, number: usize) -> Option<(String, Entry)> {
 /// What is wrong with a line that is none. Of what stands in it only a name of ours is told, or one like it:
 /// anything else may be a piece of a secret.
 fn malformed(line: &str) -> Fault {
-    let unknown = || Fault::new(".env", "NAME=value, with every quote closed");
-    let Some((name, value)) = halves(line) else { return unknown() };
-    if !VARIABLES.contains(&name) && resembling(name).is_none() {
-        return unknown();
+    let is_name = |name: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(plain)
+    };
+    let Some((name, value)) = halves(line).filter(|(name, _)| is_name(name)) else {
+        return Fault::new(".env", "NAME=value");
+    };
+    let is_ours = is_known(name) || resembling(name).is_some();
+    let expected = match value {
+        _ if needs_quotes(value) => "a value with spaces to stand in single quotes",
+        _ if leaves_a_quote_open(value) => "the quote that it opens to be closed on the same line",
+        _ => "a plain value, or one in single quotes",
+    };
+    Fault::new(if is_ours { name } else { ".env" }, expected)
+}
+
+/// Whether a quote begins in a value and does not end there.
+fn leaves_a_quote_open(value: &str) -> bool {
+    let mut open = None;
+    let mut chars = value.chars();
+    while let Some(c) = chars.next() {
+        match (open, c) {
+            (None | Some('"'), '\\') => {
+                chars.next();
+            }
+            (None, '\'' | '"') => open = Some(c),
+            (Some(quote), c) if quote == c => open = None,
+            _ => {}
+        }
     }
-    if needs_quotes(value) {
-        return Fault::new(name, "a value with spaces to stand in single quotes");
-    }
-    Fault::new(name, "NAME=value, with every quote closed")
+    open.is_some()
 }
 
 fn needs_quotes(value: &str) -> bool {
@@ -242,20 +288,26 @@ mod tests {
     fn malformed_lines_are_named_by_number_and_setting_and_never_quoted() {
         let mut faults = Vec::new();
         let text = "A=1\nsk-secret with words\nASSISTANT_NAME=Hermit the Crab\nsecret=and more\n\
-                    export LOG_LEVL = sk secret\nB=2\nTZ=\"UTC\n# said\nsecret\n";
+                    export LOG_LEVL = sk secret\nB=2\nTZ=\"UTC\n# said\nsecret\nNUMBER='3\nD=4\n\
+                    SANDBOX=a b\nNONSENSE=\"\\q\"\n";
         let entries = parse(text, &mut faults);
-        assert_eq!(entries.len(), 3);
+        let names: Vec<_> = entries.keys().map(String::as_str).collect();
+        assert_eq!(names, ["A", "ASSISTANT_NAME", "B", "D", "SANDBOX"]);
         faults.extend(entries.into_values().filter_map(|entry| entry.fault));
         let told = super::super::ConfigError::new(faults);
         let said: Vec<_> = told.faults().iter().map(ToString::to_string).collect();
         assert_eq!(
             said,
             [
-                ".env, line 2: expected NAME=value, with every quote closed",
+                ".env, line 2: expected NAME=value",
                 "ASSISTANT_NAME (.env, line 3): expected a value with spaces to stand in single quotes",
-                ".env, line 4: expected NAME=value, with every quote closed",
+                ".env, line 4: expected a value with spaces to stand in single quotes",
                 "LOG_LEVL (.env, line 5): expected a value with spaces to stand in single quotes",
-                "TZ (.env, line 7): expected NAME=value, with every quote closed",
+                "TZ (.env, line 7): expected the quote that it opens to be closed on the same line",
+                ".env, line 9: expected NAME=value",
+                ".env, line 10: expected the quote that it opens to be closed on the same line",
+                "SANDBOX (.env, line 12): expected a value with spaces to stand in single quotes",
+                ".env, line 13: expected a plain value, or one in single quotes",
             ]
         );
     }
@@ -266,7 +318,7 @@ mod tests {
             ("ANTHROPIC_APIKEY", Some("ANTHROPIC_API_KEY")),
             ("ASISTANT_NAME", Some("ASSISTANT_NAME")),
             ("log_level", Some("LOG_LEVEL")),
-            ("SLACK_BOT_TOKEN", None),
+            ("SLACK_TEAM", None),
             ("PATH", None),
             ("HERMITCRAB_HOME", None),
         ] {

@@ -14,6 +14,7 @@ use super::fault::{ConfigError, Fault};
 /// Looks variables up, and keeps what is wrong with them until the end, so that all faults are told at once.
 pub(super) struct Environment<'a> {
     process: &'a dyn Fn(&str) -> Option<OsString>,
+    names: Vec<String>,
     file: BTreeMap<String, Entry>,
     faults: Vec<Fault>,
 }
@@ -27,11 +28,20 @@ struct Found {
 }
 
 impl<'a> Environment<'a> {
-    /// Reads `<home>/.env`; `process` is asked first.
-    pub(super) fn open(home: &Path, process: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
+    /// Reads `<home>/.env`; `process`, in which these names are set, is asked first.
+    pub(super) fn open(
+        home: &Path,
+        process: &'a dyn Fn(&str) -> Option<OsString>,
+        names: Vec<String>,
+    ) -> Self {
         let mut faults = Vec::new();
         let file = dotenv::read(home, &mut faults);
-        Self { process, file, faults }
+        Self { process, names, file, faults }
+    }
+
+    /// Every name that is set, here or there.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().chain(self.file.keys()).map(String::as_str)
     }
 
     /// Says what was wrong, if anything was.
@@ -107,9 +117,19 @@ impl<'a> Environment<'a> {
             Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
             None => String::new(),
         };
+        self.word_as(name, &expected, words)
+    }
+
+    /// The same, where there is more to say of what is expected than the words.
+    pub(super) fn word_as<T: Copy>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
         let meant =
             |text: &str| words.iter().find(|(w, _)| w.eq_ignore_ascii_case(text)).map(|(_, t)| *t);
-        self.parsed(name, &expected, meant)
+        self.parsed(name, expected, meant)
     }
 
     /// Notes that a variable is missing.
@@ -121,7 +141,7 @@ impl<'a> Environment<'a> {
     }
 
     fn look_up(&mut self, name: &str, expected: &str) -> Option<Found> {
-        debug_assert!(super::VARIABLES.contains(&name), "{name} is not in the list");
+        debug_assert!(super::is_known(name), "{name} is not in the list");
         let found = match (self.process)(name) {
             Some(value) => match value.into_string() {
                 Ok(text) => Found { text, line: None, fault: None },

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
+use super::slack;
 use super::{
     AnthropicCredential, AnthropicSettings, BedrockSettings, BrokerTransport, LogFormat,
     LogSettings, ModelSettings, RunSettings, SandboxChoice, SandboxSettings, Settings,
@@ -32,6 +33,7 @@ pub(super) fn settings(home: &Path, env: &mut Environment<'_>) -> Settings {
         sandbox: sandbox(env),
         runs: runs(env),
         model: model(env),
+        slack: slack::settings(env),
     }
 }
 
@@ -95,9 +97,10 @@ fn sandbox(env: &mut Environment<'_>) -> SandboxSettings {
         ("socket", BrokerTransport::Socket),
         ("exec", BrokerTransport::Exec),
     ];
+    let kinds = "auto, docker (also for Podman) or bubblewrap";
     let host = "unix:///path/to/docker.sock, tcp://host:port or http://host:port";
     SandboxSettings {
-        choice: env.word("SANDBOX", &choices).unwrap_or(SandboxChoice::Auto),
+        choice: env.word_as("SANDBOX", kinds, &choices).unwrap_or(SandboxChoice::Auto),
         image: env
             .parsed("CONTAINER_IMAGE", "an image, such as debian:13", image)
             .unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
@@ -209,7 +212,7 @@ fn bedrock(env: &mut Environment<'_>) -> Option<BedrockSettings> {
 }
 
 /// A base URL without user, query and slash at the end.
-fn url(text: &str) -> Option<String> {
+pub(super) fn url(text: &str) -> Option<String> {
     let uri: hyper::Uri = text.parse().ok()?;
     let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
     let host = uri.host().is_some_and(|host| !host.is_empty());

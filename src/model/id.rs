@@ -160,6 +160,12 @@ impl ChannelName {
     pub fn terminal() -> Self {
         Self("terminal".into())
     }
+
+    /// The channel of all Slack workspaces.
+    #[must_use]
+    pub fn slack() -> Self {
+        Self("slack".into())
+    }
 }
 
 /// One conversation place on one channel, printed `slack:T01/C02` or `terminal:main`.

@@ -101,9 +101,19 @@ impl Policy {
         request: &MountRequest,
     ) -> Result<Mount, Refusal> {
         let refuse = |reason: String| Refusal { path: request.host_path.clone(), reason };
-        let list = self.list.as_ref().map_err(|why| refuse(why.clone()))?;
+        let asked = expand(&request.host_path, self.home.as_deref());
+        let list = self.list.as_ref().map_err(|why| {
+            // Whoever writes the list should not learn only then that there is nothing to allow.
+            let is_gone = |asked: &PathBuf| asked.try_exists().is_ok_and(|there| !there);
+            let gone = if asked.as_ref().is_ok_and(is_gone) {
+                ", and what is asked for is not there either"
+            } else {
+                ""
+            };
+            refuse(format!("{why}{gone}"))
+        })?;
         let inside = inside(&request.container_path).map_err(refuse)?;
-        let asked = expand(&request.host_path, self.home.as_deref()).map_err(refuse)?;
+        let asked = asked.map_err(refuse)?;
         let real = asked.canonicalize().map_err(|error| {
             refuse(match error.kind() {
                 ErrorKind::NotFound => "it is not there".to_owned(),

@@ -54,7 +54,16 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn news(&self, limit: usize) -> Result<News, StoreError> {
-        self.read("look for new messages", move |connection| news(connection, limit)).await
+        self.read("look for new messages", move |connection| news(connection, limit, NEWS)).await
+    }
+
+    /// The same of those conversations only that wait for no run as far as the router knows, and have none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn news_of_the_idle(&self, limit: usize) -> Result<News, StoreError> {
+        let sql = NEWS_OF_THE_IDLE;
+        self.read("look for new messages", move |connection| news(connection, limit, sql)).await
     }
 
     /// The same of one conversation; `None` when there is nothing new in it, or its chat is not registered.
@@ -143,13 +152,24 @@ impl Store {
     }
 }
 
-fn news(connection: &Connection, limit: usize) -> Step<News> {
-    let sql = "SELECT r.chat_id, r.thread, r.seen_seq, r.triggered_seq, g.*
-               FROM router_state r
-               JOIN chats c ON c.chat_id = r.chat_id
-               JOIN registered_groups g ON g.name = c.group_name
-               WHERE r.last_seq > r.seen_seq
-               ORDER BY r.seen_seq LIMIT ?1";
+const NEWS: &str = "SELECT r.chat_id, r.thread, r.seen_seq, r.triggered_seq, g.*
+    FROM router_state r
+    JOIN chats c ON c.chat_id = r.chat_id
+    JOIN registered_groups g ON g.name = c.group_name
+    WHERE r.last_seq > r.seen_seq
+    ORDER BY r.seen_seq LIMIT ?1";
+const NEWS_OF_THE_IDLE: &str = "SELECT r.chat_id, r.thread, r.seen_seq, r.triggered_seq, g.*
+    FROM router_state r
+    JOIN chats c ON c.chat_id = r.chat_id
+    JOIN registered_groups g ON g.name = c.group_name
+    WHERE r.last_seq > r.seen_seq AND r.triggered_seq <= r.cursor AND NOT EXISTS (
+        SELECT 1 FROM runs WHERE runs.chat_id = r.chat_id AND runs.thread = r.thread
+            AND runs.state IN ('claimed', 'running')
+    )
+    ORDER BY r.seen_seq LIMIT ?1";
+
+/// The news that a statement finds, one of the two above.
+fn news(connection: &Connection, limit: usize, sql: &'static str) -> Step<News> {
     let mut statement = connection.prepare_cached(sql)?;
     let waiting = statement.query_map([Count::of(limit)], New::of)?;
     let mut unseen: Vec<Unseen> = Vec::new();

@@ -33,7 +33,7 @@ async fn json_of(home: &Home, args: &[&str]) -> Value {
 #[tokio::test]
 async fn help_is_as_documented() {
     let home = Home::new();
-    for command in ["", "run", "chat", "status", "doctor", "group", "runs", "outbox"] {
+    for command in ["", "run", "chat", "status", "doctor", "group", "runs", "outbox", "slack"] {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         let (code, out, _) = run(&home, &args).await;
         assert_eq!(code, 0);
@@ -44,6 +44,22 @@ async fn help_is_as_documented() {
         assert_eq!(code, 0);
         insta::assert_snapshot!(format!("help_group_{command}"), out);
     }
+    let (code, out, _) = run(&home, &["slack", "manifest", "--help"]).await;
+    assert_eq!(code, 0);
+    insta::assert_snapshot!("help_slack_manifest", out);
+}
+
+#[tokio::test]
+async fn the_manifest_for_slack_is_json_and_nothing_else() {
+    let home = Home::new();
+    for (args, name) in
+        [(&["slack", "manifest"][..], "Andy"), (&["slack", "manifest", "--name", "Crab"], "Crab")]
+    {
+        let (code, out, err) = run(&home, args).await;
+        let manifest: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((code, &manifest["display_information"]["name"]), (0, &Value::from(name)));
+        assert!(err.contains("connections:write"), "{err}");
+    }
 }
 
 #[tokio::test]
@@ -52,6 +68,7 @@ async fn wrong_usage_ends_in_64() {
     for args in [
         &["nonsense"][..],
         &["runs", "--limit", "0"],
+        &["slack", "manifest", "--name", ""],
         &["group", "add", "Bad Name"],
         &["group", "add", "global"],
         &["group", "add", "x", "--allow-web", "https://example.org/"],
@@ -89,7 +106,7 @@ async fn wrong_settings_are_told_all_at_once_and_end_in_78() {
               ANTHROPIC_API_KEY (.env, line 1): expected one word of visible ASCII, as the provider gave it
               AGENT_ENGINE: expected native, the engine that is built in, found "foo"
               POLL_INTERVAL: expected milliseconds, from 50 to 3600000, found "often"
-              SANDBOX: expected auto, docker or bubblewrap, found "jail"
+              SANDBOX: expected auto, docker (also for Podman) or bubblewrap, found "jail"
             "#);
         }
     }
@@ -124,6 +141,14 @@ async fn what_only_looks_works_with_the_settings_that_are_right() {
 }
 
 #[tokio::test]
+async fn a_home_named_in_env_is_told_where_it_counts() {
+    let home = Home::new();
+    std::fs::write(home.path().join(".env"), "HERMITCRAB_HOME=/elsewhere\n").unwrap();
+    let (_, out, _) = run(&home, &["doctor"]).await;
+    assert!(out.contains("HERMITCRAB_HOME (line 1) counts in the environment only"), "{out}");
+}
+
+#[tokio::test]
 async fn a_home_that_is_a_file_is_named() {
     let home = Home::new();
     let file = home.path().join("file");
@@ -138,6 +163,11 @@ async fn a_home_that_is_a_file_is_named() {
             let expected = format!("a folder, or a place where one can be made, found {shown:?}");
             assert_eq!(code, 78, "{err}");
             assert!(err.contains(&expected), "{err}");
+            let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_hermitcrab"));
+            let doctor = command.args(["--home", place, "doctor"]).output();
+            let (code, out, _) = told(&home, &timeout(PATIENCE, doctor).await.unwrap().unwrap());
+            assert_eq!(code, 78, "{out}");
+            assert!(out.contains("→ it is an option of this command"), "{out}");
         }
     }
 }
@@ -196,7 +226,7 @@ async fn groups_are_added_changed_and_removed() {
             "--budget",
             "2.5",
             "--mount",
-            "/srv/notes:notes:rw",
+            "/srv/no-such-notes:notes:rw",
             "--chat",
             "slack:T01/C02",
             "--json",
@@ -213,13 +243,14 @@ async fn groups_are_added_changed_and_removed() {
         "chats": ["slack:T01/C02", "terminal:family"],
         "web_allow": ["*.example.org"],
         "daily_budget_micros": 2_500_000,
-        "mounts": [{ "host": "/srv/notes", "name": "notes", "readonly": false }],
+        "mounts": [{ "host": "/srv/no-such-notes", "name": "notes", "readonly": false }],
         "folder": "HOME/groups/family",
         "denied": [{
-            "finding": "group family: \"/srv/notes\" is not mounted: \
-                        there is no allow-list HOME/.config/hermitcrab/mount-allowlist.json",
-            "mend": "allow it in HOME/.config/hermitcrab/mount-allowlist.json, as the README shows, or name the \
-                     mounts anew: hermitcrab group set family --mount …",
+            "finding": "group family: \"/srv/no-such-notes\" is not mounted: \
+                        there is no allow-list HOME/.config/hermitcrab/mount-allowlist.json, \
+                        and what is asked for is not there either",
+            "mend": "allow it in HOME/.config/hermitcrab/mount-allowlist.json, as the README shows, or drop all \
+                     mounts of the group: hermitcrab group set family --mount -",
         }],
     });
     assert_eq!(added, expected);
@@ -339,8 +370,8 @@ async fn what_a_group_does_not_get_is_said_when_it_asks_and_by_doctor() {
     let (code, _, err) = run(&home, &args).await;
     assert_eq!(code, 0, "{err}");
     insta::assert_snapshot!(err, @r#"
-    hermitcrab: group family: "/usr/lib" is not mounted: no allowed root holds it; allow it in HOME/.config/hermitcrab/mount-allowlist.json, as the README shows, or name the mounts anew: hermitcrab group set family --mount …
-    hermitcrab: group family: "/nowhere" is not mounted: it is not there; allow it in HOME/.config/hermitcrab/mount-allowlist.json, as the README shows, or name the mounts anew: hermitcrab group set family --mount …
+    hermitcrab: group family: "/usr/lib" is not mounted: no allowed root holds it; allow it in HOME/.config/hermitcrab/mount-allowlist.json, as the README shows, or drop all mounts of the group: hermitcrab group set family --mount -
+    hermitcrab: group family: "/nowhere" is not mounted: it is not there; allow it in HOME/.config/hermitcrab/mount-allowlist.json, as the README shows, or drop all mounts of the group: hermitcrab group set family --mount -
     hermitcrab: group family: its model calls are refused, because it has a daily budget and the price of claude-opus-4-9 is not known here; name a model with a known price in ANTHROPIC_MODEL, or lift the budget: hermitcrab group set family --budget -
     "#);
     let (_, doctor, _) = run(&home, &["doctor", "--json"]).await;
@@ -372,6 +403,25 @@ async fn a_store_that_is_none_is_refused_with_a_sentence_and_left_alone() {
         assert!(err.contains("is damaged"), "{args:?}: {err}");
     }
     assert_eq!(std::fs::read(&database).unwrap(), b"this is no database, but somebody's diary");
+}
+
+#[tokio::test]
+async fn a_store_that_is_no_folder_is_named_by_whoever_meets_it() {
+    let home = Home::new();
+    std::fs::write(home.path().join("store"), "mine").unwrap();
+    for args in [&["status"][..], &["runs"], &["run"], &["group", "list"], &["chat", "-m", "hello"]]
+    {
+        let (code, _, err) = run(&home, args).await;
+        assert_eq!(code, 1, "{args:?}: {err}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(err, @"hermitcrab: HOME/store is not a folder, as the store must be; move it away, or choose another --home");
+        }
+    }
+    let (code, out, _) = run(&home, &["doctor"]).await;
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("✗ store       HOME/store is not a folder"), "{out}");
+    assert!(!out.contains("a gateway runs here"), "{out}");
+    assert_eq!(std::fs::read(home.path().join("store")).unwrap(), b"mine");
 }
 
 #[tokio::test]

@@ -26,10 +26,10 @@ mod stopped;
 mod wishes;
 
 /// A gateway in this process.
-struct Inhouse {
-    home: tempfile::TempDir,
-    sandbox: FakeSandbox,
-    gateway: Gateway,
+pub(crate) struct Inhouse {
+    pub(crate) home: tempfile::TempDir,
+    pub(crate) sandbox: FakeSandbox,
+    pub(crate) gateway: Gateway,
 }
 
 impl Inhouse {
@@ -42,7 +42,11 @@ impl Inhouse {
     }
 
     /// In a home that is there already.
-    async fn start_in(home: tempfile::TempDir, sandbox: FakeSandbox, options: Options) -> Self {
+    pub(crate) async fn start_in(
+        home: tempfile::TempDir,
+        sandbox: FakeSandbox,
+        options: Options,
+    ) -> Self {
         let settings = Settings::load(Some(home.path().to_owned())).unwrap();
         let options = Options { sandbox: Some(Arc::new(sandbox.clone())), ..options };
         let gateway = Gateway::start_with(settings, options).await.unwrap();
@@ -71,7 +75,7 @@ impl Inhouse {
     }
 
     /// What the command line beside the gateway says.
-    async fn json(&self, args: &[&str]) -> Value {
+    pub(crate) async fn json(&self, args: &[&str]) -> Value {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_hermitcrab"));
         let output = command.arg("--home").arg(self.home.path()).args(args).output().await.unwrap();
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -80,7 +84,7 @@ impl Inhouse {
 }
 
 /// A home with these lines in its `.env`.
-fn home(lines: &str) -> tempfile::TempDir {
+pub(crate) fn home(lines: &str) -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt;
     let home = tempfile::Builder::new().prefix("hc").tempdir().unwrap();
     let env = home.path().join(".env");
@@ -90,7 +94,7 @@ fn home(lines: &str) -> tempfile::TempDir {
 }
 
 /// Bounds for those who do not want to wait.
-fn bounds() -> Bounds {
+pub(crate) fn bounds() -> Bounds {
     Bounds {
         retry: Duration::from_millis(1),
         silence: Duration::from_secs(2),
@@ -130,7 +134,7 @@ async fn answer(terminal: &mut Terminal) -> String {
 }
 
 /// Leaves a file as the agent-runner does.
-fn leave(ipc: &Path, name: &str, content: &str) {
+pub(crate) fn leave(ipc: &Path, name: &str, content: &str) {
     let hidden = ipc.join(".new");
     std::fs::write(&hidden, content).unwrap();
     belong_to_agent(ipc, &hidden);
@@ -144,7 +148,7 @@ fn belong_to_agent(ipc: &Path, file: &Path) {
     std::os::unix::fs::lchown(file, Some(owner.uid()), Some(owner.gid())).unwrap();
 }
 
-fn done(run: u64, text: &str, through: Option<u64>) -> String {
+pub(crate) fn done(run: u64, text: &str, through: Option<u64>) -> String {
     json!({
         "run": run, "session": null, "through": through,
         "outcome": { "type": "answer", "text": text },
@@ -164,7 +168,7 @@ async fn take(path: PathBuf) -> Value {
 }
 
 /// Waits for the next input of a type; others are thrown away.
-async fn input(ipc: &Path, kind: &str) -> Value {
+pub(crate) async fn input(ipc: &Path, kind: &str) -> Value {
     loop {
         let mut names: Vec<_> = std::fs::read_dir(ipc.join("input"))
             .unwrap()
@@ -184,7 +188,7 @@ async fn input(ipc: &Path, kind: &str) -> Value {
 }
 
 /// An agent that answers every prompt with its number.
-async fn obliging(inside: Inside) -> Exit {
+pub(crate) async fn obliging(inside: Inside) -> Exit {
     loop {
         let run = input(&inside.ipc(), "prompt").await["run"].as_u64().unwrap();
         leave(&inside.ipc(), "done.json", &done(run, &format!("answer of run {run}"), None));

@@ -16,5 +16,6 @@ mod fallen;
 mod inside;
 mod layers;
 mod once;
+mod slack;
 mod support;
 mod whole;

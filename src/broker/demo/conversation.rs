@@ -1,6 +1,7 @@
 //! A conversation, as far as the demo model looks at it: pure.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The messages of a request, as far as the demo looks at them.
 #[derive(Debug, Deserialize)]
@@ -41,6 +42,9 @@ pub(super) enum Part {
         id: String,
         /// The tool.
         name: String,
+        /// Its arguments.
+        #[serde(default)]
+        input: Value,
     },
     /// What came of it.
     ToolResult {
@@ -63,14 +67,14 @@ impl Conversation {
         self.0.iter().map(|message| message.content.text().len()).sum()
     }
 
-    /// Which tool a call was for.
-    pub(super) fn tool(&self, call: &str) -> &str {
+    /// Which tool a call was for, with its arguments.
+    pub(super) fn tool(&self, call: &str) -> (&str, &Value) {
         let parts = self.0.iter().flat_map(|message| message.content.parts());
-        let mut names = parts.filter_map(|part| match part {
-            Part::ToolUse { id, name } if id == call => Some(name.as_str()),
+        let mut calls = parts.filter_map(|part| match part {
+            Part::ToolUse { id, name, input } if id == call => Some((name.as_str(), input)),
             _ => None,
         });
-        names.next_back().unwrap_or_default()
+        calls.next_back().unwrap_or(("", &Value::Null))
     }
 }
 

@@ -92,12 +92,12 @@ fn sum_up(conversation: &Conversation) -> String {
         for part in message.content.parts() {
             let Part::ToolResult { tool_use_id, content, is_error } = part else { continue };
             let output = content.as_ref().map(Content::text).unwrap_or_default();
-            if *is_error && output.starts_with(INTERRUPTED) {
-                // What was asked before was stopped: nobody waits for it any more.
-                (parts, heard) = (Vec::new(), Vec::new());
+            let (tool, input) = conversation.tool(tool_use_id);
+            parts.push(if *is_error && output.starts_with(INTERRUPTED) {
+                interrupted(tool, input)
             } else {
-                parts.push(report(conversation.tool(tool_use_id), &output, *is_error));
-            }
+                report(tool, &output, *is_error)
+            });
         }
         let said = utterances(&message.content.text());
         heard.extend(said.into_iter().filter(|said| !said.is_empty() && tool(said).is_none()));
@@ -149,6 +149,22 @@ fn report(tool: &str, output: &str, failed: bool) -> String {
         (_, false) => format!("The tool answered:\n\n{block}"),
         (_, true) => format!("That did not work:\n\n{block}"),
     }
+}
+
+/// What the demo says about a call that was cut off: what it was, and the order that does it again.
+fn interrupted(tool: &str, input: &Value) -> String {
+    let part = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (what, order) = match tool {
+        "bash" => ("The command", format!("run: {}", part("command"))),
+        "write" => ("The writing", format!("write {}: {}", part("path"), part("content"))),
+        "send_message" => ("The sending", format!("send: {}", part("text"))),
+        _ => return "A tool was interrupted, and it is not known how far it got.".to_owned(),
+    };
+    let order = fenced(shorten(order.trim_end(), MAX_OUTPUT_CHARS).as_str());
+    format!(
+        "{what} was interrupted, and it is not known how far it got. If it is to be done again, \
+         say:\n\n{order}"
+    )
 }
 
 /// A code block whose fence is longer than any inside.
@@ -317,11 +333,38 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stopped_is_not_reported() {
-        let stopped = result(json!("interrupted: nobody knows"), true);
-        let words = ask(json!([prompt(&["run: one"]), stopped, prompt(&["hello"])]));
-        let words = self::words(&words);
-        assert!(words.starts_with("You said: “hello”."), "{words}");
+    fn what_was_interrupted_is_named_with_the_way_to_do_it_again() {
+        for (name, input, order) in [
+            ("bash", json!({"command": "sleep 9"}), Some("run: sleep 9")),
+            ("write", json!({"path": "a", "content": "b\n"}), Some("write a: b")),
+            ("send_message", json!({"text": "hello"}), Some("send: hello")),
+            ("other", json!({}), None),
+        ] {
+            let call = json!({"type": "tool_use", "id": "gone", "name": name, "input": input});
+            let called = json!({"role": "assistant", "content": [call]});
+            let cut = result(json!("interrupted: nobody knows"), true);
+            let words = words(&ask(json!([prompt(&["run: x"]), called, cut])));
+            assert!(words.contains("was interrupted") && !words.contains("a demo"), "{words}");
+            let named = order.is_none_or(|order| words.contains(&format!("```\n{order}\n```")));
+            assert!(named, "{words}");
+        }
+    }
+
+    #[test]
+    fn what_was_stopped_is_neither_carried_out_nor_reported() {
+        let mark = "[This was stopped or given up before it was answered.]";
+        let mark = json!({"role": "assistant", "content": [{"type": "text", "text": mark}]});
+        let early = ask(json!([prompt(&["run: one"]), mark, prompt(&["run: two"])]));
+        assert_eq!(calls(&early), ["two"]);
+        let call = json!({"type": "tool_use", "id": "gone", "name": "bash", "input": {}});
+        let called = json!({"role": "assistant", "content": [call]});
+        let cut = result(json!("interrupted: nobody knows"), true);
+        let late = ask(json!([prompt(&["run: one"]), called, cut, mark, prompt(&["hello"])]));
+        assert!(words(&late).starts_with("You said: “hello”."), "{late:?}");
+    }
+
+    #[test]
+    fn what_was_answered_is_not_answered_again() {
         let answered = json!({"role": "assistant", "content": "Yes."});
         let words = ask(json!([prompt(&["early"]), answered, prompt(&["late"])]));
         let words = self::words(&words);

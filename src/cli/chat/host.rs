@@ -170,6 +170,7 @@ impl Host {
     }
 
     async fn door(&self) -> Result<Door, Failure> {
+        self.place.check_store()?;
         match socket::connect(&self.place.socket()).await {
             Ok(_stream) => Ok(Door::Open),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Door::Dead),

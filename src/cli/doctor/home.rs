@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Finding;
 use crate::cli::denied;
 use crate::cli::place::Place;
-use crate::config::EnvFile;
+use crate::config::{EnvFile, HOME_VARIABLE};
 use crate::model::Group;
 use crate::text::count;
 
@@ -40,6 +40,15 @@ pub(super) fn env_file(place: &Place) -> Vec<Finding> {
         findings.push(Finding::warning(CHECK, finding, format!("chmod 600 {path}")));
     }
     for unknown in &file.unknown {
+        if unknown.name == HOME_VARIABLE {
+            let finding = format!(
+                "{HOME_VARIABLE} (line {}) counts in the environment only: it says where .env lies",
+                unknown.line
+            );
+            let mend = "set it there, or name the home with --home";
+            findings.push(Finding::warning(CHECK, finding, mend));
+            continue;
+        }
         let (name, line) = (&unknown.name, unknown.line);
         let finding = format!("{name} (line {line}) means nothing to this version");
         findings.push(match unknown.meant {
@@ -80,6 +89,12 @@ fn try_writing(folder: &Path) -> std::io::Result<()> {
 /// The store: whether it is sound, ours and closed to others.
 pub(super) async fn store(place: &Place) -> Vec<Finding> {
     const CHECK: &str = "store";
+    if let Some(path) = place.not_the_store() {
+        let path = path.display();
+        let finding = format!("{path} is not a folder, as the store must be");
+        let mend = format!("mv {path} {path}.old; or choose another folder with --home");
+        return vec![Finding::fault(CHECK, finding, mend)];
+    }
     let folder = place.settings.store_dir();
     let mut findings = Vec::new();
     if let Ok(metadata) = fs::metadata(&folder) {

@@ -15,9 +15,12 @@ use crate::cli::place::Place;
 use crate::clock;
 use crate::config::{self, Settings};
 use crate::model::{GroupName, Usage};
-use crate::sandbox::{SandboxError, select};
+use crate::sandbox::{Sandbox, SandboxError, select};
+use crate::text;
 
 const SANDBOX: &str = "sandbox";
+/// The most sandboxes that are named.
+const MOST_NAMED: usize = 5;
 
 /// The clock and the time zone.
 pub(super) fn clock(place: &Place) -> Finding {
@@ -35,6 +38,10 @@ pub(super) fn clock(place: &Place) -> Finding {
 /// The gateway that runs here, if one does, and the sandbox: its own, or what one would get.
 pub(super) async fn gateway(place: &Place) -> Vec<Finding> {
     const CHECK: &str = "gateway";
+    if place.not_the_store().is_some() {
+        // The store's own check has said what is to be said: no gateway runs here, and none can.
+        return probed_sandbox(place).await;
+    }
     match place.ask_gateway().await {
         Ok(Some(live)) => {
             let mut findings = vec![Finding::good(CHECK, "one runs here")];
@@ -93,6 +100,7 @@ fn live_faults(live: &Value) -> Vec<Finding> {
             ));
         }
     }
+    findings.extend(live_channels(live));
     if live.get("disk_full").and_then(Value::as_bool).unwrap_or(false) {
         let mend = "make room; the gateway goes on by itself";
         findings.push(Finding::fault(
@@ -100,6 +108,25 @@ fn live_faults(live: &Value) -> Vec<Finding> {
             "the gateway met a full disk and keeps nothing",
             mend,
         ));
+    }
+    findings
+}
+
+/// The channels that are not connected.
+fn live_channels(live: &Value) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for channel in live.get("channels").and_then(Value::as_array).into_iter().flatten() {
+        let part = |name: &str| channel.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (name, state) = (part("name"), part("state"));
+        let finding = format!("{name} {state}");
+        findings.push(if state.contains("refused: ") {
+            let mend = format!("set the tokens of {name} right in .env, and restart the gateway");
+            Finding::fault("channel", finding, mend)
+        } else if state.starts_with("up") {
+            Finding::good("channel", finding)
+        } else {
+            Finding::warning("channel", finding, "the gateway goes on trying; its log says more")
+        });
     }
     findings
 }
@@ -119,13 +146,36 @@ async fn probed_sandbox(place: &Place) -> Vec<Finding> {
     };
     let settings = trial.as_ref().map_or(&place.settings, |trial| &trial.0);
     match select::choose(settings).await {
-        Ok((_, strength)) => {
+        Ok((sandbox, strength)) => {
             let mut findings = vec![Finding::good(SANDBOX, strength.description)];
             findings.extend(strength.weaknesses.iter().map(|said| weakness(said)));
+            findings.extend(left_alive(&*sandbox).await);
             findings
         }
         Err(error) => vec![no_sandbox(&error)],
     }
+}
+
+/// The sandboxes that outlive a gateway which was killed.
+async fn left_alive(sandbox: &dyn Sandbox) -> Option<Finding> {
+    let listed = match sandbox.list().await {
+        Ok(listed) => listed,
+        Err(error) => {
+            let finding = format!("it cannot be told whether sandboxes were left: {error}");
+            return Some(Finding { mend: None, ..Finding::warning(SANDBOX, finding, "") });
+        }
+    };
+    let left: Vec<String> = listed
+        .iter()
+        .filter(|left| left.running)
+        .map(|left| format!("{} (group {})", left.id, left.group))
+        .collect();
+    let named = left.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let many = text::count(u64::try_from(left.len()).unwrap_or(u64::MAX), "sandbox", "sandboxes");
+    let live = if left.len() == 1 { "lives" } else { "live" };
+    let finding = format!("{many} of a gateway that is gone still {live}: {named}");
+    let mend = "`hermitcrab run` or `hermitcrab chat` goes on with them, or ends them";
+    (!left.is_empty()).then(|| Finding::warning(SANDBOX, finding, mend))
 }
 
 fn no_sandbox(error: &SandboxError) -> Finding {

@@ -1,4 +1,6 @@
 //! Why each conversation that waits for an answer does: what the store knows, and what the running gateway adds.
+//!
+//! A message that no router has looked at yet is looked at here as it would: it waits as well.
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -11,9 +13,12 @@ use crate::clock;
 use crate::model::Conversation;
 use crate::store::{RunRow, RunState, Store};
 use crate::text;
+use crate::trigger::{self, Rule};
 
 /// The most conversations that are told of.
 const MOST: usize = 20;
+/// The most conversations with messages that no router has seen, which are looked at.
+const UNSEEN: usize = 256;
 /// How many of the newest runs are looked through for the failure that a conversation pauses after.
 const LATELY: usize = 1000;
 /// The most characters of why a run failed.
@@ -38,11 +43,11 @@ enum WaitsFor {
         #[serde(serialize_with = "as_text")]
         since: Timestamp,
     },
-    /// A sandbox for its run.
+    /// A sandbox: for its run, or before it can have one.
     Sandbox {
-        run: u64,
-        #[serde(serialize_with = "as_text")]
-        since: Timestamp,
+        run: Option<u64>,
+        #[serde(serialize_with = "as_text_if_any")]
+        since: Option<Timestamp>,
     },
     /// The model's provider, which is left alone for a while.
     Provider { run: u64, provider: Provider },
@@ -74,7 +79,7 @@ struct Provider {
 #[derive(Debug)]
 struct Live {
     queue: Vec<String>,
-    has_sandbox: bool,
+    lacks_sandbox: bool,
     /// The provider that is asked again first, while every one is left alone.
     provider: Option<Provider>,
 }
@@ -83,11 +88,28 @@ fn as_text<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Err
     serializer.collect_str(at)
 }
 
-/// The conversations that wait, at most 20: those with a run first, then those that wait for one, longest first.
+fn as_text_if_any<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(|at| at.to_string()).serialize(serializer)
+}
+
+/// The conversations that wait.
+#[derive(Debug)]
+pub(super) struct List {
+    /// At most 20: those with a run first, then those that wait for one, longest first.
+    pub(super) waiting: Vec<Waiting>,
+    /// How many more wait than the router has noted: nobody has looked at their messages yet.
+    pub(super) unseen: u64,
+}
+
+/// The conversations that wait for an answer of this assistant.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(super) async fn list(store: &Store, live: Option<&Value>) -> Result<Vec<Waiting>, Failure> {
+pub(super) async fn list(
+    store: &Store,
+    live: Option<&Value>,
+    assistant: &str,
+) -> Result<List, Failure> {
     let now = clock::system().now();
     let mut live = live.map(|live| Live::read(live, now));
     let runs = store.unfinished_runs().await?;
@@ -114,7 +136,21 @@ pub(super) async fn list(store: &Store, live: Option<&Value>) -> Result<Vec<Wait
             None => for_turn(&due.conversation, live.as_ref()),
         },
     });
-    Ok(with_run.chain(without).take(MOST).collect())
+    let mut unseen = store.news_of_the_idle(UNSEEN).await?.unseen;
+    unseen.retain(|unseen| {
+        let place = trigger::Place::of(&unseen.conversation, unseen.woken);
+        let rule = Rule::new(&unseen.group, assistant, place);
+        unseen.messages.iter().any(|kept| rule.wakes(kept))
+    });
+    let not_noted = unseen.iter().map(|unseen| Waiting {
+        conversation: unseen.conversation.to_string(),
+        group: unseen.group.name.to_string(),
+        waits_for: for_turn(&unseen.conversation, live.as_ref()),
+    });
+    Ok(List {
+        waiting: with_run.chain(without).chain(not_noted).take(MOST).collect(),
+        unseen: u64::try_from(unseen.len()).unwrap_or(u64::MAX),
+    })
 }
 
 /// The last run of a conversation that failed; the newest of `runs` come first.
@@ -126,7 +162,9 @@ fn for_run(run: &RunRow, live: Option<&Live>) -> WaitsFor {
     let (id, since) = (run.id.0, run.started_at.unwrap_or(run.created_at));
     let Some(live) = live else { return WaitsFor::Gateway { run: Some(id) } };
     match (run.state, &live.provider) {
-        (RunState::Claimed, _) if !live.has_sandbox => WaitsFor::Sandbox { run: id, since },
+        (RunState::Claimed, _) if live.lacks_sandbox => {
+            WaitsFor::Sandbox { run: Some(id), since: Some(since) }
+        }
         (RunState::Running, Some(provider)) => {
             WaitsFor::Provider { run: id, provider: provider.clone() }
         }
@@ -145,6 +183,9 @@ fn for_retry(at: Timestamp, failed: Option<&RunRow>) -> WaitsFor {
 
 fn for_turn(conversation: &Conversation, live: Option<&Live>) -> WaitsFor {
     let Some(live) = live else { return WaitsFor::Gateway { run: None } };
+    if live.lacks_sandbox {
+        return WaitsFor::Sandbox { run: None, since: None };
+    }
     let conversation = conversation.to_string();
     match live.queue.iter().position(|queued| *queued == conversation) {
         Some(ahead) => WaitsFor::Turn { ahead },
@@ -161,7 +202,7 @@ impl Live {
             list("/broker/providers").map(|provider| Provider::left_alone(provider, now)).collect();
         Self {
             queue: list("/queue").filter_map(Value::as_str).map(str::to_owned).collect(),
-            has_sandbox: live.pointer("/sandbox/ready").and_then(Value::as_bool) == Some(true),
+            lacks_sandbox: live.pointer("/sandbox/ready").and_then(Value::as_bool) == Some(false),
             provider: left_alone.and_then(|all| all.into_iter().min_by_key(|one| one.until)),
         }
     }
@@ -185,9 +226,11 @@ impl Waiting {
             WaitsFor::Run { run, attempt, since } => {
                 format!("run {run} is at work since {} (attempt {attempt})", time(since))
             }
-            WaitsFor::Sandbox { run, since } => {
-                format!("run {run} waits for a sandbox since {}", time(since))
+            WaitsFor::Sandbox { run: Some(run), since } => {
+                let since = since.as_ref().map(|since| format!(" since {}", time(since)));
+                format!("run {run} waits for a sandbox{}", since.unwrap_or_default())
             }
+            WaitsFor::Sandbox { run: None, .. } => "waits for a sandbox; there is none".to_owned(),
             WaitsFor::Provider { run, provider: Provider { name, fault, until } } => {
                 let until = time(until);
                 format!("run {run} waits for the model: {name} {fault}, until {until}")
@@ -247,6 +290,6 @@ mod tests {
     fn what_the_gateway_of_another_version_does_not_say_is_not_guessed() {
         let live = Live::read(&json!({ "queue": [7, "terminal:main"], "sandbox": "?" }), at(0));
         assert_eq!(live.queue, ["terminal:main"]);
-        assert!(!live.has_sandbox);
+        assert!(!live.lacks_sandbox);
     }
 }

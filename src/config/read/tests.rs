@@ -24,7 +24,8 @@ fn read_over(file: &str, variables: &[(&str, &str)]) -> Result<Settings, ConfigE
     let process = |name: &str| {
         variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
     };
-    Settings::read(home.path(), &process).whole()
+    let names = variables.iter().map(|(name, _)| (*name).to_owned()).collect();
+    Settings::read(home.path(), &process, names).whole()
 }
 
 fn faults(result: Result<Settings, ConfigError>) -> Vec<String> {
@@ -73,14 +74,14 @@ fn all_faults_are_told_at_once_and_no_secret_among_them() {
     ));
     insta::assert_snapshot!(told.join("\n"), @r#"
     LOG_FORMAT (.env, line 1): expected pretty or json, found "xml"
-    .env, line 2: expected NAME=value, with every quote closed
+    .env, line 2: expected NAME=value
     AGENT_ENGINE: expected native, the engine that is built in, found "foo"
     ANTHROPIC_API_KEY: expected one word of visible ASCII, as the provider gave it
     ANTHROPIC_BASE_URL: expected a URL such as https://api.anthropic.com
     CONTAINER_TIMEOUT: expected milliseconds, from 1000 to 86400000, found "5m"
     LOG_LEVEL: expected error, warn, info, debug, trace or off, or a list such as info,hermitcrab=debug, found "inof"
     MAX_CONCURRENT_CONTAINERS: expected a whole number from 1 to 256, found "0"
-    SANDBOX: expected auto, docker or bubblewrap, found "chroot"
+    SANDBOX: expected auto, docker (also for Podman) or bubblewrap, found "chroot"
     TZ: expected an IANA time zone that this machine knows, such as Europe/Berlin, found "Middle-earth/Shire"
     "#);
     assert!(!told.join("\n").contains("hunter2"));
@@ -106,7 +107,7 @@ fn what_has_spaces_and_no_quotes_is_told_in_the_terms_of_the_setting() {
 fn what_is_right_is_read_beside_what_is_wrong() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join(".env"), "ASSISTANT_NAME=Ada\nSANDBOX=jail\n?\n").unwrap();
-    let loaded = Settings::read(home.path(), &|_| None);
+    let loaded = Settings::read(home.path(), &|_| None, Vec::new());
     assert_eq!(loaded.settings.assistant_name, "Ada");
     assert_eq!(loaded.settings.sandbox.choice, SandboxChoice::Auto);
     assert_eq!(loaded.error.unwrap().faults().len(), 2);
@@ -179,7 +180,7 @@ fn what_is_not_unicode_is_a_fault() {
     let home = tempfile::tempdir().unwrap();
     let process =
         |name: &str| (name == "ASSISTANT_NAME").then(|| OsString::from_vec(vec![b'A', 0xff]));
-    let told = faults(Settings::read(home.path(), &process).whole());
+    let told = faults(Settings::read(home.path(), &process, Vec::new()).whole());
     assert_eq!(told.len(), 1);
     assert!(told[0].starts_with("ASSISTANT_NAME: expected"), "{told:?}");
 }
@@ -227,7 +228,7 @@ fn every_variable_is_read_and_none_besides() {
         asked.borrow_mut().insert(name.to_owned());
         (name == "CLAUDE_CODE_USE_BEDROCK").then(|| OsString::from("1"))
     };
-    assert!(Settings::read(home.path(), &process).error.is_some());
+    assert!(Settings::read(home.path(), &process, Vec::new()).error.is_some());
     assert_eq!(asked.into_inner(), VARIABLES.map(str::to_owned).into());
 }
 

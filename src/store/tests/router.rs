@@ -40,6 +40,22 @@ async fn what_was_seen_is_not_shown_again() {
 }
 
 #[tokio::test]
+async fn the_idle_have_news_until_they_wait() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    let main = main_chat();
+    let idle = async || store.news_of_the_idle(9).await.unwrap().unseen.len();
+    let seq = keep(&store, &main, "1").await;
+    assert_eq!(idle().await, 1);
+    store.mark_seen(&main, seq, Some(seq)).await.unwrap();
+    keep(&store, &main, "2").await;
+    assert_eq!((idle().await, unseen(&store).await.len()), (0, 1));
+    claim(&store, &main).await;
+    keep(&store, &main, "3").await;
+    assert_eq!(idle().await, 0);
+}
+
+#[tokio::test]
 async fn a_look_is_bounded() {
     let home = Home::new();
     let store = home.with_main().await;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use test_servers::model::{Fault, Script, Server};
 use tokio::time::timeout;
 
-use super::{json_of, run};
+use super::{json_of, run, told};
 use crate::support::gateway::{Home, PATIENCE};
 use crate::support::terminal::Terminal;
 
@@ -80,11 +80,62 @@ async fn who_waits_is_told_with_what_for() {
     ] {
         assert!(out.contains(line), "{line}\n{out}");
     }
+    // Without the key, so that nobody is asked through the door that hangs.
+    let mut doctor = home.command(&["doctor"]);
+    let doctor = doctor.env("ANTHROPIC_API_KEY", "").output();
+    let (_, out, _) = told(&home, &timeout(PATIENCE, doctor).await.unwrap().unwrap());
+    assert!(
+        out.contains("! sandbox     1 sandbox of a gateway that is gone still lives: "),
+        "{out}"
+    );
+    assert!(out.contains(" (group main)\n"), "{out}");
     server.gate("door").open();
     let gateway = home.start(None).await.unwrap();
     waits(&home, &[]).await;
     assert!(gateway.terminate().await.success());
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_sandbox_is_told_before_a_router_has_seen_it_and_after() {
+    let home = Home::new()
+        .with("SANDBOX", "docker")
+        .with("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let (code, _, err) = run(&home, &["chat", "-m", "hello"]).await;
+    assert_eq!(code, 69, "{err}");
+    let waiting = waits(&home, &["gateway"]).await;
+    assert_eq!(waiting[0]["conversation"], "terminal:main");
+    let (_, out, _) = run(&home, &["status"]).await;
+    assert!(out.contains("waiting   1 conversation, 0 runs under way, 0 given up\n"), "{out}");
+    assert!(out.contains("          terminal:main: waits for a gateway\n"), "{out}");
+
+    let gateway = home.start(None).await.unwrap();
+    let waiting = waits(&home, &["sandbox"]).await;
+    assert_eq!(waiting[0]["waits_for"], json!({ "kind": "sandbox", "run": null, "since": null }));
+    let (_, out, _) = run(&home, &["status"]).await;
+    assert!(out.contains("          terminal:main: waits for a sandbox; there is none\n"), "{out}");
+    assert!(gateway.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_nobody_is_there_for_waits_for_a_terminal() {
+    let home = Home::new();
+    let gateway = home.start(None).await.unwrap();
+    drop(say(&home, &["a"]).await);
+    waits(&home, &[]).await;
+    // While the channel is asked whether somebody is there, the row is being sent.
+    let is_told = async {
+        loop {
+            let outbox = json_of(&home, &["outbox", "--json"]).await;
+            let (_, out, _) = run(&home, &["outbox"]).await;
+            let waits = out.contains("waits for a terminal: hermitcrab chat\n");
+            if waits && outbox[0]["waits_for"] == "terminal" {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, is_told).await.unwrap();
+    assert!(gateway.terminate().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

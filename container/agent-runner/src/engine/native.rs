@@ -2,7 +2,8 @@
 //!
 //! Everything that is said is in the session's file before it is acted upon. So another attempt at the same messages
 //! goes on where the one before stopped: the prompt stands in the file once, a call that has a result is not carried
-//! out again, and one that has none only if doing it twice does no harm.
+//! out again, and one that has none only if doing it twice does no harm. Messages that a run left without an answer
+//! are marked as such before other ones follow: what was stopped is not carried out with what comes next.
 
 use std::sync::Arc;
 
@@ -198,6 +199,9 @@ impl<'run> Run<'run> {
         }
         match known {
             None => {
+                if entries::end_unanswered(self.session.entries()) {
+                    self.append(Entry::unanswered(*run))?;
+                }
                 let origin = Origin::Prompt { from: *from, through: *through };
                 self.append(Entry::text(*run, origin, text))
             }

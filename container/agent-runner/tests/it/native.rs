@@ -325,6 +325,57 @@ async fn cancelling_also_ends_a_model_call() {
     assert_eq!(runner.done(1).outcome, Outcome::Cancelled);
 }
 
+/// The mark behind what was stopped, as the model sees it.
+const UNANSWERED: &str = "stopped or given up before it was answered";
+
+/// Checks that the roles of a request alternate, and that the mark stands once, right before the last message.
+fn check_unanswered(body: &Value, expected_last: &str) {
+    let messages = body["messages"].as_array().unwrap();
+    for (place, message) in messages.iter().enumerate() {
+        let role = if place % 2 == 0 { "user" } else { "assistant" };
+        assert_eq!(message["role"], role, "{body}");
+    }
+    let [.., mark, last] = messages.as_slice() else { panic!("{body}") };
+    let text = |message: &Value| message.pointer("/content/0/text").cloned();
+    assert!(text(mark).unwrap().as_str().unwrap().contains(UNANSWERED), "{mark}");
+    assert_eq!(last["content"].as_array().unwrap().len(), 1, "{last}");
+    assert_eq!(text(last).unwrap(), expected_last);
+    assert_eq!(body.to_string().matches(UNANSWERED).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_was_stopped_is_marked_before_other_messages_follow() {
+    let script = Script::default()
+        .on("stop early", [Turn::text("No.").fault(Fault::hang("stop").first(1))])
+        .on("stop late", [bash("touch begun; sleep 600")])
+        .on("and now", [Turn::text("Yes.")]);
+    for (first, is_begun) in [("stop early", false), ("stop late", true)] {
+        let server = Server::start(script.clone()).await.unwrap();
+        let mut runner = start(&server);
+        put(&mut runner, prompt(1, first));
+        if is_begun {
+            crate::support::wait_for(&runner.path("group"), || {
+                runner.path("group/begun").exists().then_some(())
+            });
+        } else {
+            server.gate("stop").arrived(1).await;
+        }
+        runner.put(&Input::Cancel { run: 1 });
+        let stopped = runner.done(1);
+        assert_eq!(stopped.outcome, Outcome::Cancelled);
+        put(&mut runner, Prompt { session: stopped.session, ..prompt(2, "and now") });
+        let answered = runner.done(2);
+        assert_eq!(answer(&answered.outcome), "Yes.");
+        check_unanswered(&server.requests().last().unwrap().body, "and now");
+
+        // What was answered is not marked.
+        put(&mut runner, Prompt { session: answered.session, ..prompt(3, "and now") });
+        assert_eq!(answer(&runner.done(3).outcome), "Yes.");
+        let body = server.requests().last().unwrap().body.to_string();
+        assert_eq!(body.matches(UNANSWERED).count(), 1, "{body}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn follow_ups_are_taken_between_calls_and_before_the_end() {
     let script = Script::default()

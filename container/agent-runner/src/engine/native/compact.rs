@@ -80,7 +80,7 @@ pub(crate) fn transcript(entries: &[Entry], limit: usize) -> String {
 fn describe(entry: &Entry) -> String {
     let speaker = match entry.origin {
         Origin::Prompt { .. } | Origin::FollowUp { .. } => "People",
-        Origin::Model { .. } => "Assistant",
+        Origin::Model { .. } | Origin::Unanswered => "Assistant",
         Origin::Tools => "Tools",
         Origin::Summary => "Notes so far",
     };
@@ -143,6 +143,7 @@ mod tests {
                 Origin::FollowUp { .. } => 'f',
                 Origin::Summary => 's',
                 Origin::Tools => 'r',
+                Origin::Unanswered => 'u',
                 Origin::Model { .. } if entry.ends_a_turn() => 'w',
                 Origin::Model { .. } => 'c',
             })

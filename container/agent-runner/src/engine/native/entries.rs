@@ -13,6 +13,10 @@ use crate::files;
 /// What the model is told of a tool call that a crash or a cancelled run left open.
 pub(crate) const INTERRUPTED: &str = "interrupted: it is not known how far this call got";
 
+/// What stands behind messages that a run left without an answer, so that the next one does not carry them out.
+pub(crate) const UNANSWERED: &str = "[This was stopped or given up before it was answered. What is not done of it is \
+                                     not to be done now, unless somebody asks for it again.]";
+
 /// Why a session's file cannot be used.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum EntriesError {
@@ -55,6 +59,8 @@ pub(crate) enum Origin {
     },
     /// The tools.
     Tools,
+    /// The engine, where a run ended without an answer and other messages follow.
+    Unanswered,
     /// The summary of what stood here before.
     Summary,
 }
@@ -97,6 +103,14 @@ impl Entry {
         Self { run, origin, message: Message { role: Role::Assistant, content } }
     }
 
+    /// The mark behind messages that have no answer. It stands where the model's answer would: the next messages are
+    /// then a turn of their own.
+    pub(crate) fn unanswered(run: u64) -> Self {
+        let content = vec![json!({"type": "text", "text": UNANSWERED})];
+        let message = Message { role: Role::Assistant, content };
+        Self { run, origin: Origin::Unanswered, message }
+    }
+
     /// Roughly how many bytes it takes of the model's context.
     pub(crate) fn bytes(&self) -> usize {
         serde_json::to_vec(&self.message).map_or(0, |json| json.len())
@@ -106,7 +120,7 @@ impl Entry {
     pub(crate) fn through(&self) -> Option<u64> {
         match self.origin {
             Origin::Prompt { through, .. } | Origin::FollowUp { through } => Some(through),
-            Origin::Model { .. } | Origin::Tools | Origin::Summary => None,
+            Origin::Model { .. } | Origin::Tools | Origin::Unanswered | Origin::Summary => None,
         }
     }
 
@@ -170,6 +184,12 @@ pub(crate) fn of_attempt(entries: &[Entry], from: u64) -> &[Entry] {
     let attempt = last_prompt.and_then(|index| entries.get(index..)).unwrap_or_default();
     let same = |first: &&Entry| matches!(first.origin, Origin::Prompt { from: begun, .. } if begun == from);
     attempt.first().filter(same).map_or(&[], |_| attempt)
+}
+
+/// Whether these end with messages that were never answered, nor marked as such.
+pub(crate) fn end_unanswered(entries: &[Entry]) -> bool {
+    let closes = |entry: &Entry| entry.ends_a_turn() || entry.origin == Origin::Unanswered;
+    entries.last().is_some_and(|last| !closes(last))
 }
 
 /// What a tool gave, or why it gave nothing, as the service takes it.
@@ -263,6 +283,19 @@ mod tests {
         assert!(of_attempt(&entries, 5).is_empty());
         let later = [entries, vec![Entry::text(2, prompt(10), "x")]].concat();
         assert!(of_attempt(&later, 4).is_empty(), "a later run stands there");
+    }
+
+    #[test]
+    fn messages_without_an_answer_are_known_until_they_are_marked() {
+        let entries = session();
+        for (length, expected) in
+            [(0, false), (1, true), (2, true), (4, true), (5, true), (6, false)]
+        {
+            assert_eq!(end_unanswered(&entries[..length]), expected, "{length}");
+        }
+        let marked = [&entries[..1], &[Entry::unanswered(2)]].concat();
+        assert!(!end_unanswered(&marked));
+        assert_eq!(parse(&lines(&marked)).unwrap().0, marked);
     }
 
     proptest! {

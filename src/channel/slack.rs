@@ -1,0 +1,180 @@
+//! Slack, over Socket Mode: no public address, one workspace or several.
+//!
+//! What people say is kept before Slack is told that we have it. What we say carries the id of its row in the
+//! outbox, so that a doubtful message can be looked for before it is said again. A workspace whose tokens are no
+//! good, or that is away, is nobody else's trouble.
+
+mod api;
+mod cache;
+mod catch_up;
+#[cfg_attr(
+    not(any(test, fuzzing)),
+    expect(dead_code, unused_imports, reason = "buttons and commands are read, and not yet used")
+)]
+pub(crate) mod event;
+mod fault;
+pub(crate) mod id;
+mod intake;
+mod json;
+mod limit;
+pub(crate) mod manifest;
+mod names;
+mod pace;
+mod people;
+mod progress;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "what was granted is not yet compared with what is needed")
+)]
+pub(crate) mod scopes;
+mod send;
+mod socket;
+mod stop;
+pub(crate) mod text;
+mod workspace;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use rustls::ClientConfig;
+use tokio_util::sync::CancellationToken;
+
+use self::id::ConversationId;
+use self::intake::Inlet;
+pub use self::pace::Pace;
+use self::send::Address;
+use self::workspace::{Common, Workspace};
+use super::{Channel, ChannelState, Intake, Parcel, SendError};
+use crate::clock::SharedClock;
+use crate::config::SlackSettings;
+use crate::model::{Activity, ChannelName, ChatId, Conversation, Receipt};
+
+/// The channel `slack`.
+pub(crate) struct Slack {
+    name: ChannelName,
+    workspaces: Vec<Workspace>,
+    tls: Arc<ClientConfig>,
+}
+
+impl Slack {
+    /// The workspaces of the settings, not connected yet; `None` without any.
+    pub(crate) fn new(
+        settings: &SlackSettings,
+        assistant: &str,
+        clock: SharedClock,
+        pace: Pace,
+    ) -> Option<Self> {
+        if settings.workspaces.is_empty() {
+            return None;
+        }
+        let (name, tls) = (ChannelName::slack(), api::tls());
+        let common = Common { channel: name.clone(), assistant: assistant.to_owned(), clock, pace };
+        let workspace = |tokens| {
+            let api = api::Api::new(&settings.api_url, tokens, &tls, pace.step);
+            Workspace::new(tokens, api, common.clone())
+        };
+        let workspaces = settings.workspaces.iter().map(workspace).collect();
+        Some(Self { name, workspaces, tls })
+    }
+
+    /// The workspace of a chat and the chat's name there, where they can be written to.
+    fn place(&self, chat: &ChatId) -> Result<(&Workspace, ConversationId), SendError> {
+        let found = self.workspaces.iter().find_map(|w| Some((w, w.channel_of(chat)?)));
+        match found {
+            Some((workspace, channel)) => match workspace.state() {
+                ChannelState::Up { .. } => Ok((workspace, channel)),
+                _ => Err(SendError::Absent),
+            },
+            // One that has not said yet which it is may be the one.
+            None if self.workspaces.iter().any(|w| w.ours().is_none()) => Err(SendError::Absent),
+            None => {
+                Err(SendError::Refused { reason: "there is no token for its workspace".to_owned() })
+            }
+        }
+    }
+
+    fn address<'a>(&'a self, parcel: &'a Parcel) -> Result<Address<'a>, SendError> {
+        let (workspace, channel) = self.place(&parcel.conversation.chat)?;
+        Ok(Address { workspace, channel, parcel })
+    }
+}
+
+#[async_trait]
+impl Channel for Slack {
+    fn name(&self) -> &ChannelName {
+        &self.name
+    }
+
+    /// Of several workspaces, that of the one that is worst off, with its name; partly up when another is up.
+    fn state(&self) -> ChannelState {
+        let states: Vec<_> = self.workspaces.iter().map(|w| (w.state(), w.label())).collect();
+        let up = states.iter().find(|(state, _)| matches!(state, ChannelState::Up { .. }));
+        let worst = states.iter().max_by_key(|(state, _)| badness(state));
+        match (up, worst) {
+            (_, Some((ChannelState::Up { since }, _))) => ChannelState::Up { since: *since },
+            (Some((ChannelState::Up { since }, _)), Some((worst, label))) => {
+                let reason = format!("{} is {worst}", named(label));
+                ChannelState::Partly { since: *since, reason }
+            }
+            (_, Some((worst, label))) if states.len() > 1 => with_label(worst.clone(), label),
+            (_, Some((worst, _))) => worst.clone(),
+            (_, None) => ChannelState::Connecting,
+        }
+    }
+
+    async fn run(&self, intake: &dyn Intake, stop: CancellationToken) {
+        let runs = self.workspaces.iter().map(|workspace| async {
+            let inlet = Inlet::new(workspace, intake);
+            tokio::join!(
+                inlet.run(&stop),
+                socket::run(workspace, &self.tls, &inlet, &stop),
+                workspace.progress.run(workspace, &stop),
+            );
+        });
+        join_all(runs).await;
+    }
+
+    async fn send(&self, parcel: &Parcel) -> Result<Receipt, SendError> {
+        self.address(parcel)?.send().await
+    }
+
+    async fn find(&self, parcel: &Parcel) -> Result<Option<Receipt>, SendError> {
+        self.address(parcel)?.find().await
+    }
+
+    async fn show(&self, conversation: &Conversation, activity: &Activity) {
+        if let Ok((workspace, channel)) = self.place(&conversation.chat) {
+            workspace.progress.wish(&channel, conversation.thread.as_ref(), activity);
+        }
+    }
+}
+
+/// How far a state is from good.
+fn badness(state: &ChannelState) -> u8 {
+    match state {
+        ChannelState::Up { .. } => 0,
+        ChannelState::Partly { .. } | ChannelState::Connecting => 1,
+        ChannelState::BackingOff { .. } => 2,
+        ChannelState::NeedsPairing | ChannelState::Refused { .. } => 3,
+    }
+}
+
+/// The state with the name of the workspace in its reason.
+fn with_label(state: ChannelState, label: &str) -> ChannelState {
+    let label = named(label);
+    match state {
+        ChannelState::BackingOff { until, reason } => {
+            ChannelState::BackingOff { until, reason: format!("{reason} ({label})") }
+        }
+        ChannelState::Refused { reason } => {
+            ChannelState::Refused { reason: format!("{reason} ({label})") }
+        }
+        other => other,
+    }
+}
+
+/// What a workspace is called, also where its tokens have no name.
+fn named(label: &str) -> &str {
+    if label.is_empty() { "the first workspace" } else { label }
+}

@@ -1,0 +1,133 @@
+//! The Web API, through the HTTP session of slack-morphism.
+//!
+//! Its typed calls are used where an answer is small; whatever carries messages stays raw JSON, because the typed
+//! models drop a text with a field beside it that they do not expect. Every call has an end, and none is repeated
+//! here: who calls knows whether it may be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_rustls::{ConfigBuilderExt, HttpsConnectorBuilder};
+use rustls::{ClientConfig, RootCertStore};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use slack_morphism::prelude::{
+    ClientResult, SlackApiToken, SlackClient, SlackClientHyperConnector, SlackHyperClient,
+};
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::fault::ApiError;
+use super::limit::Limiter;
+use crate::config::SlackTokens;
+
+/// Slack for one workspace.
+pub(super) struct Api {
+    client: SlackHyperClient,
+    bot: SlackApiToken,
+    app: SlackApiToken,
+    patience: Duration,
+    limiter: Limiter,
+}
+
+/// How TLS is spoken: with the system's roots, and with a cryptography that is named, for there are two in the tree.
+pub(super) fn tls() -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = versions.expect("the provider speaks the default versions of TLS");
+    let builder = match builder.clone().with_native_roots() {
+        Ok(builder) => builder,
+        Err(error) => {
+            warn!(%error, "this machine has no certificates of authorities; only a server without TLS can be reached");
+            builder.with_root_certificates(RootCertStore::empty())
+        }
+    };
+    Arc::new(builder.with_no_client_auth())
+}
+
+impl Api {
+    /// The API at `url`; a call that takes longer than `patience` has failed.
+    pub(super) fn new(
+        url: &str,
+        tokens: &SlackTokens,
+        tls: &ClientConfig,
+        patience: Duration,
+    ) -> Self {
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls.clone());
+        let connector = connector.https_or_http().enable_http1().build();
+        let connector = SlackClientHyperConnector::from(connector).with_slack_api_url(url);
+        Self {
+            client: SlackClient::new(connector),
+            bot: token(&tokens.bot),
+            app: token(&tokens.app),
+            patience,
+            limiter: Limiter::default(),
+        }
+    }
+
+    /// Asks for the address of a new socket, good for one connection.
+    pub(super) async fn socket_url(&self) -> Result<String, ApiError> {
+        let session = self.client.open_session(&self.app);
+        let request = slack_morphism::api::SlackApiAppsConnectionOpenRequest::new();
+        let call = session.apps_connections_open(&request);
+        Ok(self.call("apps.connections.open", "", call).await?.url.0.to_string())
+    }
+
+    /// Asks for something, and changes nothing.
+    pub(super) async fn read(
+        &self,
+        method: &'static str,
+        args: &[(&str, &str)],
+    ) -> Result<Value, ApiError> {
+        let args: Vec<(&str, Option<&str>)> =
+            args.iter().map(|(name, value)| (*name, Some(*value))).collect();
+        let session = self.client.open_session(&self.bot);
+        let call = session.http_session_api.http_get(method, &args, None);
+        good(self.call(method, "", call).await?)
+    }
+
+    /// Has something done; `body` names its `channel`.
+    pub(super) async fn write(
+        &self,
+        method: &'static str,
+        body: &Value,
+    ) -> Result<Value, ApiError> {
+        let channel = body.get("channel").and_then(Value::as_str).unwrap_or_default();
+        let session = self.client.open_session(&self.bot);
+        let call = session.http_session_api.http_post(method, body, None);
+        good(self.call(method, channel, call).await?)
+    }
+
+    async fn call<T>(
+        &self,
+        method: &'static str,
+        channel: &str,
+        call: impl Future<Output = ClientResult<T>>,
+    ) -> Result<T, ApiError> {
+        if let Some(after) = self.limiter.closed_for(method, channel) {
+            return Err(ApiError::Limited { after });
+        }
+        let answer = match timeout(self.patience, call).await {
+            Ok(answer) => answer.map_err(ApiError::from),
+            Err(_elapsed) => Err(ApiError::failed(format!("no answer to {method} in time"))),
+        };
+        if let Err(ApiError::Limited { after }) = &answer {
+            self.limiter.close(method, channel, *after);
+        }
+        answer
+    }
+}
+
+fn token(secret: &SecretString) -> SlackApiToken {
+    SlackApiToken::new(secret.expose_secret().to_owned().into())
+}
+
+/// An answer that says that it is one: what is no JSON comes as an empty object.
+fn good(answer: Value) -> Result<Value, ApiError> {
+    if answer.get("ok").and_then(Value::as_bool) == Some(true) {
+        Ok(answer)
+    } else {
+        Err(ApiError::failed("an answer that cannot be read"))
+    }
+}

@@ -1,0 +1,162 @@
+//! What goes wrong with Slack, in the few kinds that call for different things to be done.
+
+use std::time::Duration;
+
+use slack_morphism::errors::SlackClientError;
+
+/// A call of the Web API that failed. What Slack's answer says besides a code stays out of it: it may hold content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ApiError {
+    /// Slack refused: nothing was done.
+    #[error("{}", in_words(code))]
+    Refused {
+        /// Slack's word for it; where a scope is missing, with its name.
+        code: String,
+    },
+    /// Too many calls of this kind: nothing was done.
+    #[error("Slack wants fewer calls for {} s", after.as_secs())]
+    Limited {
+        /// When it may be tried again.
+        after: Duration,
+    },
+    /// No answer, or none that can be read: it may have been done.
+    #[error("{what}")]
+    Failed {
+        /// What happened.
+        what: String,
+    },
+}
+
+/// How long to wait when Slack does not say.
+const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+
+/// Codes after which no call with this token will work until a person has done something.
+const FATAL: [&str; 13] = [
+    "access_denied",
+    "account_inactive",
+    "app_not_found",
+    "invalid_auth",
+    "link_disabled",
+    "no_permission",
+    "not_allowed_token_type",
+    "not_authed",
+    "org_login_required",
+    "team_access_not_granted",
+    "token_expired",
+    "token_revoked",
+    "user_removed_from_team",
+];
+
+/// Those of them that say so of the token, whatever it was used for; the others may be about one method alone.
+const REVOKED: [&str; 6] = [
+    "account_inactive",
+    "invalid_auth",
+    "not_authed",
+    "token_expired",
+    "token_revoked",
+    "user_removed_from_team",
+];
+
+/// Codes that tell of a fault at Slack's, after which nobody knows what was done.
+const PASSING: [&str; 4] =
+    ["fatal_error", "internal_error", "request_timeout", "service_unavailable"];
+
+impl ApiError {
+    /// A failure that leaves open what was done.
+    pub(super) fn failed(what: impl Into<String>) -> Self {
+        Self::Failed { what: what.into() }
+    }
+
+    /// Slack's word, where it said one.
+    pub(super) fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code } => code.split(' ').next(),
+            Self::Limited { .. } | Self::Failed { .. } => None,
+        }
+    }
+
+    /// The word by which Slack says that a token is no good, whatever it is used for.
+    pub(super) fn revoked(&self) -> Option<&str> {
+        self.code().filter(|code| REVOKED.contains(code))
+    }
+
+    /// The word by which Slack does not let us connect, until a person has done something.
+    pub(super) fn fatal(&self) -> Option<&str> {
+        self.code().filter(|code| FATAL.contains(code))
+    }
+}
+
+impl From<SlackClientError> for ApiError {
+    fn from(error: SlackClientError) -> Self {
+        match error {
+            SlackClientError::ApiError(error) if PASSING.contains(&error.code.as_str()) => {
+                Self::failed(error.code)
+            }
+            SlackClientError::ApiError(error) if error.code == "ratelimited" => {
+                Self::Limited { after: DEFAULT_WAIT }
+            }
+            SlackClientError::ApiError(error) => {
+                let needed = error.http_response_body.as_deref().and_then(needed_scope);
+                let needed = needed.map(|scope| format!(" (needed: {scope})")).unwrap_or_default();
+                Self::Refused { code: format!("{}{needed}", error.code) }
+            }
+            SlackClientError::RateLimitError(error) => {
+                Self::Limited { after: error.retry_after.unwrap_or(DEFAULT_WAIT) }
+            }
+            SlackClientError::HttpError(error) => {
+                Self::failed(format!("HTTP {}", error.status_code.as_u16()))
+            }
+            SlackClientError::HttpProtocolError(_) => Self::failed("the connection broke"),
+            _ => Self::failed("an answer that cannot be read"),
+        }
+    }
+}
+
+/// The scope that a refusal names.
+fn needed_scope(body: &str) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    body.get("needed")?.as_str().map(|scope| scope.chars().take(100).collect())
+}
+
+/// Slack's word with what a person can do about it, where that is known.
+fn in_words(code: &str) -> String {
+    let hint = match code.split(' ').next().unwrap_or(code) {
+        "channel_not_found" => "there is no such channel, or the bot may not see it",
+        "is_archived" => "the channel is archived",
+        "missing_scope" => "the app lacks a scope; add it and install the app again",
+        "msg_too_long" => "the message is too long for Slack",
+        "not_in_channel" => "the bot is not in the channel; invite it there",
+        "restricted_action" => "the workspace does not let the bot post there",
+        _ => return code.to_owned(),
+    };
+    format!("{code}: {hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_whom_it_is_about() {
+        for (code, fatal, revoked) in [
+            ("token_revoked", true, true),
+            ("no_permission", true, false),
+            ("missing_scope (needed: chat:write)", false, false),
+            ("not_in_channel", false, false),
+        ] {
+            let error = ApiError::Refused { code: code.to_owned() };
+            assert_eq!((error.fatal().is_some(), error.revoked().is_some()), (fatal, revoked));
+            assert!(error.to_string().starts_with(code));
+        }
+        assert_eq!(ApiError::failed("invalid_auth").fatal(), None);
+    }
+
+    #[test]
+    fn the_scope_that_is_missing_is_named_and_nothing_else() {
+        let body = r#"{"ok":false,"error":"missing_scope","needed":"users:read","provided":"x"}"#;
+        assert_eq!(needed_scope(body).as_deref(), Some("users:read"));
+        for body in ["", "[]", r#"{"needed":7}"#] {
+            assert_eq!(needed_scope(body), None);
+        }
+    }
+}

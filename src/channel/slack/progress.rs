@@ -1,0 +1,222 @@
+//! What people see while the assistant works: a status under the thread, with the tool that is in use.
+//!
+//! Slack takes a status away after two minutes, or once the bot has posted: it is shown again as long as the work
+//! goes on, and taken away when it ends. Where Slack does not take one, a reaction says as much as it can. Nobody
+//! waits for any of this.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use super::cache::Cache;
+use super::fault::ApiError;
+use super::id::{ConversationId, Ts};
+use super::workspace::Workspace;
+use crate::model::{Activity, ThreadId};
+use crate::text::one_line;
+
+/// The reaction in place of a status.
+const REACTION: &str = "eyes";
+/// How many conversations it is remembered of what was said there last, and for how long.
+const MOST_HEARD: usize = 5_000;
+const HEARD_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest status, in characters.
+const MOST_STATUS: usize = 100;
+
+/// Where work is shown: a chat, and a thread of it.
+type Place = (ConversationId, Option<ThreadId>);
+
+/// The signs of work in a workspace.
+pub(super) struct Progress {
+    signs: Mutex<HashMap<Place, Sign>>,
+    /// What was said last in a conversation: what the sign stands under where there is no thread.
+    heard: Mutex<Cache<Place, Ts>>,
+    news: Notify,
+    /// Slack does not take a status from this app.
+    only_reactions: AtomicBool,
+}
+
+/// One sign.
+#[derive(Debug, Clone, PartialEq)]
+struct Sign {
+    /// What is to be shown; `None`: nothing any more.
+    wanted: Option<String>,
+    /// What is shown, since when.
+    shown: Option<(String, Instant)>,
+    /// What it stands under.
+    under: String,
+    /// What the reaction is to.
+    message: String,
+    reacted: bool,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            signs: Mutex::default(),
+            heard: Mutex::new(Cache::new(MOST_HEARD, HEARD_FOR)),
+            news: Notify::new(),
+            only_reactions: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Progress {
+    /// Notes what was said last in a conversation.
+    pub(super) fn heard(&self, channel: &ConversationId, thread: Option<&ThreadId>, ts: Ts) {
+        lock(&self.heard).put((channel.clone(), thread.cloned()), ts, Instant::now());
+    }
+
+    /// Says what is to be shown in a conversation.
+    pub(super) fn wish(
+        &self,
+        channel: &ConversationId,
+        thread: Option<&ThreadId>,
+        activity: &Activity,
+    ) {
+        let place = (channel.clone(), thread.cloned());
+        let wanted = in_words(activity);
+        let heard = lock(&self.heard).get(&place, Instant::now()).map(Ts::to_string);
+        let mut signs = lock(&self.signs);
+        if let Some(sign) = signs.get_mut(&place) {
+            sign.wanted = wanted;
+        } else if wanted.is_some() {
+            let under = thread.map(|thread| thread.as_str().to_owned()).or_else(|| heard.clone());
+            let Some(under) = under else { return };
+            let message = heard.unwrap_or_else(|| under.clone());
+            let sign = Sign { wanted, shown: None, under, message, reacted: false };
+            signs.insert(place, sign);
+        }
+        self.news.notify_one();
+    }
+
+    /// Notes that the bot has posted in a thread: Slack has taken the status away there.
+    pub(super) fn posted(&self, channel: &ConversationId, thread: Option<&ThreadId>) {
+        let place = (channel.clone(), thread.cloned());
+        if let (Some(_), Some(sign)) = (thread, lock(&self.signs).get_mut(&place)) {
+            sign.shown = None;
+            self.news.notify_one();
+        }
+    }
+
+    /// Shows what is wished, until `stop`; then nothing is shown any more.
+    pub(super) async fn run(&self, workspace: &Workspace, stop: &CancellationToken) {
+        let work = async {
+            loop {
+                tokio::select! {
+                    () = self.news.notified() => {}
+                    () = sleep(workspace.pace.renew / 3) => {}
+                }
+                self.turn(workspace).await;
+                sleep(workspace.pace.change).await;
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = stop.cancelled() => {}
+        }
+        for sign in lock(&self.signs).values_mut() {
+            sign.wanted = None;
+        }
+        if timeout(workspace.pace.step, self.turn(workspace)).await.is_err() {
+            debug!(channel.name = "slack", "a status stays until Slack takes it away");
+        }
+    }
+
+    /// Changes every sign that is not as it should be, all at once.
+    async fn turn(&self, workspace: &Workspace) {
+        let now = Instant::now();
+        let due: Vec<(Place, Sign)> = {
+            let mut signs = lock(&self.signs);
+            signs.retain(|_, sign| sign.wanted.is_some() || sign.shown.is_some() || sign.reacted);
+            let due = signs.iter().filter(|(_, sign)| sign.is_due(now, workspace.pace.renew));
+            due.map(|(place, sign)| (place.clone(), sign.clone())).collect()
+        };
+        let changed = due.into_iter().map(|(place, sign)| async move {
+            let after = self.change(workspace, &place.0, sign).await;
+            if let Some(sign) = lock(&self.signs).get_mut(&place) {
+                (sign.shown, sign.reacted) = after;
+            }
+        });
+        join_all(changed).await;
+    }
+
+    /// Changes one sign; says what is shown then.
+    async fn change(
+        &self,
+        workspace: &Workspace,
+        channel: &ConversationId,
+        sign: Sign,
+    ) -> (Option<(String, Instant)>, bool) {
+        let Sign { wanted, shown, under, message, mut reacted } = sign;
+        let text = wanted.unwrap_or_default();
+        if !self.only_reactions.load(Ordering::Relaxed) {
+            let body =
+                json!({ "channel_id": channel.as_str(), "thread_ts": under, "status": text });
+            match workspace.api.write("assistant.threads.setStatus", &body).await {
+                Ok(_) if text.is_empty() => return (None, reacted),
+                Ok(_) => return (Some((text, Instant::now())), reacted),
+                Err(ApiError::Refused { code }) => {
+                    info!(
+                        channel.name = "slack",
+                        code, "Slack takes no status; a reaction is shown"
+                    );
+                    self.only_reactions.store(true, Ordering::Relaxed);
+                }
+                // Tried again when it is due again.
+                Err(_) if text.is_empty() => return (shown, reacted),
+                Err(_) => return (Some((text, Instant::now())), reacted),
+            }
+        }
+        if text.is_empty() == reacted {
+            let method = if text.is_empty() { "reactions.remove" } else { "reactions.add" };
+            let body =
+                json!({ "channel": channel.as_str(), "timestamp": message, "name": REACTION });
+            reacted = match workspace.api.write(method, &body).await {
+                Ok(_) | Err(ApiError::Refused { .. }) => !text.is_empty(),
+                Err(_) => reacted,
+            };
+        }
+        let shown = (!text.is_empty()).then(|| (text, Instant::now()));
+        (shown, reacted)
+    }
+}
+
+impl Sign {
+    fn is_due(&self, now: Instant, renew: Duration) -> bool {
+        match (&self.wanted, &self.shown) {
+            (None, shown) => shown.is_some() || self.reacted,
+            (Some(_), None) => true,
+            (Some(wanted), Some((shown, since))) => {
+                wanted != shown || now.duration_since(*since) >= renew
+            }
+        }
+    }
+}
+
+/// What is shown of an activity, after the app's name; `None`: nothing.
+fn in_words(activity: &Activity) -> Option<String> {
+    let words = match activity {
+        Activity::Idle => return None,
+        Activity::Working => "is thinking…".to_owned(),
+        Activity::Text { .. } => "is writing…".to_owned(),
+        Activity::Queued { ahead: 0 } => "is about to begin…".to_owned(),
+        Activity::Queued { ahead } => format!("will begin soon: {ahead} ahead…"),
+        Activity::Tool { name, .. } => format!("is using {name}…"),
+        Activity::Waiting { reason } => format!("is waiting: {reason}"),
+    };
+    Some(one_line(&words, MOST_STATUS))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is whole between any two statements.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,190 @@
+//! What we say: each message carries the id of its row in the outbox, by which it is found again.
+//!
+//! A long answer is several messages, and each says which part it is: what is missing after a doubt is posted then,
+//! and what is there is not posted again.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tracing::info;
+
+use super::event::{METADATA_TYPE, Message, Speaker};
+use super::fault::ApiError;
+use super::id::ConversationId;
+use super::json::{list, word};
+use super::text::{Outgoing, outgoing, plain};
+use super::workspace::Workspace;
+use crate::channel::{Parcel, SendError};
+use crate::model::Receipt;
+
+/// The most pages of a history that are looked through for one message.
+const MOST_PAGES: usize = 10;
+/// Codes by which Slack says that it does not take a message in blocks.
+const NO_BLOCKS: [&str; 3] = ["invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"];
+
+/// Where a parcel goes.
+pub(super) struct Address<'a> {
+    pub(super) workspace: &'a Workspace,
+    pub(super) channel: ConversationId,
+    pub(super) parcel: &'a Parcel,
+}
+
+/// What is there of a parcel.
+#[derive(Debug, Default)]
+struct Found {
+    /// The parts, counted from 1.
+    parts: BTreeSet<u64>,
+    /// How many there are to be.
+    of: u64,
+    /// The last message.
+    ts: Option<String>,
+}
+
+impl Address<'_> {
+    /// Posts a parcel.
+    ///
+    /// # Errors
+    /// A failure after the first part is a doubt: what is there is looked up before the rest is posted.
+    pub(super) async fn send(&self) -> Result<Receipt, SendError> {
+        self.post(&BTreeSet::new()).await
+    }
+
+    /// Looks for a parcel that may have been posted, and posts what is missing of one that was begun.
+    ///
+    /// # Errors
+    /// When Slack does not say it, or does not take the rest.
+    pub(super) async fn find(&self) -> Result<Option<Receipt>, SendError> {
+        let found = self.look_up().await.map_err(|error| self.not_sent(&error))?;
+        match u64::try_from(found.parts.len()) {
+            Ok(0) => Ok(None),
+            Ok(count) if count < found.of => self.post(&found.parts).await.map(Some),
+            _ => Ok(Some(Receipt { external_id: found.ts })),
+        }
+    }
+
+    /// Posts the parts that are not there.
+    async fn post(&self, there: &BTreeSet<u64>) -> Result<Receipt, SendError> {
+        let Self { workspace, parcel, .. } = self;
+        let may_ping = |user: &_| workspace.directory.knows(user);
+        let pieces = outgoing(&parcel.text, &may_ping);
+        let block = |Outgoing { markdown, notification }| json!({ "text": notification, "blocks": [{ "type": "markdown", "text": markdown }] });
+        let bodies: Vec<Value> = pieces.into_iter().map(block).collect();
+        match self.post_parts(bodies, there).await {
+            Err((0, error)) if error.code().is_some_and(|code| NO_BLOCKS.contains(&code)) => {
+                info!(channel.name = "slack", "Slack does not take the blocks; it is said as text");
+                let text = |text| json!({ "text": text });
+                let bodies = plain(&parcel.text, &may_ping).into_iter().map(text).collect();
+                let posted = self.post_parts(bodies, there).await;
+                posted.map_err(|(count, error)| self.half_sent(count, &error))
+            }
+            posted => posted.map_err(|(count, error)| self.half_sent(count, &error)),
+        }
+    }
+
+    /// Posts parts; a failure says after how many.
+    async fn post_parts(
+        &self,
+        bodies: Vec<Value>,
+        there: &BTreeSet<u64>,
+    ) -> Result<Receipt, (usize, ApiError)> {
+        let Self { workspace, channel, parcel } = self;
+        let thread = parcel.conversation.thread.as_ref();
+        let (of, mut posted, mut ts) = (bodies.len(), there.len(), None);
+        for (part, mut body) in (1_u64..).zip(bodies) {
+            let Some(fields) = body.as_object_mut().filter(|_| !there.contains(&part)) else {
+                continue;
+            };
+            let payload = json!({ "outbox": parcel.id.to_string(), "part": part, "of": of });
+            let metadata = json!({ "event_type": METADATA_TYPE, "event_payload": payload });
+            fields.insert("channel".to_owned(), channel.as_str().into());
+            fields.insert("metadata".to_owned(), metadata);
+            fields.insert("unfurl_links".to_owned(), false.into());
+            if let Some(thread) = thread {
+                fields.insert("thread_ts".to_owned(), thread.as_str().into());
+            }
+            let answer = workspace.api.write("chat.postMessage", &body).await;
+            let answer = answer.map_err(|error| (posted, error))?;
+            ts = word(&answer, "ts").map(str::to_owned);
+            posted += 1;
+            workspace.progress.posted(channel, thread);
+        }
+        Ok(Receipt { external_id: ts })
+    }
+
+    /// What is there of the parcel.
+    async fn look_up(&self) -> Result<Found, ApiError> {
+        let (mut found, mut cursor) = (Found::default(), String::new());
+        for _page in 0..MOST_PAGES {
+            let page = self.page(&cursor).await?;
+            self.collect(&page, &mut found);
+            let next = page.pointer("/response_metadata/next_cursor").and_then(Value::as_str);
+            cursor = next.unwrap_or_default().to_owned();
+            if cursor.is_empty() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Adds what a page shows of the parcel. Another app could have written the same metadata: ours alone counts.
+    fn collect(&self, page: &Value, found: &mut Found) {
+        let Some(ours) = self.workspace.ours() else { return };
+        for json in list(page, "messages") {
+            let message = Message::parse(json, Some(self.channel.clone()));
+            let Ok(message) = message else { continue };
+            if message.outbox != Some(self.parcel.id) || message.speaker(&ours.me) != Speaker::Me {
+                continue;
+            }
+            let number = |name: &str| {
+                json.pointer(&format!("/metadata/event_payload/{name}")).and_then(Value::as_u64)
+            };
+            found.parts.insert(number("part").unwrap_or(1));
+            found.of = number("of").unwrap_or(1);
+            let latest = found.ts.as_deref().unwrap_or_default();
+            let ts = message.ts.to_string();
+            if ts.as_str() > latest {
+                found.ts = Some(ts);
+            }
+        }
+    }
+
+    async fn page(&self, cursor: &str) -> Result<Value, ApiError> {
+        let mut args = vec![
+            ("channel", self.channel.as_str()),
+            ("include_all_metadata", "true"),
+            ("limit", "200"),
+            ("cursor", cursor),
+        ];
+        args.retain(|(_, value)| !value.is_empty());
+        let method = match &self.parcel.conversation.thread {
+            Some(thread) => {
+                args.push(("ts", thread.as_str()));
+                "conversations.replies"
+            }
+            None => "conversations.history",
+        };
+        self.workspace.ask(method, &args).await
+    }
+
+    fn half_sent(&self, posted: usize, error: &ApiError) -> SendError {
+        match self.not_sent(error) {
+            SendError::Later { reason, .. } if posted > 0 => SendError::Doubtful { reason },
+            error => error,
+        }
+    }
+
+    /// What a failed call means for a message.
+    fn not_sent(&self, error: &ApiError) -> SendError {
+        self.workspace.note(error);
+        match error {
+            // Until somebody has mended the tokens, there is nobody to take it.
+            _ if error.revoked().is_some() => SendError::Absent,
+            ApiError::Refused { .. } => SendError::Refused { reason: error.to_string() },
+            ApiError::Limited { after } => SendError::Later {
+                reason: error.to_string(),
+                retry_at: self.workspace.clock.now().checked_add(*after).ok(),
+            },
+            ApiError::Failed { what } => SendError::Doubtful { reason: what.clone() },
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! One socket: what comes is handed over beside the reading, and acked once it is kept.
+//!
+//! The reading never waits for the handing over, so that a pong is seen in time; what is not kept is not acked, and
+//! Slack brings it again.
+
+use std::time::Instant;
+
+use futures_util::stream::{FuturesUnordered, SplitSink};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{interval, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use crate::channel::slack::event::{Envelope, Frame, Goodbye};
+use crate::channel::slack::intake::Inlet;
+use crate::channel::slack::pace::Pace;
+
+/// A connected socket.
+pub(super) type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// The most envelopes that are being handed over at once; what comes beyond is left for Slack to bring again.
+const MOST_AT_ONCE: usize = 1_024;
+
+/// Why a socket is to be replaced.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// Slack is about to close it, as it does every few hours.
+    Asked,
+    /// It is gone.
+    Lost(String),
+    /// Slack does not want us.
+    Fatal(String),
+}
+
+/// What a socket's good-bye asks for.
+pub(super) fn leaving(goodbye: Goodbye) -> Leaving {
+    match goodbye {
+        Goodbye::Warning | Goodbye::Refresh => Leaving::Asked,
+        Goodbye::LinkDisabled => Leaving::Fatal("link_disabled".to_owned()),
+        Goodbye::TooManySockets => Leaving::Lost("too_many_websockets".to_owned()),
+        Goodbye::Other(reason) => Leaving::Lost(reason),
+    }
+}
+
+/// Serves a socket to its end; `told` learns at once when it is to be replaced.
+pub(super) async fn serve(
+    stream: Stream,
+    inlet: &Inlet<'_>,
+    pace: &Pace,
+    told: mpsc::Sender<Leaving>,
+) {
+    let (mut sink, mut frames) = stream.split();
+    let mut accepting = FuturesUnordered::new();
+    let mut ping = interval(pace.ping);
+    let mut heard = Instant::now();
+    let mut until = None;
+    let why = loop {
+        let written = tokio::select! {
+            frame = frames.next() => {
+                heard = Instant::now();
+                match frame {
+                    Some(Ok(Message::Text(text))) => {
+                        let Ok(frame) = serde_json::from_str::<Value>(&text) else { continue };
+                        match Frame::parse(&frame) {
+                            Frame::Hello { .. } => {}
+                            Frame::Goodbye(goodbye) => {
+                                until = Some(Instant::now() + pace.drain);
+                                tell(&told, leaving(goodbye));
+                            }
+                            Frame::Envelope(envelope) if accepting.len() < MOST_AT_ONCE => {
+                                accepting.push(accept(inlet, envelope));
+                            }
+                            Frame::Envelope(_) => {}
+                            Frame::Unknown { kind } => inlet.odd(&kind),
+                        }
+                        true
+                    }
+                    Some(Ok(_)) => true,
+                    Some(Err(_error)) => break "the socket broke",
+                    None => break "the socket closed",
+                }
+            }
+            Some(ack) = accepting.next(), if !accepting.is_empty() => match ack {
+                Some(ack) => write(&mut sink, pace, Message::text(ack)).await,
+                None => true,
+            },
+            _ = ping.tick() => {
+                if heard.elapsed() > pace.silence {
+                    break "the socket fell silent";
+                }
+                if until.is_some_and(|until| Instant::now() > until) {
+                    break "the socket was replaced";
+                }
+                write(&mut sink, pace, Message::Ping(vec![1].into())).await
+            }
+        };
+        if !written {
+            break "the socket takes nothing";
+        }
+    };
+    tell(&told, Leaving::Lost(why.to_owned()));
+}
+
+/// Tells why, unless enough was told already.
+fn tell(told: &mpsc::Sender<Leaving>, leaving: Leaving) {
+    if let Err(error) = told.try_send(leaving) {
+        tracing::trace!(%error, "nobody waits for the end of a socket");
+    }
+}
+
+/// Hands an envelope over; the ack that it has earned.
+async fn accept(inlet: &Inlet<'_>, envelope: Envelope) -> Option<String> {
+    let id = envelope.id.clone();
+    let kept = inlet.accept(envelope).await;
+    kept.then(|| json!({ "envelope_id": id }).to_string())
+}
+
+/// Writes a frame; tells whether the socket took it in time.
+async fn write(sink: &mut SplitSink<Stream, Message>, pace: &Pace, frame: Message) -> bool {
+    matches!(timeout(pace.step, sink.send(frame)).await, Ok(Ok(())))
+}

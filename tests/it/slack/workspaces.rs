@@ -1,0 +1,38 @@
+//! Several workspaces in one gateway.
+
+use hermitcrab::gateway::Options;
+use hermitcrab::sandbox::fake::FakeSandbox;
+use test_servers::slack::{self, ALICE, GENERAL, Post, Slack};
+
+use super::{Office, pace};
+use crate::inside::{Inhouse, bounds, home, obliging};
+
+/// The server is one workspace, and the settings name one server: here both pairs of tokens ask the same one, which
+/// knows only the first.
+#[tokio::test]
+async fn a_workspace_whose_tokens_are_no_good_is_nobody_elses_trouble() {
+    let slack = Slack::start(slack::Options::default()).await.unwrap();
+    let other = slack::Options::workspace(2);
+    let env = format!(
+        "{}SLACK_BOT_TOKEN_HQ={}\nSLACK_APP_TOKEN_HQ={}\n",
+        super::tokens(&slack),
+        other.bot_token,
+        other.app_token
+    );
+    let sandbox = FakeSandbox::new();
+    sandbox.always(obliging);
+    let options = Options { bounds: bounds(), slack: pace(), ..Options::default() };
+    let inhouse = Inhouse::start_in(home(&env), sandbox, options).await;
+    let office = Office { slack, inhouse };
+    office.register().await;
+    office.connected().await;
+    let bot = &office.slack.options().bot_user;
+    let ts = office.slack.user_message(Post::new(GENERAL, ALICE, &format!("<@{bot}> hello")));
+    office.answer(&ts).await;
+    let state = office.state().await;
+    assert!(
+        state.starts_with("up since ") && state.ends_with(", but hq is refused: invalid_auth"),
+        "{state}"
+    );
+    office.close().await;
+}
