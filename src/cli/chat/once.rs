@@ -7,12 +7,12 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use tokio::signal;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::link::{Answer, Event, Link};
 use super::progress::Progress;
 use super::sandbox::{SandboxState, is_at_work};
+use super::talk::interrupts;
 use crate::cli::exit::{FAILED, Failure, UNAVAILABLE};
 use crate::cli::output;
 use crate::cli::setup::{self, Consent};
@@ -35,6 +35,8 @@ const NEVER: Duration = Duration::from_hours(24 * 365);
 /// # Errors
 /// A sentence why there is no answer.
 pub(super) async fn ask(link: &mut Link, text: String, consent: Consent) -> Result<(), Failure> {
+    // Listened for all the time, so that it is heard also while something else is dealt with.
+    let mut interrupt = interrupts()?;
     let mut asking = Asking {
         id: link.say(text).await,
         link,
@@ -77,8 +79,7 @@ pub(super) async fn ask(link: &mut Link, text: String, consent: Consent) -> Resu
                     asking.link.ask_state().await;
                 }
             }
-            interrupted = signal::ctrl_c() => {
-                interrupted?;
+            _ = interrupt.recv() => {
                 if asking.interrupted {
                     return Err(asking.abandoned());
                 }
