@@ -31,7 +31,7 @@ pub(in crate::cli::chat) enum Event {
     },
     /// What the assistant is doing.
     Activity(GatewayFrame),
-    /// An answer; to be confirmed with [`Link::shown`].
+    /// An answer; to be confirmed with [`super::Link::shown`].
     Answer(Answer),
     /// Another terminal has said this.
     Said(String),
