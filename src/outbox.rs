@@ -148,6 +148,9 @@ impl Outbox {
     /// platform has said must not be forgotten. At `stop` the row stays marked, and the next start looks it up.
     async fn send(&self, row: &OutboxRow, stop: &CancellationToken) -> Result<(), StoreError> {
         let parcel = parcel(row);
+        // A look-up that fails is an attempt as well, or it would go on for ever.
+        store::patiently(UNWRITABLE, stop, || self.store.outbox_sending(row.id)).await?;
+        fail_point!("outbox.marked");
         if row.state == OutboxState::Sending {
             match self.channel.find(&parcel).await {
                 Ok(Some(receipt)) => return self.sent(row, &receipt, stop).await,
@@ -159,8 +162,6 @@ impl Outbox {
                 Err(error) => return self.not_sent(row, error, stop).await,
             }
         }
-        store::patiently(UNWRITABLE, stop, || self.store.outbox_sending(row.id)).await?;
-        fail_point!("outbox.marked");
         match self.channel.send(&parcel).await {
             Ok(receipt) => {
                 fail_point!("outbox.taken");

@@ -132,7 +132,8 @@ impl<'a> Inlet<'a> {
         let Some(ours) = self.workspace.ours() else { return Ok(()) };
         let Speaker::Person(user) = message.speaker(&ours.me) else { return Ok(()) };
         let (incoming, mentioned) = self.read(message, &user, origin).await.map_err(unread)?;
-        if let (true, Some(root)) = (mentioned && message.is_reply(), message.thread) {
+        let begins = mentioned && origin != Origin::Before && message.is_reply();
+        if let (true, Some(root)) = (begins, message.thread) {
             self.begin_thread(message, root).await?;
         }
         let conversation = incoming.message.conversation();
@@ -150,24 +151,19 @@ impl<'a> Inlet<'a> {
         if lock(&self.threads).get(&thread, Instant::now()).is_some() {
             return Ok(());
         }
-        // Before anything is kept, so that what is kept here does not come here again.
-        lock(&self.threads).put(thread.clone(), (), Instant::now());
         match self.thread_until(&mention.chat, root, mention.ts).await {
             Ok(before) => {
                 for message in &before {
                     Box::pin(self.keep(message, Origin::Before)).await?;
                 }
-                Ok(())
             }
             Err(ApiError::Refused { code }) => {
                 warn!(channel.name = "slack", code, "the beginning of a thread cannot be read");
-                Ok(())
             }
-            Err(error) => {
-                lock(&self.threads).forget(&thread);
-                Err(unread(error))
-            }
+            Err(error) => return Err(unread(error)),
         }
+        lock(&self.threads).put(thread, (), Instant::now());
+        Ok(())
     }
 
     /// Reads a message of somebody; tells whether it mentions the bot.
@@ -179,11 +175,8 @@ impl<'a> Inlet<'a> {
     ) -> Result<(Incoming, bool), ApiError> {
         let workspace = self.workspace;
         let person = workspace.person(user).await?;
-        let Readable { mut text, mentioned } = self.words(message).await?;
+        let Readable { text, mentioned } = self.words(message).await?;
         let mentioned = mentioned || origin == Origin::Mentioned;
-        for file in &message.files {
-            text.push_str(&format!("\n[file: {}]", describe(file)));
-        }
         let direct = message.chat_kind == Some(ChatKind::Direct);
         let chat = workspace.chat(&message.chat).ok_or_else(|| ApiError::failed("no such chat"))?;
         let name = person.as_ref().map_or_else(|| user.to_string(), |person| person.name.clone());
@@ -198,7 +191,7 @@ impl<'a> Inlet<'a> {
                 name,
                 outside: people::is_outside(person.as_ref()),
             },
-            text: text.trim().to_owned(),
+            text,
             attachments: Vec::new(),
             addressed: (mentioned || direct) && origin != Origin::Before,
             sent_at: message.ts.time(),
@@ -207,12 +200,17 @@ impl<'a> Inlet<'a> {
         Ok((Incoming { message, chat_name }, mentioned))
     }
 
-    /// What a message says, with names in place of ids.
+    /// What a message says, with names in place of ids, and the names of its files.
     async fn words(&self, message: &Message) -> Result<Readable, ApiError> {
         let names = self.workspace.names_in(message).await?;
         let ours = self.workspace.ours().ok_or_else(|| ApiError::failed("not connected"))?;
         let assistant = &self.workspace.assistant;
-        Ok(Reader { bot: &ours.me.user, assistant, names: &names }.message(message))
+        let mut readable = Reader { bot: &ours.me.user, assistant, names: &names }.message(message);
+        for file in &message.files {
+            readable.text.push_str(&format!("\n[file: {}]", describe(file)));
+        }
+        readable.text = readable.text.trim().to_owned();
+        Ok(readable)
     }
 
     async fn edited(&self, message: &Message) -> Result<(), NotKept> {

@@ -9,6 +9,9 @@ const PER_CHANNEL: [&str; 1] = ["chat.postMessage"];
 /// How many closed doors are remembered; Slack names hardly more than one a second.
 const MOST: usize = 4_096;
 
+/// The longest that a door stays closed; then Slack is asked again.
+const LONGEST: Duration = Duration::from_secs(3_600);
+
 /// The doors that are closed now.
 #[derive(Debug, Default)]
 pub(super) struct Limiter {
@@ -31,7 +34,7 @@ impl Limiter {
             closed.retain(|_door, until| *until > now);
         }
         if closed.len() < MOST {
-            closed.insert(key(method, channel), now + time);
+            closed.insert(key(method, channel), now + time.min(LONGEST));
         }
     }
 }

@@ -25,6 +25,9 @@ use crate::text::one_line;
 
 /// The reaction in place of a status.
 const REACTION: &str = "eyes";
+/// Codes by which Slack says that this app may set no status, wherever it is.
+const NOT_FOR_THIS_APP: [&str; 4] =
+    ["missing_scope", "not_allowed_token_type", "unknown_method", "access_denied"];
 /// How many conversations it is remembered of what was said there last, and for how long.
 const MOST_HEARD: usize = 5_000;
 const HEARD_FOR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -165,11 +168,14 @@ impl Progress {
                 Ok(_) if text.is_empty() => return (None, reacted),
                 Ok(_) => return (Some((text, Instant::now())), reacted),
                 Err(ApiError::Refused { code }) => {
-                    info!(
-                        channel.name = "slack",
-                        code, "Slack takes no status; a reaction is shown"
-                    );
-                    self.only_reactions.store(true, Ordering::Relaxed);
+                    // Anything else is about this place, and not about the app.
+                    if NOT_FOR_THIS_APP.contains(&code.as_str()) {
+                        info!(
+                            channel.name = "slack",
+                            code, "Slack takes no status; a reaction is shown"
+                        );
+                        self.only_reactions.store(true, Ordering::Relaxed);
+                    }
                 }
                 // Tried again when it is due again.
                 Err(_) if text.is_empty() => return (shown, reacted),

@@ -67,48 +67,44 @@ impl Address<'_> {
         let Self { workspace, parcel, .. } = self;
         let may_ping = |user: &_| workspace.directory.knows(user);
         let pieces = outgoing(&parcel.text, &may_ping);
-        let block = |Outgoing { markdown, notification }| json!({ "text": notification, "blocks": [{ "type": "markdown", "text": markdown }] });
-        let bodies: Vec<Value> = pieces.into_iter().map(block).collect();
-        match self.post_parts(bodies, there).await {
-            Err((0, error)) if error.code().is_some_and(|code| NO_BLOCKS.contains(&code)) => {
-                info!(channel.name = "slack", "Slack does not take the blocks; it is said as text");
-                let text = |text| json!({ "text": text });
-                let bodies = plain(&parcel.text, &may_ping).into_iter().map(text).collect();
-                let posted = self.post_parts(bodies, there).await;
-                posted.map_err(|(count, error)| self.half_sent(count, &error))
+        let (of, mut posted, mut ts) = (pieces.len(), there.len(), None);
+        for (part, Outgoing { markdown, notification }) in (1_u64..).zip(pieces) {
+            if there.contains(&part) {
+                continue;
             }
-            posted => posted.map_err(|(count, error)| self.half_sent(count, &error)),
+            let payload = json!({ "outbox": parcel.id.to_string(), "part": part, "of": of });
+            let block = json!({ "type": "markdown", "text": markdown });
+            let mut answer =
+                self.post_part(json!({ "text": notification, "blocks": [block] }), &payload).await;
+            if let Err(error) = &answer
+                && error.code().is_some_and(|code| NO_BLOCKS.contains(&code))
+            {
+                info!(channel.name = "slack", "Slack does not take the blocks; it is said as text");
+                // The same part, so that what is there can be told by its number whatever form it has.
+                let text = plain(&markdown, &may_ping).concat();
+                answer = self.post_part(json!({ "text": text }), &payload).await;
+            }
+            ts = Some(answer.map_err(|error| self.half_sent(posted, &error))?);
+            posted += 1;
+            workspace.progress.posted(&self.channel, parcel.conversation.thread.as_ref());
         }
+        Ok(Receipt { external_id: ts })
     }
 
-    /// Posts parts; a failure says after how many.
-    async fn post_parts(
-        &self,
-        bodies: Vec<Value>,
-        there: &BTreeSet<u64>,
-    ) -> Result<Receipt, (usize, ApiError)> {
-        let Self { workspace, channel, parcel } = self;
-        let thread = parcel.conversation.thread.as_ref();
-        let (of, mut posted, mut ts) = (bodies.len(), there.len(), None);
-        for (part, mut body) in (1_u64..).zip(bodies) {
-            let Some(fields) = body.as_object_mut().filter(|_| !there.contains(&part)) else {
-                continue;
-            };
-            let payload = json!({ "outbox": parcel.id.to_string(), "part": part, "of": of });
-            let metadata = json!({ "event_type": METADATA_TYPE, "event_payload": payload });
-            fields.insert("channel".to_owned(), channel.as_str().into());
+    /// Posts one part; returns its `ts`.
+    async fn post_part(&self, mut body: Value, payload: &Value) -> Result<String, ApiError> {
+        let metadata = json!({ "event_type": METADATA_TYPE, "event_payload": payload });
+        let thread = self.parcel.conversation.thread.as_ref();
+        if let Some(fields) = body.as_object_mut() {
+            fields.insert("channel".to_owned(), self.channel.as_str().into());
             fields.insert("metadata".to_owned(), metadata);
             fields.insert("unfurl_links".to_owned(), false.into());
             if let Some(thread) = thread {
                 fields.insert("thread_ts".to_owned(), thread.as_str().into());
             }
-            let answer = workspace.api.write("chat.postMessage", &body).await;
-            let answer = answer.map_err(|error| (posted, error))?;
-            ts = word(&answer, "ts").map(str::to_owned);
-            posted += 1;
-            workspace.progress.posted(channel, thread);
         }
-        Ok(Receipt { external_id: ts })
+        let answer = self.workspace.api.write("chat.postMessage", &body).await?;
+        Ok(word(&answer, "ts").unwrap_or_default().to_owned())
     }
 
     /// What is there of the parcel.
