@@ -34,7 +34,8 @@ const WILD: [Wild; 6] = [
     },
     Wild {
         word: "fork",
-        command: "bomb() { bomb | bomb & }; bomb; while :; do :; done",
+        // The shell itself forks once only, while it can: one that could not would give up by itself.
+        command: "bomb() { bomb | bomb & }; bomb & while :; do :; done",
         sentence: STOPPED,
     },
     Wild { word: "hang", command: "trap '' TERM; sleep 600", sentence: STOPPED },
