@@ -68,7 +68,7 @@ impl Address<'_> {
         let may_ping = |user: &_| workspace.directory.knows(user);
         let pieces = outgoing(&parcel.text, &may_ping);
         let (of, mut posted, mut ts) = (pieces.len(), there.len(), None);
-        for (part, Outgoing { markdown, notification }) in (1_u64..).zip(pieces) {
+        for (part, Outgoing { markdown, notification, source }) in (1_u64..).zip(pieces) {
             if there.contains(&part) {
                 continue;
             }
@@ -81,7 +81,7 @@ impl Address<'_> {
             {
                 info!(channel.name = "slack", "Slack does not take the blocks; it is said as text");
                 // The same part, so that what is there can be told by its number whatever form it has.
-                let text = plain(&markdown, &may_ping).concat();
+                let text = plain(&source, &may_ping).concat();
                 answer = self.post_part(json!({ "text": text }), &payload).await;
             }
             ts = Some(answer.map_err(|error| self.half_sent(posted, &error))?);

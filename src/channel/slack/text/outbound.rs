@@ -28,6 +28,8 @@ pub(crate) struct Outgoing {
     pub(crate) markdown: String,
     /// For `text` beside the block, in Slack's markup: what notifications show, cut when it is long.
     pub(crate) notification: String,
+    /// The Markdown that it says, as it was written: what [`plain`] takes should Slack refuse the block.
+    pub(crate) source: String,
 }
 
 /// Makes of Markdown as many messages as it takes, none for blank text; `may_ping` says who takes part in the
@@ -37,6 +39,7 @@ pub(crate) fn outgoing(markdown: &str, may_ping: &dyn Fn(&UserId) -> bool) -> Ve
     let outgoing = |(piece, markdown): (String, String)| Outgoing {
         markdown,
         notification: notification(&piece, may_ping),
+        source: piece,
     };
     pieces.into_iter().map(outgoing).collect()
 }

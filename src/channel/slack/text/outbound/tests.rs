@@ -38,7 +38,11 @@ fn nobody_is_pinged_but_who_takes_part() {
             "```\n@here\n```\n@\u{200b}here",
         ),
     ] {
-        let expected = Outgoing { markdown: markdown.into(), notification: notification.into() };
+        let expected = Outgoing {
+            markdown: markdown.into(),
+            notification: notification.into(),
+            source: written.into(),
+        };
         assert_eq!(outgoing(written, &may_ping), [expected], "{written:?}");
         assert_eq!(plain(written, &may_ping), [notification], "{written:?}");
     }
