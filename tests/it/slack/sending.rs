@@ -56,11 +56,15 @@ async fn an_answer_that_did_not_arrive_is_said_again() {
     office.close().await;
 }
 
+/// An answer that fills four messages.
+fn four_parts() -> String {
+    let paragraph = "All work & no play makes Jack a <dull> crab. ".repeat(20);
+    (0..45).map(|n| format!("{n}: {paragraph}\n\n")).collect()
+}
+
 #[tokio::test]
 async fn a_long_answer_comes_in_parts_and_a_doubt_in_the_middle_repeats_none() {
-    let paragraph = "All work and no play makes Jack a dull crab. ".repeat(20);
-    let text = (0..45).map(|n| format!("{n}: {paragraph}\n\n")).collect::<String>();
-    let office = office_that_says(text).await;
+    let office = office_that_says(four_parts()).await;
     office.slack.fault(Fault::drop_after().on("chat.postMessage").after(1).first(1));
     let ts = office.mention("hello");
     office.slack.wait_for(|world| world.answers(GENERAL, &ts).len() == 4).await;
@@ -73,7 +77,7 @@ async fn a_long_answer_comes_in_parts_and_a_doubt_in_the_middle_repeats_none() {
         assert_eq!(parts, [1, 2, 3, 4]);
         let markdown: String =
             answers.iter().map(|m| m.json()["blocks"][0]["text"].as_str().unwrap()).collect();
-        assert!((0..45).all(|n| markdown.contains(&format!("{n}: All work"))));
+        assert!((0..45).all(|n| markdown.contains(&format!("{n}: All work & no play makes Jack a <dull>"))));
     });
     office.close().await;
 }
@@ -123,6 +127,24 @@ async fn where_blocks_are_refused_it_is_said_as_text() {
     office.slack.fault(Fault::error("invalid_blocks").on("chat.postMessage").first(1));
     let ts = office.mention("hello");
     assert_eq!(office.answer(&ts).await, "**bold**");
+    office.close().await;
+}
+
+#[tokio::test]
+async fn a_later_part_whose_blocks_are_refused_is_said_as_text_under_its_number() {
+    let office = office_that_says(four_parts()).await;
+    office.slack.fault(Fault::error("invalid_blocks").on("chat.postMessage").after(1).first(1));
+    let ts = office.mention("hello");
+    office.slack.wait_for(|world| world.answers(GENERAL, &ts).len() == 4).await;
+    office.settled().await;
+    office.slack.look(|world| {
+        let answers: Vec<_> = world.answers(GENERAL, &ts).iter().map(|m| m.json()).collect();
+        let parts: Vec<_> =
+            answers.iter().map(|m| &m["metadata"]["event_payload"]["part"]).collect();
+        assert_eq!(parts, [1, 2, 3, 4]);
+        let text = answers[1]["text"].as_str().unwrap();
+        assert!(text.contains("All work &amp; no play makes Jack a &lt;dull&gt; crab."), "{text}");
+    });
     office.close().await;
 }
 
