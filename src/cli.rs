@@ -5,6 +5,7 @@ mod chat;
 mod denied;
 mod doctor;
 mod exit;
+mod finding;
 mod group;
 mod outbox;
 mod output;
@@ -74,7 +75,9 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
             at(home, Told, async |place| outbox::run(&place, options).await).await
         }
         #[cfg(feature = "slack")]
-        Command::Slack(command) => at(home, Told, async |place| slack::run(&place, command)).await,
+        Command::Slack(command) => {
+            at(home, Told, async |place| slack::run(&place, command).await).await
+        }
     }
 }
 

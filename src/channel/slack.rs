@@ -7,6 +7,7 @@
 mod api;
 mod cache;
 mod catch_up;
+pub(crate) mod check;
 #[cfg_attr(
     not(any(test, fuzzing)),
     expect(dead_code, unused_imports, reason = "buttons and commands are read, and not yet used")
@@ -22,10 +23,6 @@ mod names;
 mod pace;
 mod people;
 mod progress;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "what was granted is not yet compared with what is needed")
-)]
 pub(crate) mod scopes;
 mod send;
 mod socket;

@@ -125,7 +125,12 @@ pub(super) enum SlackCommand {
             value_parser = NonEmptyStringValueParser::new()
         )]
         name: Option<String>,
+        /// Print an address instead that brings the manifest along, to open in a browser
+        #[arg(long)]
+        link: bool,
     },
+    /// Ask Slack whether it takes the tokens, and whether they may do all that is needed
+    Check(Format),
 }
 
 #[derive(Debug, Clone, Args)]

@@ -1,5 +1,6 @@
 //! The command line as people and scripts meet it: words, exit codes, JSON.
 
+mod slack;
 mod status;
 
 use std::process::Output;
@@ -47,6 +48,9 @@ async fn help_is_as_documented() {
     let (code, out, _) = run(&home, &["slack", "manifest", "--help"]).await;
     assert_eq!(code, 0);
     insta::assert_snapshot!("help_slack_manifest", out);
+    let (code, out, _) = run(&home, &["slack", "check", "--help"]).await;
+    assert_eq!(code, 0);
+    insta::assert_snapshot!("help_slack_check", out);
 }
 
 #[tokio::test]
