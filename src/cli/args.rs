@@ -97,6 +97,8 @@ pub(super) struct ChatOptions {
 pub(super) enum GroupCommand {
     /// List the groups
     List(Format),
+    /// List the chats that the channels have told of, with the group that each belongs to
+    Chats(Format),
     /// Add a group with a folder of its own
     Add(GroupChange),
     /// Change a group; what is not named stays as it is

@@ -40,7 +40,7 @@ async fn help_is_as_documented() {
         assert_eq!(code, 0);
         insta::assert_snapshot!(format!("help {command}").trim().replace(' ', "_"), out);
     }
-    for command in ["list", "add", "set", "remove"] {
+    for command in ["list", "chats", "add", "set", "remove"] {
         let (code, out, _) = run(&home, &["group", command, "--help"]).await;
         assert_eq!(code, 0);
         insta::assert_snapshot!(format!("help_group_{command}"), out);
@@ -125,7 +125,7 @@ async fn what_only_looks_works_with_the_settings_that_are_right() {
     let home = Home::new();
     json_of(&home, &["group", "add", "family", "--json"]).await;
     std::fs::write(home.path().join(".env"), "ANTHROPIC_BASE_URL=not a url\n").unwrap();
-    for args in [&["status"][..], &["runs"], &["outbox"], &["group", "list"]] {
+    for args in [&["status"][..], &["runs"], &["outbox"], &["group", "list"], &["group", "chats"]] {
         let (code, out, err) = run(&home, args).await;
         assert_eq!(code, 0, "{args:?}: {err}");
         assert!(!out.is_empty(), "{args:?}");
@@ -203,7 +203,12 @@ async fn looking_at_an_empty_folder_says_how_to_begin_and_leaves_nothing_behind(
 #[tokio::test]
 async fn an_empty_home_has_empty_listings() {
     let home = Home::new();
-    for listing in [&["group", "list", "--json"][..], &["runs", "--json"], &["outbox", "--json"]] {
+    for listing in [
+        &["group", "list", "--json"][..],
+        &["group", "chats", "--json"],
+        &["runs", "--json"],
+        &["outbox", "--json"],
+    ] {
         assert_eq!(json_of(&home, listing).await, json!([]), "{listing:?}");
     }
     let status = json_of(&home, &["status", "--json"]).await;

@@ -1,6 +1,6 @@
 //! `hermitcrab slack check`: what Slack says of the tokens, before anybody waits for an answer.
 
-use test_servers::slack::{GENERAL, Options, Slack};
+use test_servers::slack::{ELSEWHERE, GENERAL, Options, Slack};
 
 use super::{json_of, run};
 use crate::support::gateway::Home;
@@ -83,10 +83,15 @@ async fn one_workspace_twice_is_a_fault() {
 async fn a_channel_that_the_bot_is_not_in_is_named() {
     let slack = Slack::start(Options::default()).await.unwrap();
     let home = home(&slack);
-    let chat = format!("slack:{}/{GENERAL}", slack.options().team_id);
-    json_of(&home, &["group", "add", "work", "--json", "--chat", &chat]).await;
+    let chat = |name: &str| format!("slack:{}/{name}", slack.options().team_id);
+    let chats = ["--chat", &chat(GENERAL), "--chat", &chat(ELSEWHERE)];
+    json_of(&home, &[&["group", "add", "work", "--json"][..], &chats].concat()).await;
     let (code, out, _) = run(&home, &["slack", "check"]).await;
-    assert!(code == 0 && !out.contains("the bot is not in"), "{out}");
+    assert_eq!((code, out.matches("the bot is not in").count()), (0, 1), "{out}");
+    assert!(
+        out.contains(&format!("! slack       {}: the bot is not in #", chat(ELSEWHERE))),
+        "{out}"
+    );
     slack.stop().await;
 }
 
