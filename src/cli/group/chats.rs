@@ -26,14 +26,11 @@ struct Entry {
 /// # Errors
 /// When the store cannot be read, or the output cannot be written.
 pub(super) async fn list(place: &Place, format: Format) -> Result<(), Failure> {
-    let Some(store) = place.open_store()? else {
-        return Ok(if format.json {
-            output::json(&Vec::<Entry>::new())?;
-        } else {
-            output::line(place.nothing_here())?;
-        });
+    let mut chats = match place.open_store()? {
+        Some(store) => store.newest_chats(MOST).await?,
+        None if format.json => Vec::new(),
+        None => return Ok(output::line(place.nothing_here())?),
     };
-    let mut chats = store.newest_chats(MOST).await?;
     chats.retain(|chat| *chat.id.channel() != ChannelName::terminal());
     if format.json {
         let entry = |chat: &ChatRow| Entry {
