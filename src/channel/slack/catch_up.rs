@@ -222,7 +222,9 @@ impl Inlet<'_> {
             for message in found.messages() {
                 left.answered(message, bounds);
             }
-            count += self.keep_all(&found, bounds.from, bounds).await?;
+            // An answer has its place in the order of its thread.
+            let said = found.messages().filter(|message| !message.is_reply());
+            count += self.keep_all(said, bounds.from, bounds).await?;
             left.history = found.goes_on_after();
         }
         while let Some((&root, &last)) = left.threads.first_key_value() {
@@ -232,7 +234,7 @@ impl Inlet<'_> {
                 Err(error) if error.code() == Some("thread_not_found") => Found::default(),
                 found => found?,
             };
-            count += self.keep_all(&found, last, bounds).await?;
+            count += self.keep_all(found.messages(), last, bounds).await?;
             match found.goes_on_after() {
                 Some(newest) => drop(left.threads.insert(root, newest)),
                 None => drop(left.threads.remove(&root)),
@@ -245,9 +247,14 @@ impl Inlet<'_> {
     }
 
     /// Keeps what is newer than this, and follows what became of the rest; tells how many were not there.
-    async fn keep_all(&self, found: &Found, from: Ts, bounds: &Bounds) -> Result<usize, NotKept> {
+    async fn keep_all(
+        &self,
+        messages: impl Iterator<Item = &Message>,
+        from: Ts,
+        bounds: &Bounds,
+    ) -> Result<usize, NotKept> {
         let mut count = 0;
-        for message in found.messages() {
+        for message in messages {
             if message.is_gone() {
                 self.deleted(&message.chat, message.ts).await?;
                 continue;
