@@ -9,6 +9,7 @@ use tracing::warn;
 use crate::channel::FileSink;
 use crate::ipc::Arrival;
 use crate::model::{Attachment, GroupName, MessageId};
+use crate::run::Given;
 use crate::sandbox::spec;
 use crate::text;
 
@@ -19,19 +20,16 @@ const NAME_BYTES: usize = 200;
 pub(super) struct Sink {
     groups: PathBuf,
     group: GroupName,
+    given: Given,
     name: String,
+    bytes: u64,
     arrival: Option<Arrival>,
 }
 
 impl Sink {
-    /// A place for the `number`th file of a message.
-    pub(super) fn new(
-        groups: PathBuf,
-        group: GroupName,
-        of: (&MessageId, usize),
-        name: &str,
-    ) -> Self {
-        Self { groups, group, name: file_name(of.0.as_str(), of.1, name), arrival: None }
+    /// A place in the folder of a group for a file that is to be [called](file_name) so.
+    pub(super) fn new(groups: PathBuf, group: GroupName, given: Given, name: String) -> Self {
+        Self { groups, group, given, name, bytes: 0, arrival: None }
     }
 
     async fn begun(&mut self) -> io::Result<Arrival> {
@@ -54,12 +52,15 @@ impl FileSink for Sink {
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut arrival = self.begun().await?;
         arrival.write(bytes).await?;
+        self.bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.arrival = Some(arrival);
         Ok(())
     }
 
     async fn settle(mut self: Box<Self>) -> io::Result<PathBuf> {
-        self.begun().await?.settle(&self.name).await
+        let arrival = self.begun().await?;
+        self.given.add(&self.group, self.bytes);
+        arrival.settle(&self.name).await
     }
 }
 
@@ -73,7 +74,7 @@ pub(super) fn remove(groups: &Path, group: &GroupName, files: &[Attachment]) {
 }
 
 /// What a file is called on disk: the same whenever its message comes, and unlike any other of a group.
-fn file_name(message: &str, number: usize, name: &str) -> String {
+pub(super) fn file_name(message: &MessageId, number: usize, name: &str) -> String {
     let number = if number == 0 { String::new() } else { format!(".{}", number + 1) };
     text::file_name(&format!("{message}{number}-{name}"), NAME_BYTES)
 }
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_file_is_called_by_its_message_and_its_name() {
-        let ts = "1700000000.000100";
+        let ts = "1700000000.000100".parse().unwrap();
         let long = format!("{}.pdf", "é".repeat(150));
         for (number, name, expected) in [
             (0, "a b.pdf", "1700000000.000100-a b.pdf"),
@@ -93,7 +94,7 @@ mod tests {
             (0, "", "1700000000.000100-"),
             (0, &long, &format!("1700000000.000100-{}.pdf", "é".repeat(89))),
         ] {
-            assert_eq!(file_name(ts, number, name), expected);
+            assert_eq!(file_name(&ts, number, name), expected);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::queue::{Hold, Queue, Stopping};
 use crate::router::Router;
-use crate::run::Runs;
+use crate::run::{Given, Runs};
 use crate::store::{Store, StoreError};
 use crate::trigger::{Place, Rule, Trigger};
 
@@ -33,6 +33,7 @@ pub(super) struct Desk {
     store: Store,
     broker: Broker,
     router: Arc<Notify>,
+    given: Given,
     staff: Mutex<Option<Staff>>,
 }
 
@@ -52,7 +53,13 @@ impl Desk {
         broker: Broker,
         router: Arc<Notify>,
     ) -> Arc<Self> {
-        Arc::new(Self { settings, store, broker, router, staff: Mutex::new(None) })
+        let given = Given::default();
+        Arc::new(Self { settings, store, broker, router, given, staff: Mutex::new(None) })
+    }
+
+    /// What it has put into the folders of groups.
+    pub(super) fn given(&self) -> Given {
+        self.given.clone()
     }
 
     /// Tells the desk whom to ask about messages, the queue and the runs.
@@ -91,7 +98,8 @@ impl Intake for Desk {
         let group = self.store.awaits(chat, message).await.map_err(not_kept)?;
         let groups = self.settings.groups_dir();
         Ok(group.map(|group| {
-            let sink = Sink::new(groups, group, (message, number), name);
+            let name = arrivals::file_name(message, number, name);
+            let sink = Sink::new(groups, group, self.given.clone(), name);
             Box::new(sink) as Box<dyn FileSink>
         }))
     }

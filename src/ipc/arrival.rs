@@ -163,3 +163,96 @@ fn is_of_size(files: &OwnedFd, name: &str, size: u64) -> bool {
     confined::stat(files, name)
         .is_ok_and(|stat| confined::is_file(&stat) && u64::try_from(stat.st_size) == Ok(size))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    use super::*;
+
+    /// A folder of groups, and the group in it.
+    fn groups() -> (tempfile::TempDir, GroupName) {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("team")).unwrap();
+        (home, "team".parse().unwrap())
+    }
+
+    fn me() -> (u32, u32) {
+        (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+    }
+
+    async fn put(home: &Path, group: &GroupName, name: &str, content: &str) -> io::Result<PathBuf> {
+        let mut arrival = Arrival::begin(home, group, me())?;
+        arrival.write(content.as_bytes()).await?;
+        arrival.settle(name).await
+    }
+
+    fn count(folder: &Path) -> usize {
+        std::fs::read_dir(folder).unwrap().count()
+    }
+
+    #[tokio::test]
+    async fn a_file_is_moved_in_whole_and_replaces_nothing_but_itself() {
+        let (home, group) = groups();
+        let folder = home.path().join("team");
+        let path = put(home.path(), &group, "1-a.txt", "one").await.unwrap();
+        assert_eq!(path, Path::new("files/1-a.txt"));
+        let metadata = std::fs::metadata(folder.join(&path)).unwrap();
+        assert_eq!((metadata.permissions().mode() & 0o777, metadata.uid()), (0o600, me().0));
+        // The same file again, as after a crash before its message was kept.
+        assert_eq!(put(home.path(), &group, "1-a.txt", "two").await.unwrap(), path);
+        assert_eq!(std::fs::read_to_string(folder.join(&path)).unwrap(), "two");
+        let other = put(home.path(), &group, "1-a.txt", "another").await.unwrap();
+        assert!(other != path && other.to_str().unwrap().ends_with("-1-a.txt"), "{other:?}");
+        assert_eq!(std::fs::read_to_string(folder.join(&path)).unwrap(), "two");
+        std::fs::create_dir(folder.join("files/2-b")).unwrap();
+        assert_ne!(put(home.path(), &group, "2-b", "").await.unwrap(), Path::new("files/2-b"));
+        assert_eq!(count(&home.path().join(ARRIVING)), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_given_up_leaves_nothing_and_what_a_crash_left_is_cleared_away() {
+        let (home, group) = groups();
+        let mut arrival = Arrival::begin(home.path(), &group, me()).unwrap();
+        arrival.write(b"half").await.unwrap();
+        let arriving = home.path().join(ARRIVING);
+        assert_eq!(count(&arriving), 1);
+        drop(arrival);
+        assert_eq!((count(&arriving), count(&home.path().join("team"))), (0, 0));
+        std::fs::write(arriving.join("0123456789abcdef"), "half").unwrap();
+        Arrival::clear_away(home.path()).unwrap();
+        Arrival::clear_away(home.path()).unwrap();
+        assert!(!arriving.exists());
+    }
+
+    #[tokio::test]
+    async fn no_link_is_followed_and_nothing_else_is_removed() {
+        let (home, group) = groups();
+        let (folder, elsewhere) = (home.path().join("team"), tempfile::tempdir().unwrap());
+        std::fs::write(elsewhere.path().join("victim"), "x").unwrap();
+        symlink(elsewhere.path(), folder.join(FILES)).unwrap();
+        put(home.path(), &group, "a", "x").await.unwrap_err();
+        Arrival::remove(home.path(), &group, Path::new("files/victim")).unwrap_err();
+        std::fs::remove_file(folder.join(FILES)).unwrap();
+        std::fs::write(folder.join(FILES), "").unwrap();
+        put(home.path(), &group, "a", "x").await.unwrap_err();
+        std::fs::remove_file(folder.join(FILES)).unwrap();
+        std::fs::create_dir(folder.join(FILES)).unwrap();
+        // A link in the place of the file itself is not the file.
+        symlink(elsewhere.path().join("victim"), folder.join("files/a")).unwrap();
+        let path = put(home.path(), &group, "a", "y").await.unwrap();
+        assert_ne!(path, Path::new("files/a"));
+        for path in ["files/../CLAUDE.md", "CLAUDE.md", "/files/a", "files", "files/a/b"] {
+            Arrival::remove(home.path(), &group, Path::new(path)).unwrap_err();
+        }
+        for path in [Path::new("files/a"), &path, Path::new("files/gone")] {
+            Arrival::remove(home.path(), &group, path).unwrap();
+        }
+        assert_eq!((count(&folder.join(FILES)), count(elsewhere.path())), (0, 1));
+        assert_eq!(std::fs::read_to_string(elsewhere.path().join("victim")).unwrap(), "x");
+        // A group that is a link is no group.
+        std::fs::rename(&folder, home.path().join("moved")).unwrap();
+        symlink(elsewhere.path(), &folder).unwrap();
+        put(home.path(), &group, "a", "x").await.unwrap_err();
+    }
+}

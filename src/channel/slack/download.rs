@@ -183,8 +183,12 @@ impl Inlet<'_> {
                     Err(missing) if attempt < ATTEMPTS => missing,
                     done => return done,
                 };
-                let Some(wait) = missing.wait() else { return Err(missing) };
-                sleep(wait.unwrap_or_else(|| self.workspace.pace.wait(attempt))).await;
+                let wait = match missing.wait() {
+                    Some(Some(told)) if told < downloads.patience => told,
+                    Some(None) => self.workspace.pace.wait(attempt),
+                    _ => return Err(missing),
+                };
+                sleep(wait).await;
                 attempt += 1;
             }
         };
