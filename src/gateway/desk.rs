@@ -95,13 +95,11 @@ impl Intake for Desk {
         number: usize,
         name: &str,
     ) -> Result<Option<Box<dyn FileSink>>, NotKept> {
-        let group = self.store.awaits(chat, message).await.map_err(not_kept)?;
+        let place = self.store.files_of(chat, message).await.map_err(not_kept)?;
+        let Some((group, None)) = place else { return Ok(None) };
+        let name = arrivals::file_name(message, number, name);
         let groups = self.settings.groups_dir();
-        Ok(group.map(|group| {
-            let name = arrivals::file_name(message, number, name);
-            let sink = Sink::new(groups, group, self.given.clone(), name);
-            Box::new(sink) as Box<dyn FileSink>
-        }))
+        Ok(Some(Box::new(Sink::new(groups, group, self.given.clone(), name))))
     }
 
     async fn amend(
@@ -121,7 +119,8 @@ impl Intake for Desk {
 
     async fn retract(&self, chat: &ChatId, message: &MessageId) -> Result<Found, NotKept> {
         // Before the message forgets where they lie.
-        if let Some((group, files)) = self.store.files_of(chat, message).await.map_err(not_kept)? {
+        let place = self.store.files_of(chat, message).await.map_err(not_kept)?;
+        if let Some((group, Some(files))) = place {
             arrivals::remove(&self.settings.groups_dir(), &group, &files);
         }
         let found = self.store.retract(chat, message).await.map_err(not_kept)?;

@@ -233,22 +233,9 @@ async fn the_token_goes_to_no_other_host_and_what_lies_elsewhere_is_named() {
     let drive = json!([{ "id": "F2", "name": "plan", "is_external": true, "mode": "external",
                          "url_private": url }]);
     let answer = office.told(office.asking("see").with("files", drive)).await;
-    let line = format!("[file: plan: not fetched: it is not kept by Slack but at {url}]</");
+    let line = format!("[file: plan: not fetched: it lies at {url}]</");
     assert!(answer.contains(&line), "{answer}");
     assert!(futures_util::poll!(Box::pin(foreign.accept())).is_pending(), "nobody connected");
-    office.close().await;
-}
-
-#[tokio::test]
-async fn a_file_whose_message_does_not_say_where_it_is_is_asked_for() {
-    let office = office(Options::default()).await;
-    office.slack.user_message(Post::new(PRIVATE, ALICE, "x").file("a", "text/plain", "shared"));
-    let id = office.slack.look(|world| world.files().next().unwrap().id().to_owned());
-    let file = |id: &str| json!([{ "id": id, "name": "a", "file_access": "check_file_info" }]);
-    let answer = office.told(office.asking("see").with("files", file(&id))).await;
-    assert!(answer.contains("\n6 bytes: shared"), "{answer}");
-    let answer = office.told(office.asking("see").with("files", file("F0NONE"))).await;
-    assert!(answer.contains("[file: a: not fetched: Slack does not say where it is]"), "{answer}");
     office.close().await;
 }
 
