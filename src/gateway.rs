@@ -3,6 +3,7 @@
 //! Everything that runs is spawned into a tracker, so that stopping waits for it, and every loop is watched: one that
 //! ends before its time is the end of the gateway.
 
+mod arrivals;
 mod channels;
 mod desk;
 mod ledger;
@@ -25,6 +26,7 @@ use crate::channel::{Channel, Channels};
 use crate::clock::{self, SharedClock};
 use crate::config::{EnvFile, Settings, Unknown};
 use crate::control::Control;
+use crate::ipc::Arrival;
 use crate::model::{Group, GroupName};
 use crate::outbox::{self, Outbox};
 use crate::pool::{Left, Pool};
@@ -144,6 +146,8 @@ impl Gateway {
         warn_of_slips(&settings);
         let clock = clock::system();
         let store = Store::open(&settings.store_dir().join("messages.db"), clock.clone())?;
+        Arrival::clear_away(&settings.groups_dir())
+            .map_err(|source| GatewayError::Folder { path: settings.groups_dir(), source })?;
         ensure_main(&store).await?;
         warn_of_idle_budgets(&settings, &store).await?;
         let left = store.unfinished_runs().await?;
@@ -181,6 +185,7 @@ impl Gateway {
                 reaper,
                 runner,
                 bounds: options.bounds,
+                given: desk.given(),
                 reserve: Reserve::new(settings.store_dir(), broker.clone()),
             },
             shelf: shelf.clone(),

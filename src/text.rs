@@ -88,6 +88,12 @@ fn push_visible(text: &mut String, c: char, hidden: bool) {
     }
 }
 
+/// A text on one line without what a reader would not see, each such character replaced: as a part of a file's name.
+pub(crate) fn plain(text: &str) -> String {
+    let plain = |c| if is_control_like(c) || is_invisible(c) { '_' } else { c };
+    text.chars().map(plain).collect()
+}
+
 /// Characters that a terminal acts upon, or that turn around the text after them.
 fn is_control_like(c: char) -> bool {
     c.is_control()

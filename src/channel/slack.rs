@@ -8,6 +8,7 @@ mod api;
 mod cache;
 mod catch_up;
 pub(crate) mod check;
+mod download;
 pub(crate) mod event;
 mod fault;
 pub(crate) mod id;
@@ -33,6 +34,7 @@ use futures_util::future::join_all;
 use rustls::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
+use self::download::Downloads;
 use self::id::ConversationId;
 use self::intake::Inlet;
 pub use self::pace::Pace;
@@ -71,7 +73,8 @@ impl Slack {
         };
         let workspace = |tokens| {
             let api = api::Api::new(&settings.api_url, tokens, &tls, pace.step);
-            Workspace::new(tokens, api, common.clone())
+            let downloads = Downloads::new(&settings.api_url, tokens, &tls, pace.step);
+            Workspace::new(tokens, api, downloads, common.clone())
         };
         let workspaces = settings.workspaces.iter().map(workspace).collect();
         Some(Self { name, workspaces, tls })

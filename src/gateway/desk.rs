@@ -10,7 +10,7 @@ use tracing::warn;
 
 use crate::broker::Broker;
 use crate::channel::terminal::{self, wire::WelcomeInfo};
-use crate::channel::{Channel, Intake, Kept, NotKept};
+use crate::channel::{Channel, FileSink, Intake, Kept, NotKept};
 use crate::config::Settings;
 use crate::failpoint::fail_point;
 use crate::model::{
@@ -18,9 +18,11 @@ use crate::model::{
 };
 use crate::queue::{Hold, Queue, Stopping};
 use crate::router::Router;
-use crate::run::Runs;
+use crate::run::{Given, Runs};
 use crate::store::{Store, StoreError, Unseen};
 use crate::trigger::{Place, Rule, Trigger};
+
+use super::arrivals::{self, Sink};
 
 /// The most conversations in the queue that are named.
 const MOST_QUEUED: usize = 100;
@@ -31,6 +33,7 @@ pub(super) struct Desk {
     store: Store,
     broker: Broker,
     router: Arc<Notify>,
+    given: Given,
     staff: Mutex<Option<Staff>>,
 }
 
@@ -50,7 +53,13 @@ impl Desk {
         broker: Broker,
         router: Arc<Notify>,
     ) -> Arc<Self> {
-        Arc::new(Self { settings, store, broker, router, staff: Mutex::new(None) })
+        let given = Given::default();
+        Arc::new(Self { settings, store, broker, router, given, staff: Mutex::new(None) })
+    }
+
+    /// What it has put into the folders of groups.
+    pub(super) fn given(&self) -> Given {
+        self.given.clone()
     }
 
     /// Tells the desk whom to ask about messages, the queue and the runs.
@@ -87,6 +96,20 @@ impl Intake for Desk {
         Ok(kept)
     }
 
+    async fn receive(
+        &self,
+        chat: &ChatId,
+        message: &MessageId,
+        number: usize,
+        name: &str,
+    ) -> Result<Option<Box<dyn FileSink>>, NotKept> {
+        let place = self.store.files_of(chat, message).await.map_err(not_kept)?;
+        let Some((group, None)) = place else { return Ok(None) };
+        let name = arrivals::file_name(message, number, name);
+        let groups = self.settings.groups_dir();
+        Ok(Some(Box::new(Sink::new(groups, group, self.given.clone(), name))))
+    }
+
     async fn amend(
         &self,
         chat: &ChatId,
@@ -100,6 +123,11 @@ impl Intake for Desk {
     }
 
     async fn retract(&self, chat: &ChatId, message: &MessageId) -> Result<Found, NotKept> {
+        // Before the message forgets where they lie.
+        let place = self.store.files_of(chat, message).await.map_err(not_kept)?;
+        if let Some((group, Some(files))) = place {
+            arrivals::remove(&self.settings.groups_dir(), &group, &files);
+        }
         let found = self.store.retract(chat, message).await.map_err(not_kept)?;
         self.router.notify_one();
         Ok(found)

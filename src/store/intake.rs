@@ -10,7 +10,8 @@ use super::router::{Unseen, look_again};
 use super::values::{Count, Millis, revision, thread, thread_key, time};
 use super::writer::name;
 use crate::model::{
-    Attachment, ChatId, Conversation, Incoming, Kept, KeptMessage, Message, Sender, Seq,
+    Attachment, ChatId, Conversation, GroupName, Incoming, Kept, KeptMessage, Message, MessageId,
+    Sender, Seq,
 };
 
 /// How long the time of an unregistered chat's last message may lag, so that its messages cost no writing.
@@ -31,6 +32,30 @@ impl Store {
     ) -> Result<(Kept, Option<Unseen>), StoreError> {
         self.write(name!("keep", "keep a message"), move |connection| keep(connection, &incoming))
             .await
+    }
+
+    /// The group in whose folder the files of a message lie, or are to lie, and those of one that is kept; `None` where
+    /// its chat belongs to no group.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn files_of(
+        &self,
+        chat: &ChatId,
+        id: &MessageId,
+    ) -> Result<Option<(GroupName, Option<Vec<Attachment>>)>, StoreError> {
+        let (chat, id) = (chat.clone(), id.clone());
+        self.read("look up a message's files", move |connection| {
+            let sql = "SELECT c.group_name, m.seq, m.attachments FROM chats c
+                       LEFT JOIN messages m ON m.chat_id = c.chat_id AND m.id = ?2
+                       WHERE c.chat_id = ?1 AND c.group_name IS NOT NULL";
+            let files = |row: &Row<'_>| {
+                let kept: Option<Seq> = row.get(1)?;
+                Ok((row.get(0)?, kept.map(|_seq| attachments(row)).transpose()?))
+            };
+            Ok(connection.prepare_cached(sql)?.query_row(params![chat, id], files).optional()?)
+        })
+        .await
     }
 
     /// The messages of a conversation after `after`, oldest first, the assistant's own among them.

@@ -12,6 +12,7 @@ use crate::inside::{Inhouse, bounds, home, obliging};
 
 mod catch_up;
 mod connection;
+mod files_in;
 mod people;
 mod progress;
 mod sending;

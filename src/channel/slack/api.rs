@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_rustls::{ConfigBuilderExt, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -46,6 +47,12 @@ pub(super) fn tls() -> Arc<ClientConfig> {
     Arc::new(builder.with_no_client_auth())
 }
 
+/// How connections are made: with TLS, and without where a server of one's own speaks none.
+pub(super) fn connector(tls: &ClientConfig) -> HttpsConnector<HttpConnector> {
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls.clone());
+    connector.https_or_http().enable_http1().build()
+}
+
 impl Api {
     /// The API at `url`; a call that takes longer than `patience` has failed.
     pub(super) fn new(
@@ -54,9 +61,7 @@ impl Api {
         tls: &ClientConfig,
         patience: Duration,
     ) -> Self {
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls.clone());
-        let connector = connector.https_or_http().enable_http1().build();
-        let connector = SlackClientHyperConnector::from(connector).with_slack_api_url(url);
+        let connector = SlackClientHyperConnector::from(connector(tls)).with_slack_api_url(url);
         Self {
             client: SlackClient::new(connector),
             bot: token(&tokens.bot),

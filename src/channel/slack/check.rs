@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::header::{AUTHORIZATION, HeaderValue};
-use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use rustls::ClientConfig;
@@ -72,9 +71,7 @@ pub(crate) async fn check(settings: &SlackSettings, chats: &[ChatId]) -> Vec<Tri
 
 /// Who the bot is and what it may do: `auth.test`, of whose answer the header `x-oauth-scopes` is the half.
 async fn who(url: &str, tokens: &SlackTokens, tls: &ClientConfig) -> Result<Bot, ApiError> {
-    let connector = HttpsConnectorBuilder::new().with_tls_config(tls.clone());
-    let connector = connector.https_or_http().enable_http1().build();
-    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let client = Client::builder(TokioExecutor::new()).build(api::connector(tls));
     let bearer = format!("Bearer {}", tokens.bot.expose_secret());
     let mut bearer =
         HeaderValue::try_from(bearer).map_err(|_odd| ApiError::failed("the token is odd"))?;

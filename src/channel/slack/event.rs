@@ -12,7 +12,7 @@ mod words;
 
 use serde_json::Value;
 
-pub(crate) use self::message::{ChatKind, File, METADATA_TYPE, Me, Message, Speaker};
+pub(crate) use self::message::{ChatKind, File, FileSource, METADATA_TYPE, Me, Message, Speaker};
 use super::id::{ConversationId, Ts, UserId};
 use super::json::{parsed, word};
 use crate::text::one_line;

@@ -13,7 +13,8 @@ use tracing::{debug, info, warn};
 
 use super::cache::Cache;
 use super::catch_up::Missed;
-use super::event::{ChatKind, Envelope, Event, File, Message, Payload, Speaker};
+use super::download;
+use super::event::{ChatKind, Envelope, Event, Message, Payload, Speaker};
 use super::fault::ApiError;
 use super::id::{ConversationId, Ts, UserId};
 use super::people;
@@ -169,12 +170,13 @@ impl<'a> Inlet<'a> {
             None => message,
         };
         self.workspace.directory.spoke(&message.chat, &user);
-        let (incoming, mentioned) = self.read(message, &user, origin).await.map_err(unread)?;
+        let (mut incoming, mentioned) = self.read(message, &user, origin).await.map_err(unread)?;
         let begins = mentioned && origin != Origin::Before && message.is_reply();
         if let (true, Some(root)) = (begins, message.thread) {
             self.begin_thread(message, root).await?;
         }
         let conversation = incoming.message.conversation();
+        self.fetch(message, &mut incoming.message).await?;
         let kept = self.intake.keep(incoming).await?;
         if origin != Origin::Before && matches!(kept, Kept::Fresh(_)) {
             self.workspace.progress.heard(&message.chat, conversation.thread.as_ref(), message.ts);
@@ -244,15 +246,12 @@ impl<'a> Inlet<'a> {
         Ok((Incoming { message, chat_name, context }, mentioned))
     }
 
-    /// What a message says, with names in place of ids, and the names of its files.
+    /// What a message says, with names in place of ids.
     pub(super) async fn words(&self, message: &Message) -> Result<Readable, ApiError> {
         let names = self.workspace.names_in(message).await;
         let ours = self.workspace.ours().ok_or_else(|| ApiError::failed("not connected"))?;
         let assistant = &self.workspace.assistant;
         let mut readable = Reader { bot: &ours.me.user, assistant, names: &names }.message(message);
-        for file in &message.files {
-            readable.text.push_str(&format!("\n[file: {}]", describe(file)));
-        }
         readable.text = readable.text.trim().to_owned();
         Ok(readable)
     }
@@ -261,7 +260,8 @@ impl<'a> Inlet<'a> {
     pub(super) async fn edited(&self, message: &Message) -> Result<(), NotKept> {
         let Some(chat) = self.workspace.chat(&message.chat) else { return Ok(()) };
         let Ok(id) = message.ts.to_string().parse() else { return Ok(()) };
-        let text = self.words(message).await.map_err(unread)?.text;
+        let mut text = self.words(message).await.map_err(unread)?.text;
+        download::name_all(message, &mut text);
         if self.intake.amend(&chat, &id, text).await? == Found::Unknown {
             let key = (message.chat.clone(), message.ts);
             lock(&self.ahead).put(key, Some(message.clone()), Instant::now());
@@ -303,12 +303,6 @@ pub(super) fn thread(message: &Message, mentioned: bool, direct: bool) -> Option
         Some(root) if message.is_reply() => Some(root),
         _ => (mentioned && !direct).then_some(message.ts),
     }
-}
-
-fn describe(file: &File) -> String {
-    let kind = file.kind.as_deref().map(|kind| format!(", {kind}")).unwrap_or_default();
-    let said = file.transcript.as_deref().map(|said| format!(": {said}")).unwrap_or_default();
-    format!("{}{kind}{said}", crate::text::one_line(&file.name, 200))
 }
 
 /// A message that cannot be read now is not kept: Slack brings it again.

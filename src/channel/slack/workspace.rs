@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::api::Api;
+use super::download::Downloads;
 use super::event::Me;
 use super::fault::ApiError;
 use super::id::{ConversationId, TeamId};
@@ -33,6 +34,8 @@ pub(super) struct Workspace {
     pub(super) channel: ChannelName,
     /// Its Web API.
     pub(super) api: Api,
+    /// Its files.
+    pub(super) downloads: Downloads,
     /// The time.
     pub(super) clock: SharedClock,
     /// How long everything takes.
@@ -81,13 +84,19 @@ pub(super) struct Ours {
 
 impl Workspace {
     /// A workspace that is not connected yet.
-    pub(super) fn new(tokens: &SlackTokens, api: Api, common: Common) -> Self {
+    pub(super) fn new(
+        tokens: &SlackTokens,
+        api: Api,
+        downloads: Downloads,
+        common: Common,
+    ) -> Self {
         let Common { channel, assistant, clock, pace, taken } = common;
         Self {
             label: tokens.name.clone().unwrap_or_else(|| "the first workspace".to_owned()),
             assistant,
             channel,
             api,
+            downloads,
             clock,
             pace,
             progress: Progress::default(),
