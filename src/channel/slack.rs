@@ -22,6 +22,7 @@ mod names;
 mod pace;
 mod people;
 mod progress;
+mod react;
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "what was granted is not yet compared with what is needed")
@@ -31,6 +32,7 @@ mod send;
 mod socket;
 mod stop;
 pub(crate) mod text;
+mod upload;
 mod workspace;
 
 use std::sync::Arc;

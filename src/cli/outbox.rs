@@ -18,6 +18,7 @@ struct Entry {
     run: Option<u64>,
     state: &'static str,
     attempts: u32,
+    kind: &'static str,
     text: String,
     answers_through: Option<u64>,
     created_at: String,
@@ -36,7 +37,8 @@ impl From<&OutboxRow> for Entry {
             run: row.run.map(|run| run.0),
             state: row.state.as_str(),
             attempts: row.attempts,
-            text: row.text.clone(),
+            kind: row.content.kind(),
+            text: row.content.to_string(),
             answers_through: row.ends.map(|end| end.through.0),
             created_at: row.created_at.to_string(),
             not_before: row.not_before.map(|at| at.to_string()),
@@ -87,7 +89,7 @@ pub(super) async fn run(place: &Place, options: OutboxOptions) -> Result<(), Fai
             text::one_line(&row.conversation.to_string(), 40),
             row.state.as_str().to_owned(),
             row.attempts.to_string(),
-            text::one_line(&row.text, 40),
+            text::one_line(&row.content.to_string(), 40),
             why(place, row),
         ]
     };

@@ -8,7 +8,7 @@ use super::error::{Step, Stop, StoreError};
 use super::intake;
 use super::values::{Count, Millis, time_if_any};
 use super::writer::name;
-use crate::model::{ChatId, Group, GroupName, GroupSettings};
+use crate::model::{ChatId, Group, GroupName, GroupSettings, TriggerWish};
 
 /// A chat that a channel has told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,17 @@ pub(crate) struct ChatRow {
     pub(crate) group: Option<GroupName>,
     /// When somebody last said something there, by the platform's clock; to the minute for one not registered.
     pub(crate) last_message_at: Option<Timestamp>,
+}
+
+/// A chat that is to belong to a group, which is made when there is none of that name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Registration {
+    /// The chat.
+    pub(crate) chat: ChatId,
+    /// The group.
+    pub(crate) group: GroupName,
+    /// What is to wake the assistant in the group.
+    pub(crate) trigger: TriggerWish,
 }
 
 /// The chats that come to a group and those that leave it, which start with no session elsewhere.
@@ -81,16 +92,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let now = self.now();
         self.write(name!("add_group", "add a group"), move |connection| {
-            let sql = "INSERT INTO registered_groups
-                           (name, trigger_pattern, requires_trigger, container_config, added_at)
-                       VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
-            let Group { name, trigger, requires_trigger, settings } = &group;
-            let values = params![name, trigger, requires_trigger, json(settings)?, Millis(now)];
-            if connection.prepare_cached(sql)?.execute(values)? == 0 {
-                return Err(StoreError::Conflict(format!("there is a group {name} already")).into());
-            }
-            register(connection, &ChatId::terminal(name), name)?;
-            chats.iter().try_for_each(|chat| register(connection, chat, name))
+            insert(connection, &group, now)?;
+            chats.iter().try_for_each(|chat| register(connection, chat, &group.name))
         })
         .await
     }
@@ -228,6 +231,32 @@ fn json(settings: &GroupSettings) -> Step<String> {
 fn look_up(connection: &Connection, name: &GroupName) -> Step<Option<Group>> {
     let sql = "SELECT * FROM registered_groups WHERE name = ?1";
     Ok(connection.prepare_cached(sql)?.query_row([name], group).optional()?)
+}
+
+/// Gives a chat to a group.
+pub(super) fn enrol(connection: &Connection, wanted: &Registration, now: Timestamp) -> Step<()> {
+    let Registration { chat, group: name, trigger } = wanted;
+    let before = look_up(connection, name)?;
+    let mut group = before.clone().unwrap_or_else(|| Group::new(name.clone()));
+    trigger.apply_to(&mut group);
+    match before {
+        None => insert(connection, &group, now)?,
+        Some(before) if before != group => replace(connection, name, &group)?,
+        Some(_) => {}
+    }
+    register(connection, chat, name)
+}
+
+fn insert(connection: &Connection, group: &Group, now: Timestamp) -> Step<()> {
+    let sql = "INSERT INTO registered_groups
+                   (name, trigger_pattern, requires_trigger, container_config, added_at)
+               VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
+    let Group { name, trigger, requires_trigger, settings } = group;
+    let values = params![name, trigger, requires_trigger, json(settings)?, Millis(now)];
+    if connection.prepare_cached(sql)?.execute(values)? == 0 {
+        return Err(StoreError::Conflict(format!("there is a group {name} already")).into());
+    }
+    register(connection, &ChatId::terminal(name), name)
 }
 
 /// Writes a group anew; what the router has seen of its chats by the old rules is to be looked at again.

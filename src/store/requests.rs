@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, named_params, params};
 
 use super::Store;
 use super::error::StoreError;
+use super::groups::{self, Registration};
 use super::outbox::{self, OutboxDraft};
 use super::values::{Millis, thread_key};
 use super::writer::name;
@@ -29,6 +30,17 @@ pub(crate) struct StoredReply {
     pub(crate) text: String,
 }
 
+/// What a request does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing: it was refused.
+    Nothing,
+    /// Something is to be sent.
+    Send(OutboxDraft),
+    /// A chat is given to a group.
+    Register(Registration),
+}
+
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answered {
@@ -39,16 +51,16 @@ pub(crate) struct Answered {
 }
 
 impl Store {
-    /// Answers a request and puts its effect into the outbox, in one transaction; a request that was seen before has
-    /// no effect and gets the answer of the first time.
+    /// Answers a request and has its effect, in one transaction; a request that was seen before has no effect and gets
+    /// the answer of the first time.
     ///
     /// # Errors
-    /// When it is not on disk.
+    /// When it is not on disk, and [`StoreError::Taken`] when the effect is not possible.
     pub(crate) async fn answer_request(
         &self,
         request: RequestKey,
         reply: StoredReply,
-        effect: Option<OutboxDraft>,
+        effect: Effect,
     ) -> Result<Answered, StoreError> {
         let now = self.now();
         self.write(name!("answer_request", "answer a request"), move |connection| {
@@ -71,8 +83,10 @@ impl Store {
                 ":chat": chat, ":thread": thread, ":from": from, ":id": id,
                 ":ok": reply.ok, ":text": reply.text, ":now": Millis(now),
             })?;
-            if let Some(draft) = &effect {
-                outbox::insert(connection, draft, None, now)?;
+            match &effect {
+                Effect::Nothing => {}
+                Effect::Send(draft) => drop(outbox::insert(connection, draft, None, now)?),
+                Effect::Register(registration) => groups::enrol(connection, registration, now)?,
             }
             Ok(Answered { reply, fresh: true })
         })

@@ -49,7 +49,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("aws_sdk_bedrockruntime", &["broker"]),
     ("aws_config", &["broker"]),
     ("reqwest", &["broker"]),
-    ("hyper", &["broker", "config"]),
+    ("hyper", &["broker", "channel", "config"]),
     ("slack_morphism", &["channel"]),
     ("tokio_tungstenite", &["channel"]),
     ("hyper_rustls", &["channel"]),

@@ -28,7 +28,7 @@ pub(super) enum ApiError {
 }
 
 /// How long to wait when Slack does not say.
-const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+pub(super) const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 
 /// Codes after which no call with this token will work until a person has done something.
 const FATAL: [&str; 13] = [
@@ -122,6 +122,7 @@ fn needed_scope(body: &str) -> Option<String> {
 fn in_words(code: &str) -> String {
     let hint = match code.split(' ').next().unwrap_or(code) {
         "channel_not_found" => "there is no such channel, or the bot may not see it",
+        "invalid_name" => "the workspace has no such emoji",
         "is_archived" => "the channel is archived",
         "missing_scope" => "the app lacks a scope; add it and install the app again",
         "msg_too_long" => "the message is too long for Slack",

@@ -1,0 +1,76 @@
+//! Files and reactions in the outbox: what of them the store alone knows.
+
+use rusqlite::{OptionalExtension, params};
+
+use crate::model::{GroupName, MessageId, OutboxId, RunId};
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::values::Count;
+use crate::store::writer::name;
+
+impl Store {
+    /// Notes what the platform calls what it has of a row that is being sent.
+    ///
+    /// # Errors
+    /// When it is not on disk.
+    pub(crate) async fn outbox_begun(&self, id: OutboxId, begun: &str) -> Result<(), StoreError> {
+        let begun = begun.to_owned();
+        let name = name!("outbox_begun", "note that a message was begun");
+        self.write(name, move |connection| {
+            let sql = "UPDATE outbox SET external_id = ?2 WHERE id = ?1 AND state = 'sending'";
+            connection.prepare_cached(sql)?.execute(params![id, begun])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The names of the copies of files that are still to be sent.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn outbox_copies(&self) -> Result<Vec<String>, StoreError> {
+        self.read("look for files in the outbox", |connection| {
+            let sql = "SELECT file_copy FROM outbox
+                       WHERE state IN ('pending', 'sending') AND file_copy IS NOT NULL";
+            let mut statement = connection.prepare_cached(sql)?;
+            let copies = statement.query_map([], |row| row.get(0))?;
+            Ok(copies.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// How many bytes of files wait that agents of a group want sent.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn outbox_bytes_of(&self, group: &GroupName) -> Result<u64, StoreError> {
+        let group = group.clone();
+        self.read("measure the files in the outbox", move |connection| {
+            let sql =
+                "SELECT coalesce(sum(file_bytes), 0) FROM outbox JOIN runs ON runs.id = outbox.run
+                       WHERE outbox.state IN ('pending', 'sending') AND file_copy IS NOT NULL
+                           AND runs.group_name = ?1";
+            let Count(bytes) =
+                connection.prepare_cached(sql)?.query_row([group], |row| row.get(0))?;
+            Ok(bytes)
+        })
+        .await
+    }
+
+    /// The message that a run answers: of those that it was given, the last that addressed the assistant, or else the
+    /// last.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn answered_by(&self, run: RunId) -> Result<Option<MessageId>, StoreError> {
+        self.read("look for the message that a run answers", move |connection| {
+            let sql = "SELECT m.id FROM runs r
+                       JOIN router_state s ON s.chat_id = r.chat_id AND s.thread = r.thread
+                       JOIN messages m ON m.chat_id = r.chat_id AND m.thread = r.thread
+                       WHERE r.id = ?1 AND m.seq BETWEEN r.from_seq AND r.through_seq AND m.is_from_me = 0
+                       ORDER BY m.seq = s.triggered_seq DESC, m.seq DESC LIMIT 1";
+            Ok(connection.prepare_cached(sql)?.query_row([run], |row| row.get(0)).optional()?)
+        })
+        .await
+    }
+}
