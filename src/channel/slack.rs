@@ -7,6 +7,7 @@
 mod api;
 mod cache;
 mod catch_up;
+pub(crate) mod check;
 #[cfg_attr(
     not(any(test, fuzzing)),
     expect(dead_code, unused_imports, reason = "buttons and commands are read, and not yet used")
@@ -23,10 +24,6 @@ mod pace;
 mod people;
 mod progress;
 mod react;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "what was granted is not yet compared with what is needed")
-)]
 pub(crate) mod scopes;
 mod send;
 mod socket;
