@@ -14,6 +14,8 @@ pub mod slack;
 pub(crate) mod terminal;
 
 use std::fmt;
+use std::io;
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -57,6 +59,20 @@ pub trait Channel: Send + Sync {
 /// Where a channel hands messages over.
 #[async_trait]
 pub trait Intake: Send + Sync {
+    /// Makes a place for a file that came with a message, in the folder of the chat's group: the `number`th of the
+    /// message, counted from 0, with the name that somebody gave it. None where it is not wanted, because the chat
+    /// belongs to no group or the message is kept already.
+    ///
+    /// # Errors
+    /// When the store does not tell.
+    async fn receive(
+        &self,
+        chat: &ChatId,
+        message: &MessageId,
+        number: usize,
+        name: &str,
+    ) -> Result<Option<Box<dyn FileSink>>, NotKept>;
+
     /// Keeps a message; when this returns, it is on disk.
     ///
     /// # Errors
@@ -104,6 +120,22 @@ pub trait Intake: Send + Sync {
 
     /// Asks for the end of the run of a conversation, if there is one.
     async fn cancel(&self, conversation: &Conversation);
+}
+
+/// A file on its way into the folder of a group; dropped, it leaves nothing behind.
+#[async_trait]
+pub trait FileSink: Send {
+    /// Takes what comes next.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Takes the file for whole, and returns its path in the group's folder; when this returns, it is on disk.
+    ///
+    /// # Errors
+    /// When it cannot be put there.
+    async fn settle(self: Box<Self>) -> io::Result<PathBuf>;
 }
 
 /// A message could not be kept.

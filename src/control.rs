@@ -3,7 +3,6 @@
 //! The decision is a pure function of the group and the request. Who the group is comes from the directory in which
 //! the request lay. What is done and that it was done are one transaction, so a request seen twice is done once.
 
-mod emoji;
 mod refusal;
 
 use std::fmt::Write;
@@ -14,7 +13,7 @@ use protocol::{Reply, Request};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use self::refusal::{No, Refusal};
+use self::refusal::Refusal;
 use crate::ipc::{MAX_SENT_BYTES, Outgoing};
 use crate::model::{
     ChatId, Content, Conversation, GroupName, RequestId, SentFile, TriggerWish, movable,
@@ -29,6 +28,8 @@ use crate::text;
 const MAX_WAITING_BYTES: u64 = 8 * MAX_SENT_BYTES;
 /// The most characters of what is said with a file.
 const MAX_CAPTION_CHARS: usize = 3_000;
+/// The longest name of an emoji.
+const MAX_EMOJI_BYTES: usize = 100;
 /// The most chats that are listed.
 const MOST_CHATS: usize = 200;
 
@@ -37,12 +38,6 @@ pub(crate) struct Control {
     store: Store,
     files: Outgoing,
     outbox: Arc<Notify>,
-}
-
-/// What is done for a request, and what the agent is told.
-struct Deed {
-    effect: Effect,
-    told: String,
 }
 
 impl Control {
@@ -58,82 +53,91 @@ impl Control {
         request: Request,
     ) -> Result<Reply, StoreError> {
         let done = match self.deed(asker, request).await {
-            Ok(deed) => self.answer(asker, id, deed).await,
-            Err(no) => Err(no),
+            // What changes nothing need not be remembered.
+            Ok((Effect::Nothing, text)) => return Ok(Reply { id: id.to_string(), ok: true, text }),
+            Ok((effect, text)) => {
+                let kept = self.keep(asker, id, StoredReply { ok: true, text }, effect).await;
+                kept.map_err(Refusal::from)
+            }
+            Err(refusal) => Err(refusal),
         };
         let refusal = match done {
             Ok(reply) => return Ok(reply),
-            Err(No::Refused(refusal)) => refusal,
-            Err(No::Failed(StoreError::Taken { chat, owner })) => Refusal::Taken(chat, owner),
-            Err(No::Failed(error)) => return Err(error),
+            Err(Refusal::Store(error)) if !matches!(error, StoreError::Taken { .. }) => {
+                return Err(error);
+            }
+            Err(refusal) => refusal,
         };
         info!(group.name = %asker.group, request.id = %id, "a request was refused");
         let reply = StoredReply { ok: false, text: refusal.to_string() };
         self.keep(asker, id, reply, Effect::Nothing).await
     }
 
-    /// What is to be done for a request.
-    async fn deed(&self, asker: &Asker, request: Request) -> Result<Deed, No> {
+    /// What is to be done for a request, and what the agent is told then.
+    async fn deed(&self, asker: &Asker, request: Request) -> Result<(Effect, String), Refusal> {
         let named = match &request {
             Request::SendMessage { chat, .. } | Request::SendFile { chat, .. } => chat.as_deref(),
             Request::React { .. } | Request::RegisterGroup { .. } | Request::ListChats {} => None,
         };
-        let named = named.map(str::parse::<ChatId>).transpose().map_err(Refusal::from)?;
+        let named = named.map(str::parse::<ChatId>).transpose()?;
         let owner = match &named {
             Some(chat) => self.store.group_of(chat).await?.map(|group| group.name),
             None => Some(asker.group.clone()),
         };
         if !may(&asker.group, &request, owner.as_ref()) {
-            return Err(named.map_or(Refusal::MainOnly, Refusal::NotYours).into());
+            return Err(named.map_or(Refusal::MainOnly, Refusal::NotYours));
         }
-        let place = match named {
+        let content = match request {
+            Request::SendMessage { text, .. } if text.trim().is_empty() => {
+                return Err(Refusal::Empty);
+            }
+            Request::SendMessage { text, .. } => Content::Text(text),
+            Request::SendFile { path, caption, .. } => {
+                Content::File(self.file(asker, path, caption.unwrap_or_default()).await?)
+            }
+            Request::React { emoji } => {
+                let emoji = emoji_name(&emoji).ok_or(Refusal::Emoji)?.to_owned();
+                let message = self.store.answered_by(asker.run).await?.ok_or(Refusal::NoMessage)?;
+                Content::Reaction { emoji, message }
+            }
+            Request::RegisterGroup { chat, name, folder, trigger, requires_trigger } => {
+                let chat: ChatId = chat.parse()?;
+                let group: GroupName = folder.unwrap_or(name).parse()?;
+                if group.is_main() {
+                    return Err(Refusal::Main);
+                }
+                movable(&chat)?;
+                let trigger = TriggerWish::new(&group, trigger.as_deref(), requires_trigger)?;
+                let told = format!("the chat {chat} belongs to the group {group} now");
+                return Ok((Effect::Register(Registration { chat, group, trigger }), told));
+            }
+            Request::ListChats {} => {
+                let chats = self.store.newest_chats(MOST_CHATS + 1).await?;
+                return Ok((Effect::Nothing, listed(&chats)));
+            }
+        };
+        let conversation = match named {
             Some(chat) => Conversation { chat, thread: None },
             None => asker.conversation.clone(),
         };
-        match request {
-            Request::SendMessage { text, .. } if text.trim().is_empty() => {
-                Err(Refusal::Empty.into())
-            }
-            Request::SendMessage { text, .. } => {
-                Ok(Deed::send(asker, place, Content::Text(text), "sent"))
-            }
-            Request::SendFile { path, caption, .. } => {
-                let file = self.file(asker, path, caption.unwrap_or_default()).await?;
-                Ok(Deed::send(asker, place, Content::File(file), "sent"))
-            }
-            Request::React { emoji } => {
-                let emoji = emoji::name(&emoji).ok_or(Refusal::Emoji)?.to_owned();
-                let message = self.store.answered_by(asker.run).await?.ok_or(Refusal::NoMessage)?;
-                Ok(Deed::send(asker, place, Content::Reaction { emoji, message }, "sent"))
-            }
-            Request::RegisterGroup { chat, name, folder, trigger, requires_trigger } => {
-                let group = folder.unwrap_or(name);
-                let (chat, group): (ChatId, GroupName) =
-                    (chat.parse().map_err(Refusal::from)?, group.parse().map_err(Refusal::from)?);
-                if group.is_main() {
-                    return Err(Refusal::Main.into());
-                }
-                movable(&chat).map_err(Refusal::from)?;
-                let trigger = TriggerWish::new(&group, trigger.as_deref(), requires_trigger);
-                let trigger = trigger.map_err(Refusal::from)?;
-                let told = format!("the chat {chat} belongs to the group {group} now");
-                let effect = Effect::Register(Registration { chat, group, trigger });
-                Ok(Deed { effect, told })
-            }
-            Request::ListChats {} => {
-                let told = listed(&self.store.newest_chats(MOST_CHATS + 1).await?);
-                Ok(Deed { effect: Effect::Nothing, told })
-            }
-        }
+        let draft = OutboxDraft { conversation, run: Some(asker.run), content };
+        Ok((Effect::Send(draft), "sent".to_owned()))
     }
 
     /// A copy of a file that an agent wants sent.
-    async fn file(&self, asker: &Asker, path: String, caption: String) -> Result<SentFile, No> {
+    async fn file(
+        &self,
+        asker: &Asker,
+        path: String,
+        caption: String,
+    ) -> Result<SentFile, Refusal> {
         if caption.chars().count() > MAX_CAPTION_CHARS {
-            return Err(Refusal::Caption(MAX_CAPTION_CHARS).into());
+            return Err(Refusal::Caption);
         }
-        if self.store.outbox_bytes_of(&asker.group).await? + MAX_SENT_BYTES > MAX_WAITING_BYTES {
-            return Err(Refusal::TooMuch.into());
+        let waiting = self.store.outbox_files().await?.into_iter();
+        let waiting = waiting.filter(|file| file.group.as_ref() == Some(&asker.group));
+        if waiting.map(|file| file.bytes).sum::<u64>() + MAX_SENT_BYTES > MAX_WAITING_BYTES {
+            return Err(Refusal::TooMuch);
         }
         let (files, group, run) = (self.files.clone(), asker.group.clone(), asker.run);
         let copied = tokio::task::spawn_blocking(move || files.copy(&group, run, &path)).await;
@@ -141,15 +145,7 @@ impl Control {
             warn!(%error, group.name = %asker.group, "a file that is to be sent could not be copied");
             Refusal::NotCopied
         });
-        Ok(SentFile { caption, ..copied?.map_err(Refusal::from)? })
-    }
-
-    async fn answer(&self, asker: &Asker, id: &RequestId, deed: Deed) -> Result<Reply, No> {
-        if deed.effect == Effect::Nothing {
-            return Ok(Reply { id: id.to_string(), ok: true, text: deed.told });
-        }
-        let reply = StoredReply { ok: true, text: deed.told };
-        Ok(self.keep(asker, id, reply, deed.effect).await?)
+        Ok(SentFile { caption, ..copied?? })
     }
 
     async fn keep(
@@ -197,13 +193,6 @@ impl Requests for Control {
     }
 }
 
-impl Deed {
-    fn send(asker: &Asker, conversation: Conversation, content: Content, told: &str) -> Self {
-        let draft = OutboxDraft { conversation, run: Some(asker.run), content };
-        Self { effect: Effect::Send(draft), told: told.to_owned() }
-    }
-}
-
 /// Whether a group may ask this. What it says goes to chats of its own, and for main to any registered one: `owner` is
 /// the group of the chat that the request names, or of the conversation. What concerns all groups is for main only.
 fn may(group: &GroupName, request: &Request, owner: Option<&GroupName>) -> bool {
@@ -213,6 +202,14 @@ fn may(group: &GroupName, request: &Request, owner: Option<&GroupName>) -> bool 
         }
         Request::RegisterGroup { .. } | Request::ListChats {} => group.is_main(),
     }
+}
+
+/// The name of an emoji, such as `thumbsup`, with or without its colons; `None` for what is no name.
+fn emoji_name(written: &str) -> Option<&str> {
+    let written = written.trim();
+    let name = written.strip_prefix(':').and_then(|rest| rest.strip_suffix(':')).unwrap_or(written);
+    let is_part = |c: char| c.is_alphanumeric() && !c.is_uppercase() || "_+-'".contains(c);
+    ((1..=MAX_EMOJI_BYTES).contains(&name.len()) && name.chars().all(is_part)).then_some(name)
 }
 
 /// The chats, one on a line; of one more than may be listed it is only said that there are more.
@@ -280,5 +277,24 @@ mod tests {
         assert_eq!(list.lines().count(), MOST_CHATS + 1);
         assert!(list.ends_with("of late.\n"));
         assert_eq!(listed(&many[..1]).lines().count(), 1);
+    }
+
+    #[test]
+    fn emojis_are_named_or_refused() {
+        for (written, expected) in [
+            ("thumbsup", Some("thumbsup")),
+            (" :+1: ", Some("+1")),
+            ("ours_at_work-2", Some("ours_at_work-2")),
+            ("👍", None),
+            ("", None),
+            ("::", None),
+            (":a", None),
+            ("thumbs up", None),
+            ("a:b", None),
+            ("Thumbsup", None),
+            (&"a".repeat(101), None),
+        ] {
+            assert_eq!(emoji_name(written), expected, "{written}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Everything that runs is spawned into a tracker, so that stopping waits for it, and every loop is watched: one that
 //! ends before its time is the end of the gateway.
 
+mod arrivals;
 mod channels;
 mod desk;
 mod ledger;
@@ -25,7 +26,7 @@ use crate::channel::{Channel, Channels};
 use crate::clock::{self, SharedClock};
 use crate::config::{EnvFile, Settings, Unknown};
 use crate::control::Control;
-use crate::ipc::Outgoing;
+use crate::ipc::{Arrival, Outgoing};
 use crate::model::{Group, GroupName};
 use crate::outbox::{self, Outbox};
 use crate::pool::{Left, Pool};
@@ -145,13 +146,17 @@ impl Gateway {
         warn_of_slips(&settings);
         let clock = clock::system();
         let store = Store::open(&settings.store_dir().join("messages.db"), clock.clone())?;
+        Arrival::clear_away(&settings.groups_dir())
+            .map_err(|source| GatewayError::Folder { path: settings.groups_dir(), source })?;
         ensure_main(&store).await?;
         warn_of_idle_budgets(&settings, &store).await?;
         let left = store.unfinished_runs().await?;
         let wakes = Wakes::default();
         let ledger = Arc::new(StoreLedger::new(store.clone(), clock.clone(), &settings));
         let broker = Broker::new(&settings.model, ledger, clock.clone())?;
-        let files = clear_files(&settings, &store).await?;
+        let waiting = store.outbox_files().await?.into_iter().map(|file| file.copy).collect();
+        let files = Outgoing::open(&settings.home, &waiting)
+            .map_err(|source| GatewayError::Folder { path: settings.store_dir(), source })?;
         let runner = runner::install(&settings.store_dir())
             .map_err(|source| GatewayError::Folder { path: settings.store_dir(), source })?;
 
@@ -298,16 +303,6 @@ struct Parts {
     supply: Arc<Supply>,
     runs: Arc<Runs>,
     wakes: Wakes,
-}
-
-/// The copies of files that wait to be sent, without what a crash has left over.
-async fn clear_files(settings: &Settings, store: &Store) -> Result<Outgoing, GatewayError> {
-    let wanted = store.outbox_copies().await?;
-    let files = Outgoing::open(&settings.home).and_then(|files| {
-        files.remove_all_but(&wanted)?;
-        Ok(files)
-    });
-    files.map_err(|source| GatewayError::Folder { path: settings.store_dir(), source })
 }
 
 /// Makes the folders, closed to others.

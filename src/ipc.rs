@@ -11,6 +11,7 @@
 //! empty directory takes microseconds, a full sweep some milliseconds. [`IpcDir::tidy`] and [`IpcDir::remove`] may
 //! take seconds and belong on the blocking pool.
 
+mod arrival;
 #[cfg(test)]
 mod attacks;
 mod check;
@@ -37,6 +38,7 @@ use protocol::{Input, Reply, layout};
 use self::place::Inner;
 use crate::model::{GroupName, RequestId, SandboxId};
 
+pub(crate) use self::arrival::Arrival;
 pub(crate) use self::check::RejectReason;
 pub(crate) use self::claim::ClaimedFile;
 pub(crate) use self::outgoing::{FileRefusal, MAX_SENT_BYTES, Outgoing};

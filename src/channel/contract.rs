@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 
-use super::{Channel, ChannelState, Content, Found, Intake, Kept, Mark, NotKept, Parcel, RunEnd};
+use super::{
+    Channel, ChannelState, Content, FileSink, Found, Intake, Kept, Mark, NotKept, Parcel, RunEnd,
+};
 use crate::model::{
     Activity, ChannelName, ChatId, Conversation, Incoming, MessageId, OutboxId, Seq,
 };
@@ -157,6 +159,16 @@ impl Intake for RecordingIntake {
             kept.push(incoming);
             Kept::Fresh(Seq(kept.len() as u64))
         })
+    }
+
+    async fn receive(
+        &self,
+        _chat: &ChatId,
+        _message: &MessageId,
+        _number: usize,
+        _name: &str,
+    ) -> Result<Option<Box<dyn FileSink>>, NotKept> {
+        Ok(None)
     }
 
     async fn amend(

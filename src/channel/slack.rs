@@ -8,6 +8,7 @@ mod api;
 mod cache;
 mod catch_up;
 pub(crate) mod check;
+mod download;
 #[cfg_attr(
     not(any(test, fuzzing)),
     expect(dead_code, unused_imports, reason = "buttons and commands are read, and not yet used")
@@ -39,6 +40,7 @@ use futures_util::future::join_all;
 use rustls::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
+use self::download::Downloads;
 use self::id::ConversationId;
 use self::intake::Inlet;
 pub use self::pace::Pace;
@@ -71,7 +73,8 @@ impl Slack {
         let common = Common { channel: name.clone(), assistant: assistant.to_owned(), clock, pace };
         let workspace = |tokens| {
             let api = api::Api::new(&settings.api_url, tokens, &tls, pace.step);
-            Workspace::new(tokens, api, common.clone())
+            let downloads = Downloads::new(&settings.api_url, tokens, &tls, pace.step);
+            Workspace::new(tokens, api, downloads, common.clone())
         };
         let workspaces = settings.workspaces.iter().map(workspace).collect();
         Some(Self { name, workspaces, tls })

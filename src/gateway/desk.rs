@@ -10,7 +10,7 @@ use tracing::warn;
 
 use crate::broker::Broker;
 use crate::channel::terminal::{self, wire::WelcomeInfo};
-use crate::channel::{Channel, Intake, Kept, NotKept};
+use crate::channel::{Channel, FileSink, Intake, Kept, NotKept};
 use crate::config::Settings;
 use crate::failpoint::fail_point;
 use crate::model::{
@@ -21,6 +21,8 @@ use crate::router::Router;
 use crate::run::Runs;
 use crate::store::{Store, StoreError};
 use crate::trigger::{Place, Rule, Trigger};
+
+use super::arrivals::{self, Sink};
 
 /// The most conversations in the queue that are named.
 const MOST_QUEUED: usize = 100;
@@ -79,6 +81,21 @@ impl Intake for Desk {
         Ok(kept)
     }
 
+    async fn receive(
+        &self,
+        chat: &ChatId,
+        message: &MessageId,
+        number: usize,
+        name: &str,
+    ) -> Result<Option<Box<dyn FileSink>>, NotKept> {
+        let group = self.store.awaits(chat, message).await.map_err(not_kept)?;
+        let groups = self.settings.groups_dir();
+        Ok(group.map(|group| {
+            let sink = Sink::new(groups, group, (message, number), name);
+            Box::new(sink) as Box<dyn FileSink>
+        }))
+    }
+
     async fn amend(
         &self,
         chat: &ChatId,
@@ -95,6 +112,10 @@ impl Intake for Desk {
     }
 
     async fn retract(&self, chat: &ChatId, message: &MessageId) -> Result<Found, NotKept> {
+        // Before the message forgets where they lie.
+        if let Some((group, files)) = self.store.files_of(chat, message).await.map_err(not_kept)? {
+            arrivals::remove(&self.settings.groups_dir(), &group, &files);
+        }
         let found = self.store.retract(chat, message).await.map_err(not_kept)?;
         self.router.notify_one();
         Ok(found)

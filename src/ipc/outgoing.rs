@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use protocol::layout;
@@ -23,8 +23,9 @@ use crate::text;
 
 /// The largest file that is sent, in bytes.
 pub(crate) const MAX_SENT_BYTES: u64 = 25 * 1024 * 1024;
-/// The folder of the copies, in the home.
-const FOLDER: &str = "store/outgoing";
+/// The folder of the store, in the home, and in it that of the copies.
+const STORE: &str = "store";
+const FOLDER: &str = "outgoing";
 /// The folder of the groups, in the home.
 const GROUPS: &str = "groups";
 /// The most characters of a file's name.
@@ -58,14 +59,21 @@ pub(crate) enum FileRefusal {
 }
 
 impl Outgoing {
-    /// The copies in this home.
+    /// The copies in this home: these, and no others.
     ///
     /// # Errors
-    /// When their folder cannot be made or opened.
-    pub(crate) fn open(home: &Path) -> io::Result<Self> {
-        let (store, name) = FOLDER.split_once('/').unwrap_or((FOLDER, ""));
-        let folder = confined::ensure_dir(place::open_home(&home.join(store))?, name)?;
-        Ok(Self { home: home.into(), folder: Arc::new(folder) })
+    /// When their folder cannot be made, or not be cleared.
+    pub(crate) fn open(home: &Path, wanted: &HashSet<String>) -> io::Result<Self> {
+        let store = place::open_home(&home.join(STORE))?;
+        let folder = Arc::new(confined::ensure_dir(store, FOLDER)?);
+        let files = Self { home: home.into(), folder };
+        for entry in std::fs::read_dir(files.path(Path::new("")))? {
+            let name = entry?.file_name();
+            if name.to_str().is_none_or(|name| !wanted.contains(name)) {
+                files.remove(Path::new(&name))?;
+            }
+        }
+        Ok(files)
     }
 
     /// Copies a file of a group's folder, at a path that an agent has named. Blocks for as long as the disk takes.
@@ -116,8 +124,8 @@ impl Outgoing {
 
     /// The file with whole paths in place of those in the home.
     pub(crate) fn whole(&self, file: &SentFile) -> SentFile {
-        let copy = self.home.join(FOLDER).join(&file.copy);
-        SentFile { source: self.home.join(&file.source), copy, ..file.clone() }
+        let (source, copy) = (self.home.join(&file.source), self.path(&file.copy));
+        SentFile { source, copy, ..file.clone() }
     }
 
     /// Removes a copy, if it is there.
@@ -131,19 +139,9 @@ impl Outgoing {
         }
     }
 
-    /// Removes all copies but these.
-    ///
-    /// # Errors
-    /// When one cannot be removed.
-    pub(crate) fn remove_all_but(&self, wanted: &[String]) -> io::Result<()> {
-        let wanted: HashSet<&str> = wanted.iter().map(String::as_str).collect();
-        for entry in std::fs::read_dir(self.home.join(FOLDER))? {
-            let name = entry?.file_name();
-            if name.to_str().is_none_or(|name| !wanted.contains(name)) {
-                self.remove(Path::new(&name))?;
-            }
-        }
-        Ok(())
+    /// Where a copy lies.
+    fn path(&self, copy: &Path) -> PathBuf {
+        self.home.join(STORE).join(FOLDER).join(copy)
     }
 }
 

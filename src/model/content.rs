@@ -36,18 +36,6 @@ pub struct SentFile {
     pub copy: PathBuf,
 }
 
-impl Content {
-    /// The word for what it is, as it stands in the store.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Text(_) => "text",
-            Self::File(_) => "file",
-            Self::Reaction { .. } => "reaction",
-        }
-    }
-}
-
 /// In words alone, for where there is nothing else.
 impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

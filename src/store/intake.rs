@@ -9,7 +9,8 @@ use super::error::{Step, StoreError};
 use super::values::{Count, Millis, revision, thread, thread_key, time};
 use super::writer::name;
 use crate::model::{
-    Attachment, ChatId, Conversation, Incoming, Kept, KeptMessage, Message, Sender, Seq,
+    Attachment, ChatId, Conversation, GroupName, Incoming, Kept, KeptMessage, Message, MessageId,
+    Sender, Seq,
 };
 
 /// How long the time of an unregistered chat's last message may lag, so that its messages cost no writing.
@@ -26,6 +27,46 @@ impl Store {
     pub(crate) async fn keep(&self, incoming: Incoming) -> Result<Kept, StoreError> {
         self.write(name!("keep", "keep a message"), move |connection| keep(connection, &incoming))
             .await
+    }
+
+    /// The group whose folder takes what comes with a message; none where the chat belongs to none, or the message is
+    /// kept already.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn awaits(
+        &self,
+        chat: &ChatId,
+        id: &MessageId,
+    ) -> Result<Option<GroupName>, StoreError> {
+        let (chat, id) = (chat.clone(), id.clone());
+        self.read("look whether a message is kept", move |connection| {
+            let sql = "SELECT group_name FROM chats WHERE chat_id = ?1 AND group_name IS NOT NULL
+                       AND NOT EXISTS (SELECT 1 FROM messages WHERE chat_id = ?1 AND id = ?2)";
+            let mut statement = connection.prepare_cached(sql)?;
+            Ok(statement.query_row(params![chat, id], |row| row.get(0)).optional()?)
+        })
+        .await
+    }
+
+    /// The files of a kept message, and the group in whose folder they lie.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn files_of(
+        &self,
+        chat: &ChatId,
+        id: &MessageId,
+    ) -> Result<Option<(GroupName, Vec<Attachment>)>, StoreError> {
+        let (chat, id) = (chat.clone(), id.clone());
+        self.read("look up a message's files", move |connection| {
+            let sql = "SELECT group_name, attachments FROM messages JOIN chats USING (chat_id)
+                       WHERE chat_id = ?1 AND id = ?2 AND group_name IS NOT NULL";
+            let mut statement = connection.prepare_cached(sql)?;
+            let files = |row: &Row<'_>| Ok((row.get(0)?, attachments(row)?));
+            Ok(statement.query_row(params![chat, id], files).optional()?)
+        })
+        .await
     }
 
     /// The messages of a conversation after `after`, oldest first, the assistant's own among them.

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use rusqlite::{Connection, Params, Row, named_params, params};
 
+pub(crate) use self::files::WaitingFile;
 use super::Store;
 use super::error::{Step, StoreError};
 use super::values::{Count, Millis, conversation, state_column, thread_key, time, time_if_any};
@@ -187,9 +188,9 @@ pub(super) fn insert(
 ) -> Step<OutboxId> {
     let sql = "INSERT INTO outbox
                    (channel, chat_id, thread, run, ends_through, ends_answered, state, created_at,
-                    kind, text, message_id, file_name, file_bytes, file_source, file_copy)
+                    text, message_id, file_name, file_bytes, file_source, file_copy)
                VALUES (:channel, :chat, :thread, :run, :through, :answered, 'pending', :now,
-                    :kind, :text, :message, :name, :bytes, :source, :copy)
+                    :text, :message, :name, :bytes, :source, :copy)
                RETURNING id";
     let OutboxDraft { conversation, run, content } = draft;
     let (text, message, file) = match content {
@@ -204,7 +205,7 @@ pub(super) fn insert(
             ":thread": thread_key(conversation.thread.as_ref()), ":run": run,
             ":through": ends.map(|end| end.through),
             ":answered": ends.map(|end| end.answered),
-            ":now": Millis(now), ":kind": content.kind(), ":text": text, ":message": message,
+            ":now": Millis(now), ":text": text, ":message": message,
             ":name": file.map(|file| &file.name), ":bytes": file.map(|file| Count(file.bytes)),
             ":source": file.map(|file| path(&file.source)), ":copy": file.map(|file| path(&file.copy)),
         },

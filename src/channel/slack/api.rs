@@ -19,7 +19,6 @@ use tracing::warn;
 
 use super::fault::ApiError;
 use super::limit::Limiter;
-use super::upload::Carrier;
 use crate::config::SlackTokens;
 
 /// Slack for one workspace.
@@ -27,8 +26,6 @@ pub(super) struct Api {
     client: SlackHyperClient,
     bot: SlackApiToken,
     app: SlackApiToken,
-    /// The way for the bytes of files.
-    pub(super) carrier: Carrier,
     patience: Duration,
     limiter: Limiter,
 }
@@ -64,7 +61,6 @@ impl Api {
             client: SlackClient::new(connector),
             bot: token(&tokens.bot),
             app: token(&tokens.app),
-            carrier: Carrier::new(url, tls, patience),
             patience,
             limiter: Limiter::default(),
         }

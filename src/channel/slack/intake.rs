@@ -13,7 +13,8 @@ use tracing::{debug, info, warn};
 
 use super::cache::Cache;
 use super::catch_up::Missed;
-use super::event::{ChatKind, Envelope, Event, File, Message, Payload, Speaker};
+use super::download;
+use super::event::{ChatKind, Envelope, Event, Message, Payload, Speaker};
 use super::fault::ApiError;
 use super::id::{ConversationId, Ts, UserId};
 use super::people;
@@ -131,12 +132,13 @@ impl<'a> Inlet<'a> {
     pub(super) async fn keep(&self, message: &Message, origin: Origin) -> Result<(), NotKept> {
         let Some(ours) = self.workspace.ours() else { return Ok(()) };
         let Speaker::Person(user) = message.speaker(&ours.me) else { return Ok(()) };
-        let (incoming, mentioned) = self.read(message, &user, origin).await.map_err(unread)?;
+        let (mut incoming, mentioned) = self.read(message, &user, origin).await.map_err(unread)?;
         let begins = mentioned && origin != Origin::Before && message.is_reply();
         if let (true, Some(root)) = (begins, message.thread) {
             self.begin_thread(message, root).await?;
         }
         let conversation = incoming.message.conversation();
+        self.fetch(message, &mut incoming.message).await?;
         let kept = self.intake.keep(incoming).await?;
         if origin != Origin::Before && matches!(kept, Kept::Fresh(_)) {
             self.workspace.progress.heard(&message.chat, conversation.thread.as_ref(), message.ts);
@@ -200,15 +202,12 @@ impl<'a> Inlet<'a> {
         Ok((Incoming { message, chat_name }, mentioned))
     }
 
-    /// What a message says, with names in place of ids, and the names of its files.
+    /// What a message says, with names in place of ids.
     async fn words(&self, message: &Message) -> Result<Readable, ApiError> {
         let names = self.workspace.names_in(message).await?;
         let ours = self.workspace.ours().ok_or_else(|| ApiError::failed("not connected"))?;
         let assistant = &self.workspace.assistant;
         let mut readable = Reader { bot: &ours.me.user, assistant, names: &names }.message(message);
-        for file in &message.files {
-            readable.text.push_str(&format!("\n[file: {}]", describe(file)));
-        }
         readable.text = readable.text.trim().to_owned();
         Ok(readable)
     }
@@ -218,7 +217,8 @@ impl<'a> Inlet<'a> {
         let _turn = lane.lock().await;
         let Some(chat) = self.workspace.chat(&message.chat) else { return Ok(()) };
         let Ok(id) = message.ts.to_string().parse() else { return Ok(()) };
-        let text = self.words(message).await.map_err(unread)?.text;
+        let mut text = self.words(message).await.map_err(unread)?.text;
+        download::name_all(message, &mut text);
         self.intake.amend(&chat, &id, text).await.map(drop)
     }
 
@@ -250,12 +250,6 @@ fn thread(message: &Message, mentioned: bool, direct: bool) -> Option<Ts> {
         Some(root) if message.is_reply() => Some(root),
         _ => (mentioned && !direct).then_some(message.ts),
     }
-}
-
-fn describe(file: &File) -> String {
-    let kind = file.kind.as_deref().map(|kind| format!(", {kind}")).unwrap_or_default();
-    let said = file.transcript.as_deref().map(|said| format!(": {said}")).unwrap_or_default();
-    format!("{}{kind}{said}", crate::text::one_line(&file.name, 200))
 }
 
 /// A message that cannot be read now is not kept: Slack brings it again.

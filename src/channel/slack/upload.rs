@@ -4,24 +4,20 @@
 //! of the file is noted before it is shown, and by it the message is found again: whether it was shown is never guessed
 //! from a name or a size.
 
-use std::io;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
-use hyper::body::{Bytes, Frame};
+use hyper::body::Frame;
+use hyper::header::RETRY_AFTER;
 use hyper::{Request, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls::ClientConfig;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::fs::File;
 use tokio::time::{sleep, timeout};
 use tokio_util::io::ReaderStream;
 
+use super::download::{Downloads, is_slacks};
+use super::event::Message;
 use super::fault::{ApiError, DEFAULT_WAIT};
 use super::json::word;
 use super::send::Address;
@@ -33,58 +29,34 @@ use crate::model::{Receipt, SentFile};
 const LOOKS: u32 = 5;
 /// The slowest that bytes are waited for, in bytes a second.
 const SLOWEST: u64 = 64 * 1024;
+/// How much of a file is read at once.
+const PIECE: usize = 64 * 1024;
 
-/// Carries bytes to where Slack wants them.
-pub(super) struct Carrier {
-    client: Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, io::Error>>,
-    api: Option<Uri>,
-    patience: Duration,
-}
-
-impl Carrier {
-    /// A carrier for the API at `api`; an upload may take `patience` and the time for its bytes.
-    pub(super) fn new(api: &str, tls: &ClientConfig, patience: Duration) -> Self {
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls.clone());
-        let connector = connector.https_or_http().enable_http1().build();
-        let client = Client::builder(TokioExecutor::new()).build(connector);
-        Self { client, api: api.parse().ok(), patience }
-    }
-
-    /// Brings a file, a piece at a time.
+impl Downloads {
+    /// Brings a file to where Slack wants it, a piece at a time.
     async fn bring(&self, url: &str, file: File, bytes: u64) -> Result<(), ApiError> {
-        let to = url.parse::<Uri>().ok().filter(|uri| self.is_slacks(uri));
-        let to =
-            to.ok_or_else(|| ApiError::failed("an upload to an address that is not Slack's"))?;
-        let pieces =
-            ReaderStream::with_capacity(file, 64 * 1024).map(|piece| piece.map(Frame::data));
+        let to = url.parse().ok().filter(|uri| is_slacks(uri, &self.api));
+        let to: Uri =
+            to.ok_or_else(|| ApiError::failed("an upload address that is not Slack's"))?;
+        let pieces = ReaderStream::with_capacity(file, PIECE).map(|piece| piece.map(Frame::data));
         let request = Request::post(to)
             .header("content-type", "application/octet-stream")
             .header("content-length", bytes)
             .body(StreamBody::new(pieces).boxed_unsync())
-            .map_err(|_error| ApiError::failed("an upload that cannot be asked for"))?;
+            .map_err(|_odd| ApiError::failed("an upload that cannot be asked for"))?;
         let patience = self.patience + Duration::from_secs(bytes / SLOWEST);
         let answer = timeout(patience, self.client.request(request)).await;
         let answer = answer.map_err(|_elapsed| ApiError::failed("an upload took too long"))?;
-        let answer = answer.map_err(|_error| ApiError::failed("the connection broke"))?;
+        let answer = answer.map_err(|_broken| ApiError::failed("the connection broke"))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
             StatusCode::TOO_MANY_REQUESTS => {
-                let after = answer.headers().get("retry-after");
+                let after = answer.headers().get(RETRY_AFTER);
                 let after = after.and_then(|after| after.to_str().ok()?.parse().ok());
                 Err(ApiError::Limited { after: after.map_or(DEFAULT_WAIT, Duration::from_secs) })
             }
             status => Err(ApiError::failed(format!("HTTP {}", status.as_u16()))),
         }
-    }
-
-    /// Whether an address is one of Slack's, or of the server that stands for it.
-    fn is_slacks(&self, uri: &Uri) -> bool {
-        let api = self.api.as_ref();
-        let is_api = api.is_some_and(|it| {
-            it.authority() == uri.authority() && it.scheme_str() == uri.scheme_str()
-        });
-        let host = uri.host().unwrap_or_default();
-        is_api || (uri.scheme_str() == Some("https") && host.ends_with(".slack.com"))
     }
 }
 
@@ -110,6 +82,8 @@ impl Address<'_> {
         }
         match self.workspace.api.write("files.completeUploadExternal", &body).await {
             Ok(_answer) => {
+                // What is said after it must not come before it. That Slack has it is known, whether it is seen or not.
+                self.is_shown(id).await.ok();
                 self.workspace.progress.posted(&self.channel, thread);
                 Ok(Receipt { external_id: Some(id.clone()) })
             }
@@ -125,20 +99,24 @@ impl Address<'_> {
     /// When Slack does not say it.
     pub(super) async fn find_file(&self) -> Result<Option<Receipt>, SendError> {
         let Some(id) = &self.parcel.begun else { return Ok(None) };
+        let shown = self.is_shown(id).await.map_err(|error| self.not_sent(&error))?;
+        Ok(shown.then(|| Receipt { external_id: Some(id.clone()) }))
+    }
+
+    /// Whether a file is there, looked for until it should be.
+    async fn is_shown(&self, id: &str) -> Result<bool, ApiError> {
         for look in 1..=LOOKS {
             let mut shown = false;
-            let mut see = |_: &_, message: &super::event::Message| {
-                shown |= message.files.iter().any(|file| file.id.as_ref() == Some(id));
+            let mut see = |_: &Value, message: &Message| {
+                shown |= message.files.iter().any(|file| file.id.as_deref() == Some(id));
             };
-            self.own_messages(&mut see).await.map_err(|error| self.not_sent(&error))?;
+            self.own_messages(&mut see).await?;
             if shown {
-                return Ok(Some(Receipt { external_id: Some(id.clone()) }));
+                return Ok(true);
             }
-            if look < LOOKS {
-                sleep(self.workspace.pace.wait(look)).await;
-            }
+            sleep(self.workspace.pace.wait(look)).await;
         }
-        Ok(None)
+        Ok(false)
     }
 
     /// Brings the bytes; what comes of it is never that the file was shown.
@@ -154,7 +132,7 @@ impl Address<'_> {
             let Ok(copy) = File::open(&file.copy).await else {
                 return Err(ApiError::Refused { code: "the gateway's copy is gone".to_owned() });
             };
-            self.workspace.api.carrier.bring(url, copy, file.bytes).await?;
+            self.workspace.downloads.bring(url, copy, file.bytes).await?;
             Ok(id.to_owned())
         };
         match brought.await {
@@ -164,29 +142,6 @@ impl Address<'_> {
                 SendError::Doubtful { reason } => SendError::Later { reason, retry_at: None },
                 error => error,
             },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_go_to_slack_and_to_nobody_else() {
-        let carrier = |api| Carrier::new(api, &super::super::api::tls(), Duration::ZERO);
-        for (api, url, may) in [
-            ("https://slack.com/api", "https://files.slack.com/upload/v1/abc", true),
-            ("https://slack.com/api", "https://slack.com/upload", true),
-            ("https://slack.com/api", "http://files.slack.com/upload/v1/abc", false),
-            ("https://slack.com/api", "https://slack.com.example.org/upload", false),
-            ("https://slack.com/api", "https://notslack.com/upload", false),
-            ("https://slack.com/api", "https://user@example.org/.slack.com", false),
-            ("http://127.0.0.1:4040/api", "http://127.0.0.1:4040/upload/v1/abc", true),
-            ("http://127.0.0.1:4040/api", "http://127.0.0.1:4041/upload/v1/abc", false),
-            ("http://127.0.0.1:4040/api", "https://files.slack.com/upload/v1/abc", true),
-        ] {
-            assert_eq!(carrier(api).is_slacks(&url.parse().unwrap()), may, "{api} {url}");
         }
     }
 }

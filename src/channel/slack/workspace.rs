@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::api::Api;
+use super::download::Downloads;
 use super::event::Me;
 use super::fault::ApiError;
 use super::id::ConversationId;
@@ -31,6 +32,8 @@ pub(super) struct Workspace {
     pub(super) channel: ChannelName,
     /// Its Web API.
     pub(super) api: Api,
+    /// Its files.
+    pub(super) downloads: Downloads,
     /// The time.
     pub(super) clock: SharedClock,
     /// How long everything takes.
@@ -63,13 +66,19 @@ pub(super) struct Ours {
 
 impl Workspace {
     /// A workspace that is not connected yet.
-    pub(super) fn new(tokens: &SlackTokens, api: Api, common: Common) -> Self {
+    pub(super) fn new(
+        tokens: &SlackTokens,
+        api: Api,
+        downloads: Downloads,
+        common: Common,
+    ) -> Self {
         let Common { channel, assistant, clock, pace } = common;
         Self {
             label: tokens.name.clone().unwrap_or_default(),
             assistant,
             channel,
             api,
+            downloads,
             clock,
             pace,
             progress: Progress::default(),

@@ -8,6 +8,17 @@ use crate::store::error::StoreError;
 use crate::store::values::Count;
 use crate::store::writer::name;
 
+/// A file that is still to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WaitingFile {
+    /// The name of our copy.
+    pub(crate) copy: String,
+    /// How large it is.
+    pub(crate) bytes: u64,
+    /// The group whose agent wants it sent.
+    pub(crate) group: Option<GroupName>,
+}
+
 impl Store {
     /// Notes what the platform calls what it has of a row that is being sent.
     ///
@@ -24,35 +35,21 @@ impl Store {
         .await
     }
 
-    /// The names of the copies of files that are still to be sent.
+    /// The files that are still to be sent.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) async fn outbox_copies(&self) -> Result<Vec<String>, StoreError> {
+    pub(crate) async fn outbox_files(&self) -> Result<Vec<WaitingFile>, StoreError> {
         self.read("look for files in the outbox", |connection| {
-            let sql = "SELECT file_copy FROM outbox
-                       WHERE state IN ('pending', 'sending') AND file_copy IS NOT NULL";
+            let sql = "SELECT file_copy, file_bytes, group_name
+                       FROM outbox LEFT JOIN runs ON runs.id = outbox.run
+                       WHERE outbox.state IN ('pending', 'sending') AND file_copy IS NOT NULL";
             let mut statement = connection.prepare_cached(sql)?;
-            let copies = statement.query_map([], |row| row.get(0))?;
-            Ok(copies.collect::<Result<_, _>>()?)
-        })
-        .await
-    }
-
-    /// How many bytes of files wait that agents of a group want sent.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub(crate) async fn outbox_bytes_of(&self, group: &GroupName) -> Result<u64, StoreError> {
-        let group = group.clone();
-        self.read("measure the files in the outbox", move |connection| {
-            let sql =
-                "SELECT coalesce(sum(file_bytes), 0) FROM outbox JOIN runs ON runs.id = outbox.run
-                       WHERE outbox.state IN ('pending', 'sending') AND file_copy IS NOT NULL
-                           AND runs.group_name = ?1";
-            let Count(bytes) =
-                connection.prepare_cached(sql)?.query_row([group], |row| row.get(0))?;
-            Ok(bytes)
+            let files = statement.query_map([], |row| {
+                let Count(bytes) = row.get(1)?;
+                Ok(WaitingFile { copy: row.get(0)?, bytes, group: row.get(2)? })
+            });
+            Ok(files?.collect::<Result<_, _>>()?)
         })
         .await
     }

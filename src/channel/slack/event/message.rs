@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::words;
 use crate::channel::slack::id::{BotId, ConversationId, TeamId, Ts, UserId};
-use crate::channel::slack::json::{list, parsed, scalar, word};
+use crate::channel::slack::json::{is_true, list, parsed, scalar, word};
 use crate::model::OutboxId;
 
 /// The type of the metadata that our own messages carry; its payload is `{"outbox": "<id>"}`.
@@ -256,7 +256,8 @@ impl Replies {
 }
 
 impl File {
-    fn parse(file: &Value) -> Option<Self> {
+    /// Reads a file, where it is one.
+    pub(crate) fn parse(file: &Value) -> Option<Self> {
         if !file.is_object() {
             return None;
         }
@@ -282,7 +283,9 @@ impl FileSource {
         match url {
             _ if matches!(mode, "tombstone" | "hidden_by_limit") => Self::Gone,
             _ if matches!(access, "file_not_found" | "access_denied") => Self::Gone,
-            Some(url) if mode == "external" => Self::External(url.to_owned()),
+            Some(url) if mode == "external" || is_true(file, "is_external") => {
+                Self::External(url.to_owned())
+            }
             Some(url) if access != "check_file_info" => Self::Url(url.to_owned()),
             _ if word(file, "id").is_some() => Self::AskFor,
             _ => Self::Gone,

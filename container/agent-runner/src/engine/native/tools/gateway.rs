@@ -33,7 +33,8 @@ pub(super) async fn ask(
     let name = format!("{name}.json");
     let replies = settings.ipc.join(layout::REPLIES);
     let mut watch = Watch::new(&replies);
-    let mailbox = settings.ipc.join(mailbox(&request));
+    let does = matches!(request, Request::RegisterGroup { .. } | Request::ListChats {});
+    let mailbox = settings.ipc.join(if does { layout::TASKS } else { layout::MESSAGES });
     files::write_atomic(&mailbox, &name, &bytes, Durability::Durable)
         .map_err(|error| told(format!("the request cannot be handed over: {error}")))?;
     let path = replies.join(name);
@@ -54,15 +55,5 @@ pub(super) async fn ask(
         Ok(Reply { ok: true, text, .. }) => Ok(text),
         Ok(Reply { ok: false, text, .. }) => Err(told(text)),
         Err(error) => Err(told(format!("the gateway's answer is not readable: {error}"))),
-    }
-}
-
-/// Where a request is left.
-fn mailbox(request: &Request) -> &'static str {
-    match request {
-        Request::SendMessage { .. } | Request::SendFile { .. } | Request::React { .. } => {
-            layout::MESSAGES
-        }
-        Request::RegisterGroup { .. } | Request::ListChats {} => layout::TASKS,
     }
 }
