@@ -135,8 +135,9 @@ impl Control {
             return Err(Refusal::Caption);
         }
         let waiting = self.store.outbox_files().await?.into_iter();
-        let waiting = waiting.filter(|file| file.group.as_ref() == Some(&asker.group));
-        if waiting.map(|file| file.bytes).sum::<u64>() + MAX_SENT_BYTES > MAX_WAITING_BYTES {
+        let waiting = waiting.filter(|(group, _)| group.as_ref() == Some(&asker.group));
+        let waiting: u64 = waiting.map(|(_, file)| file.bytes).sum();
+        if waiting + MAX_SENT_BYTES > MAX_WAITING_BYTES {
             return Err(Refusal::TooMuch);
         }
         let (files, group, run) = (self.files.clone(), asker.group.clone(), asker.run);

@@ -154,7 +154,7 @@ impl Gateway {
         let wakes = Wakes::default();
         let ledger = Arc::new(StoreLedger::new(store.clone(), clock.clone(), &settings));
         let broker = Broker::new(&settings.model, ledger, clock.clone())?;
-        let waiting = store.outbox_files().await?.into_iter().map(|file| file.copy).collect();
+        let waiting = store.outbox_files().await?.into_iter().map(|(_, file)| file.copy).collect();
         let files = Outgoing::open(&settings.home, &waiting)
             .map_err(|source| GatewayError::Folder { path: settings.store_dir(), source })?;
         let runner = runner::install(&settings.store_dir())

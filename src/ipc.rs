@@ -41,7 +41,7 @@ use crate::model::{GroupName, RequestId, SandboxId};
 pub(crate) use self::arrival::Arrival;
 pub(crate) use self::check::RejectReason;
 pub(crate) use self::claim::ClaimedFile;
-pub(crate) use self::outgoing::{FileRefusal, MAX_SENT_BYTES, Outgoing};
+pub(crate) use self::outgoing::{MAX_SENT_BYTES, Outgoing};
 pub(crate) use self::watch::IpcWatch;
 
 /// How many steps one call of [`IpcDir::tidy`] takes.

@@ -1,7 +1,7 @@
 //! Why a request is not carried out.
 
 use super::MAX_CAPTION_CHARS;
-use crate::ipc::FileRefusal;
+use crate::ipc::RejectReason;
 use crate::model::{ChatId, InvalidGroup, InvalidId};
 use crate::store::StoreError;
 
@@ -28,7 +28,7 @@ pub(super) enum Refusal {
     Group(#[from] InvalidGroup),
     /// The file cannot be sent.
     #[error("{0}")]
-    File(#[from] FileRefusal),
+    File(#[from] RejectReason),
     /// It is too long to stand beside a file.
     #[error("the caption is longer than {MAX_CAPTION_CHARS} characters; say it with send_message")]
     Caption,

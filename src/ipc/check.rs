@@ -2,7 +2,7 @@
 
 use std::io;
 
-use protocol::layout::MAX_FILE_BYTES;
+use protocol::layout::{self, MAX_FILE_BYTES};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, Mode, Stat};
 use rustix::io::Errno;
@@ -43,9 +43,18 @@ pub(crate) enum RejectReason {
     /// Its owner may not read it.
     #[error("the file is not readable")]
     Unreadable,
-    /// It is, or grew while it was read, larger than [`MAX_FILE_BYTES`].
-    #[error("the file is larger than {MAX_FILE_BYTES} bytes")]
+    /// It is, or grew while it was read, larger than it may be.
+    #[error("the file is too large")]
     TooLarge,
+    /// A path leads out of the group's folder.
+    #[error("only files in {} can be sent", layout::GROUP)]
+    Outside,
+    /// Nothing is there, or the way is none.
+    #[error("there is no such file, or a link is on the way to it")]
+    NotThere,
+    /// There is nothing in it.
+    #[error("the file is empty")]
+    Empty,
     /// Somebody holds a lease on it.
     #[error("the file is locked by a lease")]
     Leased,

@@ -38,39 +38,19 @@ pub(crate) struct Outgoing {
     folder: Arc<OwnedFd>,
 }
 
-/// Why a file is not sent, for the agent to read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum FileRefusal {
-    /// The path leads elsewhere, or nowhere.
-    #[error("only files in {} can be sent", layout::GROUP)]
-    Outside,
-    /// Nothing is there, or the way is none.
-    #[error("there is no such file, or a link is on the way to it")]
-    NotThere,
-    /// It is too large.
-    #[error("the file is larger than {} MiB", MAX_SENT_BYTES / (1024 * 1024))]
-    TooLarge,
-    /// There is nothing in it.
-    #[error("the file is empty")]
-    Empty,
-    /// It is none that may be read.
-    #[error("{0}")]
-    Rejected(RejectReason),
-}
-
 impl Outgoing {
     /// The copies in this home: these, and no others.
     ///
     /// # Errors
     /// When their folder cannot be made, or not be cleared.
-    pub(crate) fn open(home: &Path, wanted: &HashSet<String>) -> io::Result<Self> {
+    pub(crate) fn open(home: &Path, wanted: &HashSet<PathBuf>) -> io::Result<Self> {
         let store = place::open_home(&home.join(STORE))?;
         let folder = Arc::new(confined::ensure_dir(store, FOLDER)?);
         let files = Self { home: home.into(), folder };
         for entry in std::fs::read_dir(files.path(Path::new("")))? {
-            let name = entry?.file_name();
-            if name.to_str().is_none_or(|name| !wanted.contains(name)) {
-                files.remove(Path::new(&name))?;
+            let name = PathBuf::from(entry?.file_name());
+            if !wanted.contains(&name) {
+                files.remove(&name)?;
             }
         }
         Ok(files)
@@ -85,41 +65,38 @@ impl Outgoing {
         group: &GroupName,
         run: RunId,
         path: &str,
-    ) -> io::Result<Result<SentFile, FileRefusal>> {
-        let Some((folders, name)) = beneath(path) else { return Ok(Err(FileRefusal::Outside)) };
+    ) -> io::Result<Result<SentFile, RejectReason>> {
+        let Some(names) = beneath(path) else { return Ok(Err(RejectReason::Outside)) };
+        let Some((name, folders)) = names.split_last() else {
+            return Ok(Err(RejectReason::Outside));
+        };
         let mut at = place::open_home(&self.home.join(GROUPS))?;
         let mut source = Path::new(GROUPS).to_owned();
-        for folder in std::iter::once(OsStr::new(group.as_str())).chain(folders) {
-            at = match confined::open_dir(&at, folder) {
+        for folder in [&OsStr::new(group.as_str())].into_iter().chain(folders) {
+            at = match confined::open_dir(&at, *folder) {
                 Ok(directory) => directory,
-                Err(error) => return refused(error),
+                Err(error) => return refused(error.into()),
             };
             source.push(folder);
         }
-        let file = match check::open(&at, name, None, MAX_SENT_BYTES) {
+        let file = match check::open(&at, *name, None, MAX_SENT_BYTES) {
             Ok(Ok(file)) => File::from(file),
-            Ok(Err(RejectReason::TooLarge)) => return Ok(Err(FileRefusal::TooLarge)),
-            Ok(Err(reason)) => return Ok(Err(FileRefusal::Rejected(reason))),
-            Err(error) => return refused(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+            Ok(Err(reason)) => return Ok(Err(reason)),
+            Err(error) => return refused(error),
         };
         source.push(name);
         let copy = format!("{run}-{:016x}", fastrand::u64(..));
         let written = File::from(confined::create_file(&*self.folder, copy.as_str())?);
         // The agent may still hold the file open, so one byte more than allowed is asked for.
         let bytes = io::copy(&mut file.take(MAX_SENT_BYTES + 1), &mut &written)?;
-        let refusal = match bytes {
-            0 => FileRefusal::Empty,
-            1..=MAX_SENT_BYTES => {
-                written.sync_all()?;
-                fs::fsync(&*self.folder)?;
-                let name = text::one_line(&name.to_string_lossy(), NAME_CHARS);
-                let (caption, copy) = (String::new(), copy.into());
-                return Ok(Ok(SentFile { name, bytes, caption, source, copy }));
-            }
-            _ => FileRefusal::TooLarge,
-        };
-        self.remove(Path::new(&copy))?;
-        Ok(Err(refusal))
+        if bytes == 0 || bytes > MAX_SENT_BYTES {
+            self.remove(Path::new(&copy))?;
+            return Ok(Err(if bytes == 0 { RejectReason::Empty } else { RejectReason::TooLarge }));
+        }
+        written.sync_all()?;
+        fs::fsync(&*self.folder)?;
+        let name = text::one_line(&name.to_string_lossy(), NAME_CHARS);
+        Ok(Ok(SentFile { name, bytes, caption: String::new(), source, copy: copy.into() }))
     }
 
     /// The file with whole paths in place of those in the home.
@@ -145,31 +122,27 @@ impl Outgoing {
     }
 }
 
-/// The folders and the name of a path that leads down from the group's folder.
-fn beneath(path: &str) -> Option<(impl Iterator<Item = &OsStr>, &OsStr)> {
+/// The parts of a path that leads down from the group's folder.
+fn beneath(path: &str) -> Option<Vec<&OsStr>> {
     let path = Path::new(path);
     let path = if path.is_absolute() { path.strip_prefix(layout::GROUP).ok()? } else { path };
-    let down = |part| match part {
-        Component::Normal(name) => Some(Some(name)),
-        Component::CurDir => Some(None),
-        Component::Prefix(_) | Component::RootDir | Component::ParentDir => None,
-    };
-    let mut names: Vec<&OsStr> =
-        path.components().map(down).collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
-    let name = names.pop()?;
-    Some((names.into_iter(), name))
+    let parts = path.components().filter(|part| *part != Component::CurDir);
+    let down = |part| if let Component::Normal(name) = part { Some(name) } else { None };
+    parts.map(down).collect()
 }
 
 /// What it means that a way could not be gone.
-fn refused(error: Errno) -> io::Result<Result<SentFile, FileRefusal>> {
-    match error {
-        Errno::NOENT
-        | Errno::NOTDIR
-        | Errno::LOOP
-        | Errno::XDEV
-        | Errno::INVAL
-        | Errno::NAMETOOLONG => Ok(Err(FileRefusal::NotThere)),
-        Errno::ACCESS => Ok(Err(FileRefusal::Rejected(RejectReason::Unreadable))),
-        error => Err(error.into()),
+fn refused(error: io::Error) -> io::Result<Result<SentFile, RejectReason>> {
+    match Errno::from_io_error(&error) {
+        Some(
+            Errno::NOENT
+            | Errno::NOTDIR
+            | Errno::LOOP
+            | Errno::XDEV
+            | Errno::INVAL
+            | Errno::NAMETOOLONG,
+        ) => Ok(Err(RejectReason::NotThere)),
+        Some(Errno::ACCESS) => Ok(Err(RejectReason::Unreadable)),
+        _ => Err(error),
     }
 }

@@ -45,12 +45,8 @@ impl fmt::Display for Content {
                 if !caption.is_empty() {
                     write!(f, "{caption}\n\n")?;
                 }
-                let (size, unit) = match bytes {
-                    0..1_024 => (*bytes, "bytes"),
-                    1_024..1_048_576 => (bytes.div_ceil(1_024), "KB"),
-                    _ => (bytes.div_ceil(1_048_576), "MB"),
-                };
-                write!(f, "[file: {name}, {size} {unit}: {}]", source.display())
+                let size = bytes.div_ceil(1024);
+                write!(f, "[file: {name}, {size} KB: {}]", source.display())
             }
             Self::Reaction { emoji, .. } => write!(f, "[reaction: {emoji}]"),
         }

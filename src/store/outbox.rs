@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use rusqlite::{Connection, Params, Row, named_params, params};
 
-pub(crate) use self::files::WaitingFile;
 use super::Store;
 use super::error::{Step, StoreError};
 use super::values::{Count, Millis, conversation, state_column, thread_key, time, time_if_any};
@@ -241,19 +240,23 @@ fn row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
 }
 
 fn content(row: &Row<'_>) -> rusqlite::Result<Content> {
-    let text: String = row.get("text")?;
-    if let Some(message) = row.get("message_id")? {
-        return Ok(Content::Reaction { emoji: text, message });
+    if row.get::<_, Option<String>>("file_copy")?.is_some() {
+        return file(row).map(Content::File);
     }
-    let Some(copy) = row.get::<_, Option<String>>("file_copy")? else {
-        return Ok(Content::Text(text));
-    };
+    let text = row.get("text")?;
+    Ok(match row.get("message_id")? {
+        Some(message) => Content::Reaction { emoji: text, message },
+        None => Content::Text(text),
+    })
+}
+
+fn file(row: &Row<'_>) -> rusqlite::Result<SentFile> {
     let Count(bytes) = row.get("file_bytes")?;
-    Ok(Content::File(SentFile {
+    Ok(SentFile {
         name: row.get("file_name")?,
         bytes,
-        caption: text,
+        caption: row.get("text")?,
         source: row.get::<_, String>("file_source")?.into(),
-        copy: copy.into(),
-    }))
+        copy: row.get::<_, String>("file_copy")?.into(),
+    })
 }

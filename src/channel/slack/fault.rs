@@ -28,7 +28,7 @@ pub(super) enum ApiError {
 }
 
 /// How long to wait when Slack does not say.
-pub(super) const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 
 /// Codes after which no call with this token will work until a person has done something.
 const FATAL: [&str; 13] = [

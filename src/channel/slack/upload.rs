@@ -9,8 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use hyper::header::RETRY_AFTER;
-use hyper::{Request, StatusCode, Uri};
+use hyper::{Request, Uri};
 use serde_json::{Value, json};
 use tokio::fs::File;
 use tokio::time::{sleep, timeout};
@@ -18,7 +17,7 @@ use tokio_util::io::ReaderStream;
 
 use super::download::{Downloads, is_slacks};
 use super::event::Message;
-use super::fault::{ApiError, DEFAULT_WAIT};
+use super::fault::ApiError;
 use super::json::word;
 use super::send::Address;
 use super::text::plain;
@@ -48,15 +47,9 @@ impl Downloads {
         let answer = timeout(patience, self.client.request(request)).await;
         let answer = answer.map_err(|_elapsed| ApiError::failed("an upload took too long"))?;
         let answer = answer.map_err(|_broken| ApiError::failed("the connection broke"))?;
-        match answer.status() {
-            status if status.is_success() => Ok(()),
-            StatusCode::TOO_MANY_REQUESTS => {
-                let after = answer.headers().get(RETRY_AFTER);
-                let after = after.and_then(|after| after.to_str().ok()?.parse().ok());
-                Err(ApiError::Limited { after: after.map_or(DEFAULT_WAIT, Duration::from_secs) })
-            }
-            status => Err(ApiError::failed(format!("HTTP {}", status.as_u16()))),
-        }
+        let status = answer.status();
+        let failed = || ApiError::failed(format!("HTTP {} to an upload", status.as_u16()));
+        status.is_success().then_some(()).ok_or_else(failed)
     }
 }
 

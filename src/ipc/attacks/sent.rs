@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use rustix::fs::{CWD, FileType, Mode};
 
 use super::SECRET;
-use crate::ipc::{FileRefusal, MAX_SENT_BYTES, Outgoing, RejectReason};
+use crate::ipc::{MAX_SENT_BYTES, Outgoing, RejectReason};
 use crate::model::{GroupName, RunId, SentFile};
 
 /// A home with a group's folder and something in it.
@@ -36,7 +36,7 @@ impl Home {
         self.root.path().join("groups/family").join(path)
     }
 
-    fn copy(&self, path: &str) -> Result<SentFile, FileRefusal> {
+    fn copy(&self, path: &str) -> Result<SentFile, RejectReason> {
         let family: GroupName = "family".parse().unwrap();
         self.files.copy(&family, RunId(7), path).unwrap()
     }
@@ -66,7 +66,7 @@ fn a_file_is_copied_as_it_is_and_stays_so() {
     }
     home.files.remove(&copies[0].copy).unwrap();
     home.files.remove(&copies[0].copy).unwrap();
-    let kept = copies[1].copy.to_str().unwrap().to_owned();
+    let kept = copies[1].copy.clone();
     Outgoing::open(home.root.path(), &HashSet::from([kept])).unwrap();
     assert_eq!(home.copies(), 1);
     assert!(home.files.whole(&copies[1]).copy.exists());
@@ -82,38 +82,38 @@ fn cve_2026_56692_a_link_in_the_way_of_a_file_is_not_followed() {
     symlink(home.root.path().join("groups/work"), home.at("folder")).unwrap();
     symlink("/proc/self/root", home.at("root")).unwrap();
     let beyond = format!("root{}", secret.display());
-    let kind = || FileRefusal::Rejected(RejectReason::Kind);
+    let kind = || RejectReason::Kind;
     for (path, expected) in [
         ("link", kind()),
         ("harmless", kind()),
-        ("folder/secret", FileRefusal::NotThere),
-        (beyond.as_str(), FileRefusal::NotThere),
-        ("/proc/self/environ", FileRefusal::Outside),
-        ("../work/secret", FileRefusal::Outside),
-        ("out/../../work/secret", FileRefusal::Outside),
-        ("/workspace/group/../ipc/done.json", FileRefusal::Outside),
-        ("/workspace/groups/x", FileRefusal::Outside),
-        ("", FileRefusal::Outside),
-        (".", FileRefusal::Outside),
-        ("/workspace/group", FileRefusal::Outside),
-        ("missing", FileRefusal::NotThere),
-        ("out/report.txt/x", FileRefusal::NotThere),
-        ("out/report.txt\0", FileRefusal::NotThere),
-        (&"x".repeat(5_000), FileRefusal::NotThere),
+        ("folder/secret", RejectReason::NotThere),
+        (beyond.as_str(), RejectReason::NotThere),
+        ("/proc/self/environ", RejectReason::Outside),
+        ("../work/secret", RejectReason::Outside),
+        ("out/../../work/secret", RejectReason::Outside),
+        ("/workspace/group/../ipc/done.json", RejectReason::Outside),
+        ("/workspace/groups/x", RejectReason::Outside),
+        ("", RejectReason::Outside),
+        (".", RejectReason::Outside),
+        ("/workspace/group", RejectReason::Outside),
+        ("missing", RejectReason::NotThere),
+        ("out/report.txt/x", RejectReason::NotThere),
+        ("out/report.txt\0", RejectReason::NotThere),
+        (&"x".repeat(5_000), RejectReason::NotThere),
     ] {
         assert_eq!(home.copy(path), Err(expected), "{path:?}");
     }
     // Where the group's whole folder is no folder any more, nothing is found either.
     fs::rename(home.at(""), home.root.path().join("groups/elsewhere")).unwrap();
     symlink(home.root.path().join("groups/work"), home.root.path().join("groups/family")).unwrap();
-    assert_eq!(home.copy("secret"), Err(FileRefusal::NotThere));
+    assert_eq!(home.copy("secret"), Err(RejectReason::NotThere));
     assert_eq!(home.copies(), 0);
 }
 
 #[test]
 fn only_plain_files_of_a_bounded_size_are_sent() {
     let home = Home::new();
-    let rejected = |reason| Err(FileRefusal::Rejected(reason));
+    let rejected = |reason| Err::<SentFile, _>(reason);
     rustix::fs::mknodat(CWD, home.at("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
     assert_eq!(home.copy("pipe"), rejected(RejectReason::Kind));
     drop(UnixListener::bind(home.at("socket")).unwrap());
@@ -122,9 +122,9 @@ fn only_plain_files_of_a_bounded_size_are_sent() {
     fs::hard_link(home.root.path().join("groups/work/secret"), home.at("hard")).unwrap();
     assert_eq!(home.copy("hard"), rejected(RejectReason::HardLink));
     File::create(home.at("huge")).unwrap().set_len(MAX_SENT_BYTES + 1).unwrap();
-    assert_eq!(home.copy("huge"), Err(FileRefusal::TooLarge));
+    assert_eq!(home.copy("huge"), Err(RejectReason::TooLarge));
     File::create(home.at("empty")).unwrap();
-    assert_eq!(home.copy("empty"), Err(FileRefusal::Empty));
+    assert_eq!(home.copy("empty"), Err(RejectReason::Empty));
     fs::write(home.at("closed"), "x").unwrap();
     fs::set_permissions(home.at("closed"), Permissions::from_mode(0o200)).unwrap();
     assert_eq!(home.copy("closed"), rejected(RejectReason::Unreadable));

@@ -2,22 +2,11 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use crate::model::{GroupName, MessageId, OutboxId, RunId};
+use super::file;
+use crate::model::{GroupName, MessageId, OutboxId, RunId, SentFile};
 use crate::store::Store;
 use crate::store::error::StoreError;
-use crate::store::values::Count;
 use crate::store::writer::name;
-
-/// A file that is still to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WaitingFile {
-    /// The name of our copy.
-    pub(crate) copy: String,
-    /// How large it is.
-    pub(crate) bytes: u64,
-    /// The group whose agent wants it sent.
-    pub(crate) group: Option<GroupName>,
-}
 
 impl Store {
     /// Notes what the platform calls what it has of a row that is being sent.
@@ -35,21 +24,20 @@ impl Store {
         .await
     }
 
-    /// The files that are still to be sent.
+    /// The files that are still to be sent, and the groups whose agents want that.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) async fn outbox_files(&self) -> Result<Vec<WaitingFile>, StoreError> {
+    pub(crate) async fn outbox_files(
+        &self,
+    ) -> Result<Vec<(Option<GroupName>, SentFile)>, StoreError> {
         self.read("look for files in the outbox", |connection| {
-            let sql = "SELECT file_copy, file_bytes, group_name
-                       FROM outbox LEFT JOIN runs ON runs.id = outbox.run
+            let sql =
+                "SELECT outbox.*, group_name FROM outbox LEFT JOIN runs ON runs.id = outbox.run
                        WHERE outbox.state IN ('pending', 'sending') AND file_copy IS NOT NULL";
             let mut statement = connection.prepare_cached(sql)?;
-            let files = statement.query_map([], |row| {
-                let Count(bytes) = row.get(1)?;
-                Ok(WaitingFile { copy: row.get(0)?, bytes, group: row.get(2)? })
-            });
-            Ok(files?.collect::<Result<_, _>>()?)
+            let files = statement.query_map([], |row| Ok((row.get("group_name")?, file(row)?)))?;
+            Ok(files.collect::<Result<_, _>>()?)
         })
         .await
     }

@@ -3,9 +3,7 @@
 use super::outbox::{reply, request, row};
 use super::{Home, claim, main_chat, said};
 use crate::model::{ChatId, Content, GroupName, OutboxId, Receipt, RunId, SentFile, TriggerWish};
-use crate::store::{
-    Effect, OutboxDraft, Registration, Store, StoreError, StoredReply, WaitingFile,
-};
+use crate::store::{Effect, OutboxDraft, Registration, Store, StoreError, StoredReply};
 
 fn file(name: &str, bytes: u64) -> Content {
     Content::File(SentFile {
@@ -37,10 +35,9 @@ async fn files_and_reactions_come_back_as_they_were_put() {
     for (id, content) in (1..).zip(contents) {
         assert_eq!(row(&store, id).await.content, content);
     }
-    let waiting = |name: &str, bytes| WaitingFile {
-        copy: format!("copy-of-{name}"),
-        bytes,
-        group: Some(GroupName::main()),
+    let waiting = |name, bytes| match file(name, bytes) {
+        Content::File(file) => (Some(GroupName::main()), file),
+        other => panic!("{other}"),
     };
     assert_eq!(store.outbox_files().await.unwrap(), [waiting("a", 5), waiting("b", 7)]);
 

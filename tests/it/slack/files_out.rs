@@ -99,7 +99,7 @@ async fn a_file_arrives_once_in_its_thread_as_it_was_whatever_slack_puts_off() {
     assert_eq!(copies(office.inhouse.home.path()), 0);
     let rows = office.inhouse.json(&["outbox", "--all", "--json"]).await;
     let listed = rows[1]["text"].as_str().unwrap();
-    assert!(listed.ends_with("[file: report.txt, 9 bytes: groups/team/report.txt]"), "{listed}");
+    assert!(listed.ends_with("[file: report.txt, 1 KB: groups/team/report.txt]"), "{listed}");
     office.close().await;
 }
 
