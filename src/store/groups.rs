@@ -1,14 +1,14 @@
 //! Groups, and the chats that belong to them.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::Store;
 use super::error::{Step, Stop, StoreError};
 use super::intake;
 use super::values::{Count, Millis, time_if_any};
 use super::writer::name;
-use crate::model::{ChatId, Group, GroupName, GroupSettings, TriggerWish};
+use crate::model::{ChatId, Group, GroupName, GroupSettings};
 
 /// A chat that a channel has told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,17 +21,6 @@ pub(crate) struct ChatRow {
     pub(crate) group: Option<GroupName>,
     /// When somebody last said something there, by the platform's clock; to the minute for one not registered.
     pub(crate) last_message_at: Option<Timestamp>,
-}
-
-/// A chat that is to belong to a group, which is made when there is none of that name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Registration {
-    /// The chat.
-    pub(crate) chat: ChatId,
-    /// The group.
-    pub(crate) group: GroupName,
-    /// What is to wake the assistant in the group.
-    pub(crate) trigger: TriggerWish,
 }
 
 /// The chats that come to a group and those that leave it, which start with no session elsewhere.
@@ -155,17 +144,7 @@ impl Store {
     /// When the store cannot be read.
     pub(crate) async fn newest_chats(&self, limit: usize) -> Result<Vec<ChatRow>, StoreError> {
         self.read("list the chats", move |connection| {
-            let sql = "SELECT c.*, (
-                           SELECT m.timestamp FROM messages m WHERE m.seq = (
-                               SELECT max(r.last_seq) FROM router_state r WHERE r.chat_id = c.chat_id
-                           )
-                       ) AS said_at
-                       FROM chats c
-                       ORDER BY max(ifnull(last_message_time, 0), ifnull(said_at, 0)) DESC, chat_id
-                       LIMIT ?1";
-            let mut statement = connection.prepare_cached(sql)?;
-            let chats = statement.query_map([Count::of(limit)], chat)?;
-            Ok(chats.collect::<Result<_, _>>()?)
+            chats(connection, "TRUE", params![Count::of(limit)])
         })
         .await
     }
@@ -181,20 +160,27 @@ impl Store {
     ) -> Result<Vec<ChatRow>, StoreError> {
         let group = group.clone();
         self.read("list the chats of a group", move |connection| {
-            let sql = "SELECT c.*, (
-                           SELECT m.timestamp FROM messages m WHERE m.seq = (
-                               SELECT max(r.last_seq) FROM router_state r WHERE r.chat_id = c.chat_id
-                           )
-                       ) AS said_at
-                       FROM chats c WHERE c.group_name = ?1
-                       ORDER BY max(ifnull(last_message_time, 0), ifnull(said_at, 0)) DESC, chat_id
-                       LIMIT ?2";
-            let mut statement = connection.prepare_cached(sql)?;
-            let chats = statement.query_map(params![group, Count::of(limit)], chat)?;
-            Ok(chats.collect::<Result<_, _>>()?)
+            chats(connection, "c.group_name = ?2", params![Count::of(limit), group])
         })
         .await
     }
+}
+
+/// The chats of which something holds, as many as the first of the values says, those with the newest messages first.
+fn chats(connection: &Connection, holds: &str, values: impl Params) -> Step<Vec<ChatRow>> {
+    let sql = format!(
+        "SELECT c.*, (
+             SELECT m.timestamp FROM messages m WHERE m.seq = (
+                 SELECT max(r.last_seq) FROM router_state r WHERE r.chat_id = c.chat_id
+             )
+         ) AS said_at
+         FROM chats c WHERE {holds}
+         ORDER BY max(ifnull(last_message_time, 0), ifnull(said_at, 0)) DESC, chat_id
+         LIMIT ?1"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let chats = statement.query_map(values, chat)?;
+    Ok(chats.collect::<Result<_, _>>()?)
 }
 
 /// The group in the columns of `registered_groups`.
@@ -228,26 +214,14 @@ fn json(settings: &GroupSettings) -> Step<String> {
         .map_err(|error| StoreError::failed("write a group's settings as JSON", error).into())
 }
 
-fn look_up(connection: &Connection, name: &GroupName) -> Step<Option<Group>> {
+/// The group of a name.
+pub(super) fn look_up(connection: &Connection, name: &GroupName) -> Step<Option<Group>> {
     let sql = "SELECT * FROM registered_groups WHERE name = ?1";
     Ok(connection.prepare_cached(sql)?.query_row([name], group).optional()?)
 }
 
-/// Gives a chat to a group.
-pub(super) fn enrol(connection: &Connection, wanted: &Registration, now: Timestamp) -> Step<()> {
-    let Registration { chat, group: name, trigger } = wanted;
-    let before = look_up(connection, name)?;
-    let mut group = before.clone().unwrap_or_else(|| Group::new(name.clone()));
-    trigger.apply_to(&mut group);
-    match before {
-        None => insert(connection, &group, now)?,
-        Some(before) if before != group => replace(connection, name, &group)?,
-        Some(_) => {}
-    }
-    register(connection, chat, name)
-}
-
-fn insert(connection: &Connection, group: &Group, now: Timestamp) -> Step<()> {
+/// Adds a group, and registers its chat in the terminal.
+pub(super) fn insert(connection: &Connection, group: &Group, now: Timestamp) -> Step<()> {
     let sql = "INSERT INTO registered_groups
                    (name, trigger_pattern, requires_trigger, container_config, added_at)
                VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
@@ -260,7 +234,7 @@ fn insert(connection: &Connection, group: &Group, now: Timestamp) -> Step<()> {
 }
 
 /// Writes a group anew; what the router has seen of its chats by the old rules is to be looked at again.
-fn replace(connection: &Connection, name: &GroupName, group: &Group) -> Step<()> {
+pub(super) fn replace(connection: &Connection, name: &GroupName, group: &Group) -> Step<()> {
     let sql = "UPDATE registered_groups
                SET trigger_pattern = ?2, requires_trigger = ?3, container_config = ?4
                WHERE name = ?1";
@@ -282,7 +256,8 @@ fn unregister(connection: &Connection, chat: &ChatId, group: &GroupName) -> Step
     forget_sessions(connection, chat)
 }
 
-fn register(connection: &Connection, chat: &ChatId, group: &GroupName) -> Step<()> {
+/// Registers a chat with a group, where it starts anew.
+pub(super) fn register(connection: &Connection, chat: &ChatId, group: &GroupName) -> Step<()> {
     intake::note_chat(connection, chat, None, None)?;
     let sql = "SELECT group_name FROM chats WHERE chat_id = ?1";
     match connection.prepare_cached(sql)?.query_row([chat], |row| row.get(0))? {
