@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-pub use crate::model::{Found, Kept, Mark, RunEnd};
+pub use crate::model::{Content, Found, Kept, Mark, RunEnd, SentFile};
 pub(crate) use registry::Channels;
 
 use crate::model::{
@@ -155,8 +155,10 @@ pub struct Parcel {
     pub id: OutboxId,
     /// Where it goes.
     pub conversation: Conversation,
-    /// What it says, Markdown.
-    pub text: String,
+    /// What it carries.
+    pub content: Content,
+    /// What the platform calls what it has of it, from an earlier [`SendError::Begun`].
+    pub begun: Option<String>,
     /// The last message of the conversation that the run which wrote it was given.
     pub through: Option<Seq>,
     /// Whether it ends the run that wrote it, and how.
@@ -182,6 +184,13 @@ pub enum SendError {
     Doubtful {
         /// What happened.
         reason: String,
+    },
+    /// The platform has it and shows it to nobody yet. To be noted, and sent on as [`Parcel::begun`]: by this name it is
+    /// found again.
+    #[error("the message was begun, and not sent")]
+    Begun {
+        /// The platform's name for it.
+        name: String,
     },
     /// It will never work.
     #[error("the message was refused: {reason}")]

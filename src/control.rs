@@ -3,6 +3,9 @@
 //! The decision is a pure function of the group and the request. Who the group is comes from the directory in which
 //! the request lay. What is done and that it was done are one transaction, so a request seen twice is done once.
 
+mod refusal;
+mod words;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,34 +13,31 @@ use protocol::{Reply, Request};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use crate::model::{ChatId, Conversation, GroupName, RequestId};
+use self::refusal::Refusal;
+use self::words::{MOST_CHATS, emoji_name, listed};
+use crate::ipc::{MAX_SENT_BYTES, Outgoing};
+use crate::model::{
+    ChatId, Content, Conversation, GroupName, RequestId, SentFile, TriggerWish, movable,
+};
 use crate::run::{Asker, Requests};
-use crate::store::{OutboxDraft, RequestKey, Store, StoreError, StoredReply};
+use crate::store::{Effect, OutboxDraft, Registration, RequestKey, Store, StoreError, StoredReply};
+
+/// The most bytes of files that one group may have waiting to be sent.
+const MAX_WAITING_BYTES: u64 = 8 * MAX_SENT_BYTES;
+/// The most characters of what is said with a file.
+const MAX_CAPTION_CHARS: usize = 3_000;
 
 /// Decides what agents ask, and does it.
 pub(crate) struct Control {
     store: Store,
+    files: Outgoing,
     outbox: Arc<Notify>,
-}
-
-/// Why a request is refused, for the agent to read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum Refusal {
-    /// There is nothing to say.
-    #[error("the text is empty")]
-    Empty,
-    /// What it names is no chat.
-    #[error("{0}")]
-    NoChat(#[from] crate::model::InvalidId),
-    /// No such chat is registered, or not to this group: which of the two is not the agent's business.
-    #[error("the chat {0} is not registered for this group")]
-    NotYours(ChatId),
 }
 
 impl Control {
     /// Control over this store; `outbox` is told when there is something to send.
-    pub(crate) fn new(store: Store, outbox: Arc<Notify>) -> Self {
-        Self { store, outbox }
+    pub(crate) fn new(store: Store, files: Outgoing, outbox: Arc<Notify>) -> Self {
+        Self { store, files, outbox }
     }
 
     async fn try_decide(
@@ -46,57 +46,130 @@ impl Control {
         id: &RequestId,
         request: Request,
     ) -> Result<Reply, StoreError> {
-        let Request::SendMessage { text, chat } = request;
-        let target = match self.target(asker, &text, chat.as_deref()).await? {
-            Ok(target) => target,
-            Err(refusal) => {
-                info!(group.name = %asker.group, request.id = %id, "a request was refused");
-                let reply = StoredReply { ok: false, text: refusal.to_string() };
-                return self.answer(asker, id, reply, None).await;
+        let done = match self.deed(asker, request).await {
+            // What changes nothing need not be remembered.
+            Ok((Effect::Nothing, text)) => return Ok(Reply { id: id.to_string(), ok: true, text }),
+            Ok((effect, text)) => {
+                let kept = self.keep(asker, id, StoredReply { ok: true, text }, effect).await;
+                kept.map_err(Refusal::from)
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let refusal = match done {
+            Ok(reply) => return Ok(reply),
+            Err(Refusal::Store(error)) if !matches!(error, StoreError::Taken { .. }) => {
+                return Err(error);
+            }
+            Err(refusal) => refusal,
+        };
+        info!(group.name = %asker.group, request.id = %id, "a request was refused");
+        let reply = StoredReply { ok: false, text: refusal.to_string() };
+        self.keep(asker, id, reply, Effect::Nothing).await
+    }
+
+    /// What is to be done for a request, and what the agent is told then.
+    async fn deed(&self, asker: &Asker, request: Request) -> Result<(Effect, String), Refusal> {
+        let named = match &request {
+            Request::SendMessage { chat, .. } | Request::SendFile { chat, .. } => chat.as_deref(),
+            Request::React { .. } | Request::RegisterGroup { .. } | Request::ListChats {} => None,
+        };
+        let named = named.map(str::parse::<ChatId>).transpose()?;
+        let owner = match &named {
+            Some(chat) => self.store.group_of(chat).await?.map(|group| group.name),
+            None => Some(asker.group.clone()),
+        };
+        if !may(&asker.group, &request, owner.as_ref()) {
+            return Err(named.map_or(Refusal::MainOnly, Refusal::NotYours));
+        }
+        let content = match request {
+            Request::SendMessage { text, .. } if text.trim().is_empty() => {
+                return Err(Refusal::Empty);
+            }
+            Request::SendMessage { text, .. } => Content::Text(text),
+            Request::SendFile { path, caption, .. } => {
+                Content::File(self.file(asker, path, caption.unwrap_or_default()).await?)
+            }
+            Request::React { emoji } => {
+                let emoji = emoji_name(&emoji).ok_or(Refusal::Emoji)?.to_owned();
+                let message = self.store.answered_by(asker.run).await?.ok_or(Refusal::NoMessage)?;
+                Content::Reaction { emoji, message }
+            }
+            Request::RegisterGroup { chat, name, folder, trigger, requires_trigger } => {
+                let chat: ChatId = chat.parse()?;
+                let group: GroupName = folder.unwrap_or(name).parse()?;
+                if group.is_main() {
+                    return Err(Refusal::Main);
+                }
+                movable(&chat)?;
+                let trigger = TriggerWish::new(&group, trigger.as_deref(), requires_trigger)?;
+                let told = format!("the chat {chat} belongs to the group {group} now");
+                return Ok((Effect::Register(Registration { chat, group, trigger }), told));
+            }
+            Request::ListChats {} => {
+                let chats = self.store.newest_chats(MOST_CHATS + 1).await?;
+                return Ok((Effect::Nothing, listed(&chats)));
             }
         };
-        let draft = OutboxDraft { conversation: target, run: Some(asker.run), text };
-        let reply = StoredReply { ok: true, text: "sent".to_owned() };
-        self.answer(asker, id, reply, Some(draft)).await
+        let conversation = match named {
+            Some(chat) => Conversation { chat, thread: None },
+            None => asker.conversation.clone(),
+        };
+        let draft = OutboxDraft { conversation, run: Some(asker.run), content };
+        Ok((Effect::Send(draft), "sent".to_owned()))
     }
 
-    async fn target(
+    /// A copy of a file that an agent wants sent.
+    async fn file(
         &self,
         asker: &Asker,
-        text: &str,
-        chat: Option<&str>,
-    ) -> Result<Result<Conversation, Refusal>, StoreError> {
-        if text.trim().is_empty() {
-            return Ok(Err(Refusal::Empty));
+        path: String,
+        caption: String,
+    ) -> Result<SentFile, Refusal> {
+        if caption.chars().count() > MAX_CAPTION_CHARS {
+            return Err(Refusal::Caption);
         }
-        let Some(chat) = chat else { return Ok(Ok(asker.conversation.clone())) };
-        let chat = match chat.parse::<ChatId>() {
-            Ok(chat) => chat,
-            Err(error) => return Ok(Err(error.into())),
-        };
-        let owner = self.store.group_of(&chat).await?.map(|group| group.name);
-        if may_write(&asker.group, owner.as_ref()) {
-            Ok(Ok(Conversation { chat, thread: None }))
-        } else {
-            Ok(Err(Refusal::NotYours(chat)))
+        let waiting = self.store.outbox_files().await?.into_iter();
+        let waiting = waiting.filter(|(group, _)| group.as_ref() == Some(&asker.group));
+        let waiting: u64 = waiting.map(|(_, file)| file.bytes).sum();
+        if waiting + MAX_SENT_BYTES > MAX_WAITING_BYTES {
+            return Err(Refusal::TooMuch);
         }
+        let (files, group, run) = (self.files.clone(), asker.group.clone(), asker.run);
+        let copied = tokio::task::spawn_blocking(move || files.copy(&group, run, &path)).await;
+        let copied = copied.map_err(std::io::Error::other).flatten().map_err(|error| {
+            warn!(%error, group.name = %asker.group, "a file that is to be sent could not be copied");
+            Refusal::NotCopied
+        });
+        Ok(SentFile { caption, ..copied?? })
     }
 
-    async fn answer(
+    async fn keep(
         &self,
         asker: &Asker,
         id: &RequestId,
         reply: StoredReply,
-        effect: Option<OutboxDraft>,
+        effect: Effect,
     ) -> Result<Reply, StoreError> {
         let key = RequestKey {
             conversation: asker.conversation.clone(),
             from: asker.from,
             id: id.clone(),
         };
+        let copy = match &effect {
+            Effect::Send(OutboxDraft { content: Content::File(file), .. }) => {
+                Some(file.copy.clone())
+            }
+            _ => None,
+        };
         let answered = self.store.answer_request(key, reply, effect).await?;
         if answered.fresh && answered.reply.ok {
             self.outbox.notify_waiters();
+        }
+        // It was sent, or is on its way, from the copy of the first time.
+        if let Some(copy) = copy.filter(|_| !answered.fresh)
+            && let Err(error) = self.files.remove(&copy)
+        {
+            warn!(%error, "a second copy of a file stays until the next start");
         }
         Ok(Reply { id: id.to_string(), ok: answered.reply.ok, text: answered.reply.text })
     }
@@ -115,9 +188,15 @@ impl Requests for Control {
     }
 }
 
-/// Whether a group may write in a chat that belongs to `owner`: its own, and for main any registered one.
-fn may_write(group: &GroupName, owner: Option<&GroupName>) -> bool {
-    owner.is_some_and(|owner| group.is_main() || owner == group)
+/// Whether a group may ask this. What it says goes to chats of its own, and for main to any registered one: `owner` is
+/// the group of the chat that the request names, or of the conversation. What concerns all groups is for main only.
+fn may(group: &GroupName, request: &Request, owner: Option<&GroupName>) -> bool {
+    match request {
+        Request::SendMessage { .. } | Request::SendFile { .. } | Request::React { .. } => {
+            owner.is_some_and(|owner| group.is_main() || owner == group)
+        }
+        Request::RegisterGroup { .. } | Request::ListChats {} => group.is_main(),
+    }
 }
 
 #[cfg(test)]
@@ -126,19 +205,34 @@ mod tests {
 
     /// CVE-2026-56693: a privileged request was carried out for a group that was not privileged.
     #[test]
-    fn cve_2026_56693_writing_elsewhere_is_for_main_only() {
+    fn cve_2026_56693_who_may_ask_what() {
         let (main, family, work) =
             (GroupName::main(), "family".parse().unwrap(), "work".parse().unwrap());
-        for (group, owner, allowed) in [
-            (&main, Some(&main), true),
-            (&main, Some(&family), true),
-            (&main, None, false),
-            (&family, Some(&family), true),
-            (&family, Some(&work), false),
-            (&family, Some(&main), false),
-            (&family, None, false),
+        let text = String::new;
+        let requests = [
+            Request::SendMessage { text: text(), chat: None },
+            Request::SendFile { path: text(), caption: None, chat: None },
+            Request::React { emoji: text() },
+            Request::RegisterGroup {
+                chat: text(),
+                name: text(),
+                folder: None,
+                trigger: None,
+                requires_trigger: None,
+            },
+            Request::ListChats {},
+        ];
+        for (group, owner, talk, rule) in [
+            (&main, Some(&main), true, true),
+            (&main, Some(&family), true, true),
+            (&main, None, false, true),
+            (&family, Some(&family), true, false),
+            (&family, Some(&work), false, false),
+            (&family, Some(&main), false, false),
+            (&family, None, false, false),
         ] {
-            assert_eq!(may_write(group, owner), allowed, "{group} in a chat of {owner:?}");
+            let found = requests.each_ref().map(|request| may(group, request, owner));
+            assert_eq!(found, [talk, talk, talk, rule, rule], "{group} in a chat of {owner:?}");
         }
     }
 }

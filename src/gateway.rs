@@ -26,7 +26,7 @@ use crate::channel::{Channel, Channels};
 use crate::clock::{self, SharedClock};
 use crate::config::{EnvFile, Settings, Unknown};
 use crate::control::Control;
-use crate::ipc::Arrival;
+use crate::ipc::{Arrival, Outgoing};
 use crate::model::{Group, GroupName};
 use crate::outbox::{self, Outbox};
 use crate::pool::{Left, Pool};
@@ -154,6 +154,9 @@ impl Gateway {
         let wakes = Wakes::default();
         let ledger = Arc::new(StoreLedger::new(store.clone(), clock.clone(), &settings));
         let broker = Broker::new(&settings.model, ledger, clock.clone())?;
+        let waiting = store.outbox_files().await?.into_iter().map(|(_, file)| file.copy).collect();
+        let files = Outgoing::open(&settings.home, &waiting)
+            .map_err(|source| GatewayError::Folder { path: settings.store_dir(), source })?;
         let runner = runner::install(&settings.store_dir())
             .map_err(|source| GatewayError::Folder { path: settings.store_dir(), source })?;
 
@@ -189,7 +192,7 @@ impl Gateway {
                 reserve: Reserve::new(settings.store_dir(), broker.clone()),
             },
             shelf: shelf.clone(),
-            requests: Arc::new(Control::new(store.clone(), wakes.outbox.clone())),
+            requests: Arc::new(Control::new(store.clone(), files.clone(), wakes.outbox.clone())),
             outbox: wakes.outbox.clone(),
             bounds: options.bounds,
             halt: halt.clone(),
@@ -211,7 +214,7 @@ impl Gateway {
             watch: Watch::default(),
             patience: options.patience,
         };
-        let parts = Parts { settings, clock, channels, desk, terminal, supply, runs, wakes };
+        let parts = Parts { settings, clock, files, channels, desk, terminal, supply, runs, wakes };
         gateway.spawn(parts, left);
         info!("the gateway is ready");
         Ok(gateway)
@@ -225,7 +228,7 @@ impl Gateway {
 
     /// Starts the loops.
     fn spawn(&self, parts: Parts, left: Vec<crate::store::RunRow>) {
-        let Parts { settings, clock, channels, desk, terminal, supply, runs, wakes } = parts;
+        let Parts { settings, clock, files, channels, desk, terminal, supply, runs, wakes } = parts;
         let store = &self.store;
         let queue = Arc::new(Queue::default());
         let pool = Arc::new(Pool::new(
@@ -253,8 +256,8 @@ impl Gateway {
         for channel in channels.iter() {
             let name = channel.name();
             let (stop, part) = (self.outbox.clone(), format!("outbox of {name}"));
-            let outbox =
-                Outbox::new(channel.clone(), store.clone(), clock.clone(), wakes.outbox.clone());
+            let (mine, wake) = (store.clone(), wakes.outbox.clone());
+            let outbox = Outbox::new(channel.clone(), mine, files.clone(), clock.clone(), wake);
             watch.spawn(&self.outboxes, part, &self.outbox, outbox.run(stop));
             let (stop, part) = (self.intake.clone(), format!("channel {name}"));
             let (channel, desk) = (channel.clone(), desk.clone());
@@ -294,6 +297,7 @@ impl Gateway {
 struct Parts {
     settings: Arc<Settings>,
     clock: SharedClock,
+    files: Outgoing,
     channels: Channels,
     desk: Arc<Desk>,
     terminal: Arc<Terminal>,

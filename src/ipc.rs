@@ -5,6 +5,8 @@
 //! and then moved in. Names are single components beneath open directories and no link is ever followed; ids are
 //! data. What was claimed stays on disk until [`IpcDir::forget`], also over a crash.
 //!
+//! Files that agents send are read from their group's folder in the same way ([`Outgoing`]).
+//!
 //! Every call blocks, and all but two are bounded and short enough to be made from the async side: sweeping an
 //! empty directory takes microseconds, a full sweep some milliseconds. [`IpcDir::tidy`] and [`IpcDir::remove`] may
 //! take seconds and belong on the blocking pool.
@@ -17,6 +19,7 @@ mod claim;
 mod confined;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
+mod outgoing;
 mod place;
 mod reader;
 mod remove;
@@ -38,6 +41,7 @@ use crate::model::{GroupName, RequestId, SandboxId};
 pub(crate) use self::arrival::Arrival;
 pub(crate) use self::check::RejectReason;
 pub(crate) use self::claim::ClaimedFile;
+pub(crate) use self::outgoing::{MAX_SENT_BYTES, Outgoing};
 pub(crate) use self::watch::IpcWatch;
 
 /// How many steps one call of [`IpcDir::tidy`] takes.

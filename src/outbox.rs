@@ -13,9 +13,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span, warn};
 
-use crate::channel::{Channel, ChannelState, Parcel, SendError};
+use crate::channel::{Channel, ChannelState, Content, Parcel, SendError};
 use crate::clock::SharedClock;
 use crate::failpoint::fail_point;
+use crate::ipc::Outgoing;
 use crate::model::{ChannelName, Conversation, Receipt};
 use crate::store::{self, OutboxRow, OutboxState, Setback, Store, StoreError};
 
@@ -38,6 +39,7 @@ const UNWRITABLE: &str = "the outbox cannot be written to now";
 pub(crate) struct Outbox {
     channel: Arc<dyn Channel>,
     store: Store,
+    files: Outgoing,
     clock: SharedClock,
     wake: Arc<Notify>,
 }
@@ -50,10 +52,11 @@ impl Outbox {
     pub(crate) fn new(
         channel: Arc<dyn Channel>,
         store: Store,
+        files: Outgoing,
         clock: SharedClock,
         wake: Arc<Notify>,
     ) -> Self {
-        Self { channel, store, clock, wake }
+        Self { channel, store, files, clock, wake }
     }
 
     /// Sends until `stop`, then finishes what is under way.
@@ -160,7 +163,7 @@ impl Outbox {
     /// A store that does not take this now is asked again before anything else is done with the row: what the
     /// platform has said must not be forgotten. At `stop` the row stays marked, and the next start looks it up.
     async fn send(&self, row: &OutboxRow, stop: &CancellationToken) -> Result<(), StoreError> {
-        let (parcel, state) = (parcel(row), self.channel.state());
+        let (mut parcel, state) = (self.parcel(row), self.channel.state());
         // A look-up that fails is an attempt as well, or it would go on for ever.
         store::patiently(UNWRITABLE, stop, || self.store.outbox_sending(row.id)).await?;
         fail_point!("outbox.marked");
@@ -175,7 +178,14 @@ impl Outbox {
                 Err(error) => return self.put_off(row, error, &state, stop).await,
             }
         }
-        match self.channel.send(&parcel).await {
+        let mut sent = self.channel.send(&parcel).await;
+        if let Err(SendError::Begun { name }) = sent {
+            store::patiently(UNWRITABLE, stop, || self.store.outbox_begun(row.id, &name)).await?;
+            fail_point!("outbox.begun");
+            parcel.begun = Some(name);
+            sent = self.channel.send(&parcel).await;
+        }
+        match sent {
             Ok(receipt) => {
                 fail_point!("outbox.taken");
                 self.sent(row, &receipt, stop).await
@@ -209,6 +219,7 @@ impl Outbox {
         store::patiently(UNWRITABLE, stop, || self.store.outbox_sent(row.id, receipt)).await?;
         fail_point!("outbox.confirmed");
         debug!(outbox.id = %row.id, chat.id = %row.conversation.chat, "sent");
+        self.clear(row);
         self.wake.notify_waiters();
         Ok(())
     }
@@ -223,14 +234,18 @@ impl Outbox {
         let is_last = row.attempts + 1 >= ATTEMPTS;
         let refused = match error {
             SendError::Refused { .. } => true,
-            SendError::Later { retry_at: None, .. } | SendError::Doubtful { .. } => is_last,
+            SendError::Later { retry_at: None, .. }
+            | SendError::Begun { .. }
+            | SendError::Doubtful { .. } => is_last,
             // A platform that names a time has not failed.
             SendError::Later { retry_at: Some(_), .. } | SendError::Absent => false,
         };
         if refused {
             warn!(outbox.id = %row.id, chat.id = %row.conversation.chat, %reason, "not sent, and given up");
             let attempt = || self.store.outbox_failed(row.id, &reason);
-            return store::patiently(UNWRITABLE, stop, attempt).await;
+            store::patiently(UNWRITABLE, stop, attempt).await?;
+            self.clear(row);
+            return Ok(());
         }
         let now = self.clock.now();
         let again = after(now, back_off(row.attempts));
@@ -242,11 +257,35 @@ impl Outbox {
                 self.store.outbox_later(row.id, retry_at.unwrap_or(again), &reason).await
             }
             // The row stays marked, so that it is looked up before it is sent again.
-            SendError::Doubtful { .. } | SendError::Refused { .. } => {
+            SendError::Begun { .. } | SendError::Doubtful { .. } | SendError::Refused { .. } => {
                 self.store.outbox_doubtful(row.id, again, &reason).await
             }
         })
         .await
+    }
+
+    fn parcel(&self, row: &OutboxRow) -> Parcel {
+        let content = match &row.content {
+            Content::File(file) => Content::File(self.files.whole(file)),
+            content => content.clone(),
+        };
+        Parcel {
+            id: row.id,
+            conversation: row.conversation.clone(),
+            content,
+            begun: row.external_id.clone(),
+            through: row.through,
+            ends: row.ends,
+        }
+    }
+
+    /// Removes the copy of a file whose row is settled.
+    fn clear(&self, row: &OutboxRow) {
+        if let Content::File(file) = &row.content
+            && let Err(error) = self.files.remove(&file.copy)
+        {
+            warn!(%error, outbox.id = %row.id, "the copy of a file stays until the next start");
+        }
     }
 }
 
@@ -256,16 +295,6 @@ pub(crate) async fn arrived(store: &Store, present: Vec<Conversation>, wake: &No
         warn!(%error, "the outbox could not be hurried");
     }
     wake.notify_waiters();
-}
-
-fn parcel(row: &OutboxRow) -> Parcel {
-    Parcel {
-        id: row.id,
-        conversation: row.conversation.clone(),
-        text: row.text.clone(),
-        through: row.through,
-        ends: row.ends,
-    }
 }
 
 /// One second, doubled with each attempt up to half an hour, and up to a quarter more so that rows spread out.

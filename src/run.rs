@@ -245,6 +245,7 @@ impl Runs {
             through: claimed.begun.0,
             text,
             system,
+            main: claimed.group.name.is_main(),
             engine: self.settings.engine.clone(),
             model: self.settings.model.model.clone(),
             max_output_bytes: self.settings.runs.max_output_bytes,

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 
-use super::{Channel, ChannelState, FileSink, Found, Intake, Kept, Mark, NotKept, Parcel, RunEnd};
+use super::{
+    Channel, ChannelState, Content, FileSink, Found, Intake, Kept, Mark, NotKept, Parcel, RunEnd,
+};
 use crate::model::{
     Activity, ChannelName, ChatId, Conversation, Incoming, MessageId, OutboxId, Seq,
 };
@@ -58,7 +60,8 @@ pub(crate) fn parcel(conversation: &Conversation, id: u64, text: &str) -> Parcel
     Parcel {
         id: OutboxId(id),
         conversation: conversation.clone(),
-        text: text.to_owned(),
+        content: Content::Text(text.to_owned()),
+        begun: None,
         through: Some(Seq(id)),
         ends: Some(RunEnd { through: Seq(id), answered: true }),
     }

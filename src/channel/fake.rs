@@ -308,7 +308,7 @@ mod tests {
 
         async fn shown(&self, count: usize) -> Vec<String> {
             let arrived = self.channel.arrivals(count).await;
-            arrived.into_iter().map(|parcel| parcel.text).collect()
+            arrived.into_iter().map(|parcel| parcel.content.to_string()).collect()
         }
 
         async fn close(mut self) {

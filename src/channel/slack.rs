@@ -20,11 +20,13 @@ mod names;
 mod pace;
 mod people;
 mod progress;
+mod react;
 pub(crate) mod scopes;
 mod send;
 mod socket;
 mod stop;
 pub(crate) mod text;
+mod upload;
 mod workspace;
 
 use std::sync::Arc;

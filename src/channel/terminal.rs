@@ -173,7 +173,7 @@ impl Channel for Terminal {
         for client in &audience {
             client.tell(parcel.id, || GatewayFrame::Answer {
                 outbox: parcel.id.0,
-                text: parcel.text.clone(),
+                text: parcel.content.to_string(),
                 through: parcel.through.map(|through| through.0),
                 ends: parcel
                     .ends

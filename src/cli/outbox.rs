@@ -36,7 +36,7 @@ impl From<&OutboxRow> for Entry {
             run: row.run.map(|run| run.0),
             state: row.state.as_str(),
             attempts: row.attempts,
-            text: row.text.clone(),
+            text: row.content.to_string(),
             answers_through: row.ends.map(|end| end.through.0),
             created_at: row.created_at.to_string(),
             not_before: row.not_before.map(|at| at.to_string()),
@@ -87,7 +87,7 @@ pub(super) async fn run(place: &Place, options: OutboxOptions) -> Result<(), Fai
             text::one_line(&row.conversation.to_string(), 40),
             row.state.as_str().to_owned(),
             row.attempts.to_string(),
-            text::one_line(&row.text, 40),
+            text::one_line(&row.content.to_string(), 40),
             why(place, row),
         ]
     };

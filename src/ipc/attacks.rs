@@ -5,6 +5,7 @@
 //! cover devices and files of other users. The times are printed, not asserted: the machine may be busy.
 
 mod races;
+mod sent;
 mod writes;
 
 use std::fs::{self, File, Permissions};

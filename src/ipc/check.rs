@@ -2,10 +2,11 @@
 
 use std::io;
 
-use protocol::layout::MAX_FILE_BYTES;
-use rustix::fd::AsFd;
+use protocol::layout::{self, MAX_FILE_BYTES};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, Mode, Stat};
 use rustix::io::Errno;
+use rustix::path::Arg;
 use serde::de::DeserializeOwned;
 
 use super::confined;
@@ -42,9 +43,18 @@ pub(crate) enum RejectReason {
     /// Its owner may not read it.
     #[error("the file is not readable")]
     Unreadable,
-    /// It is, or grew while it was read, larger than [`MAX_FILE_BYTES`].
-    #[error("the file is larger than {MAX_FILE_BYTES} bytes")]
+    /// It is, or grew while it was read, larger than it may be.
+    #[error("the file is too large")]
     TooLarge,
+    /// A path leads out of the group's folder.
+    #[error("only files in {} can be sent", layout::GROUP)]
+    Outside,
+    /// Nothing is there, or the way is none.
+    #[error("there is no such file, or a link is on the way to it")]
+    NotThere,
+    /// There is nothing in it.
+    #[error("the file is empty")]
+    Empty,
     /// Somebody holds a lease on it.
     #[error("the file is locked by a lease")]
     Leased,
@@ -72,13 +82,19 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RejectReason
 /// What came of reading a file.
 pub(super) type Reading = Result<Vec<u8>, RejectReason>;
 
-/// Reads a claimed file once, if it is one that may be read.
+/// Opens a file, if it is one that may be read: plain, with one name, of `owner` where that matters, and no larger than
+/// `most` bytes.
 ///
 /// # Errors
-/// When the fault is ours, such as too few descriptors; the file is none the worse for it.
-pub(super) fn read(directory: impl AsFd, name: &str, owner: u32) -> io::Result<Reading> {
+/// When there is none, or the fault is ours; the file is none the worse for it.
+pub(super) fn open(
+    directory: impl AsFd,
+    name: impl Arg + Copy,
+    owner: Option<u32>,
+    most: u64,
+) -> io::Result<Result<OwnedFd, RejectReason>> {
     // Looked at before it is opened: opening alone can do things to a device.
-    if let Err(reason) = check(&confined::stat(&directory, name)?, owner) {
+    if let Err(reason) = check(&confined::stat(&directory, name)?, owner, most) {
         return Ok(Err(reason));
     }
     let file = match confined::open_file(&directory, name) {
@@ -88,11 +104,19 @@ pub(super) fn read(directory: impl AsFd, name: &str, owner: u32) -> io::Result<R
         Err(Errno::ACCESS) => return Ok(Err(RejectReason::Unreadable)),
         Err(error) => return Err(error.into()),
     };
-    let stat = fs::fstat(&file)?;
-    if let Err(reason) = check(&stat, owner) {
-        return Ok(Err(reason));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0) + 1);
+    Ok(check(&fs::fstat(&file)?, owner, most).map(|()| file))
+}
+
+/// Reads a claimed file once, if it is one that may be read.
+///
+/// # Errors
+/// When the fault is ours, such as too few descriptors; the file is none the worse for it.
+pub(super) fn read(directory: impl AsFd, name: &str, owner: u32) -> io::Result<Reading> {
+    let file = match open(directory, name, Some(owner), MAX_FILE_BYTES as u64)? {
+        Ok(file) => file,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let mut bytes = Vec::new();
     // The agent may still hold the file open, so one byte more than allowed is asked for.
     let mut room = MAX_FILE_BYTES + 1;
     let mut chunk = [0; CHUNK_BYTES];
@@ -108,23 +132,23 @@ pub(super) fn read(directory: impl AsFd, name: &str, owner: u32) -> io::Result<R
     Ok(Err(RejectReason::TooLarge))
 }
 
-fn check(stat: &Stat, owner: u32) -> Result<(), RejectReason> {
+fn check(stat: &Stat, owner: Option<u32>, most: u64) -> Result<(), RejectReason> {
     if !confined::is_file(stat) {
         Err(RejectReason::Kind)
     } else if stat.st_nlink != 1 {
         Err(RejectReason::HardLink)
-    } else if stat.st_uid != owner {
+    } else if owner.is_some_and(|owner| stat.st_uid != owner) {
         Err(RejectReason::Owner)
     } else if !Mode::from_raw_mode(stat.st_mode).contains(Mode::RUSR) {
         Err(RejectReason::Unreadable)
-    } else if !fits(stat) {
+    } else if u64::try_from(stat.st_size).map_or(true, |size| size > most) {
         Err(RejectReason::TooLarge)
     } else {
         Ok(())
     }
 }
 
-/// Whether a file is no larger than one that is read.
+/// Whether a file is no larger than one of the mailboxes that is read.
 pub(super) fn fits(stat: &Stat) -> bool {
     usize::try_from(stat.st_size).is_ok_and(|size| size <= MAX_FILE_BYTES)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelName, GroupName, Message};
+use super::{ChannelName, ChatId, GroupName, Message};
 
 /// A folder with memory, files and rights that one or more registered chats belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,73 @@ impl Group {
             || named.contains(&sender.id)
             || (named.is_empty() && !sender.outside)
     }
+}
+
+/// What somebody wants to wake the assistant in a group; what is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TriggerWish {
+    word: Option<String>,
+    needed: Option<bool>,
+}
+
+/// What cannot be wanted of a group, by whichever way it is asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidGroup {
+    /// The main group has no trigger.
+    #[error("the main group never needs a trigger")]
+    MainTrigger,
+    /// No message could bear this.
+    #[error("a trigger is one word, such as @Crab, not {0:?}")]
+    Trigger(String),
+    /// Whoever talks to a group in the terminal means that group.
+    #[error("{0} cannot be moved: each group has its own chat in the terminal")]
+    TerminalChat(ChatId),
+}
+
+impl TriggerWish {
+    /// A word, which is then needed, and whether one is.
+    ///
+    /// # Errors
+    /// When the group can have no trigger, or not this.
+    pub fn new(
+        group: &GroupName,
+        word: Option<&str>,
+        needed: Option<bool>,
+    ) -> Result<Self, InvalidGroup> {
+        let fits = |word: &str| {
+            (1..=64).contains(&word.chars().count())
+                && !word.chars().any(|c| c.is_whitespace() || c.is_control())
+        };
+        match word {
+            Some(word) if !fits(word) => Err(InvalidGroup::Trigger(word.to_owned())),
+            _ if group.is_main() && (word.is_some() || needed.is_some()) => {
+                Err(InvalidGroup::MainTrigger)
+            }
+            _ => {
+                let word = word.map(str::to_owned);
+                Ok(Self { needed: needed.or(word.as_ref().map(|_| true)), word })
+            }
+        }
+    }
+
+    /// Has a group be so.
+    pub fn apply_to(&self, group: &mut Group) {
+        if let Some(word) = &self.word {
+            group.trigger = Some(word.clone());
+        }
+        group.requires_trigger = self.needed.unwrap_or(group.requires_trigger);
+    }
+}
+
+/// Looks whether a chat can be given to a group, or taken from it.
+///
+/// # Errors
+/// When it stays where it is.
+pub fn movable(chat: &ChatId) -> Result<(), InvalidGroup> {
+    if *chat.channel() == ChannelName::terminal() {
+        return Err(InvalidGroup::TerminalChat(chat.clone()));
+    }
+    Ok(())
 }
 
 /// Who a group answers when, and what its sandbox gets beyond the common; stored as JSON in `registered_groups.container_config`.

@@ -1,7 +1,7 @@
 //! Groups, and the chats that belong to them.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::Store;
 use super::error::{Step, Stop, StoreError};
@@ -81,16 +81,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let now = self.now();
         self.write(name!("add_group", "add a group"), move |connection| {
-            let sql = "INSERT INTO registered_groups
-                           (name, trigger_pattern, requires_trigger, container_config, added_at)
-                       VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
-            let Group { name, trigger, requires_trigger, settings } = &group;
-            let values = params![name, trigger, requires_trigger, json(settings)?, Millis(now)];
-            if connection.prepare_cached(sql)?.execute(values)? == 0 {
-                return Err(StoreError::Conflict(format!("there is a group {name} already")).into());
-            }
-            register(connection, &ChatId::terminal(name), name, now)?;
-            chats.iter().try_for_each(|chat| register(connection, chat, name, now))
+            insert(connection, &group, now)?;
+            chats.iter().try_for_each(|chat| register(connection, chat, &group.name, now))
         })
         .await
     }
@@ -152,17 +144,7 @@ impl Store {
     /// When the store cannot be read.
     pub(crate) async fn newest_chats(&self, limit: usize) -> Result<Vec<ChatRow>, StoreError> {
         self.read("list the chats", move |connection| {
-            let sql = "SELECT c.*, (
-                           SELECT m.timestamp FROM messages m WHERE m.seq = (
-                               SELECT max(r.last_seq) FROM router_state r WHERE r.chat_id = c.chat_id
-                           )
-                       ) AS said_at
-                       FROM chats c
-                       ORDER BY max(ifnull(last_message_time, 0), ifnull(said_at, 0)) DESC, chat_id
-                       LIMIT ?1";
-            let mut statement = connection.prepare_cached(sql)?;
-            let chats = statement.query_map([Count::of(limit)], chat)?;
-            Ok(chats.collect::<Result<_, _>>()?)
+            chats(connection, "TRUE", params![Count::of(limit)])
         })
         .await
     }
@@ -178,20 +160,27 @@ impl Store {
     ) -> Result<Vec<ChatRow>, StoreError> {
         let group = group.clone();
         self.read("list the chats of a group", move |connection| {
-            let sql = "SELECT c.*, (
-                           SELECT m.timestamp FROM messages m WHERE m.seq = (
-                               SELECT max(r.last_seq) FROM router_state r WHERE r.chat_id = c.chat_id
-                           )
-                       ) AS said_at
-                       FROM chats c WHERE c.group_name = ?1
-                       ORDER BY max(ifnull(last_message_time, 0), ifnull(said_at, 0)) DESC, chat_id
-                       LIMIT ?2";
-            let mut statement = connection.prepare_cached(sql)?;
-            let chats = statement.query_map(params![group, Count::of(limit)], chat)?;
-            Ok(chats.collect::<Result<_, _>>()?)
+            chats(connection, "c.group_name = ?2", params![Count::of(limit), group])
         })
         .await
     }
+}
+
+/// The chats of which something holds, as many as the first of the values says, those with the newest messages first.
+fn chats(connection: &Connection, holds: &str, values: impl Params) -> Step<Vec<ChatRow>> {
+    let sql = format!(
+        "SELECT c.*, (
+             SELECT m.timestamp FROM messages m WHERE m.seq = (
+                 SELECT max(r.last_seq) FROM router_state r WHERE r.chat_id = c.chat_id
+             )
+         ) AS said_at
+         FROM chats c WHERE {holds}
+         ORDER BY max(ifnull(last_message_time, 0), ifnull(said_at, 0)) DESC, chat_id
+         LIMIT ?1"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let chats = statement.query_map(values, chat)?;
+    Ok(chats.collect::<Result<_, _>>()?)
 }
 
 /// The group in the columns of `registered_groups`.
@@ -225,13 +214,27 @@ fn json(settings: &GroupSettings) -> Step<String> {
         .map_err(|error| StoreError::failed("write a group's settings as JSON", error).into())
 }
 
-fn look_up(connection: &Connection, name: &GroupName) -> Step<Option<Group>> {
+/// The group of a name.
+pub(super) fn look_up(connection: &Connection, name: &GroupName) -> Step<Option<Group>> {
     let sql = "SELECT * FROM registered_groups WHERE name = ?1";
     Ok(connection.prepare_cached(sql)?.query_row([name], group).optional()?)
 }
 
+/// Adds a group, and registers its chat in the terminal.
+pub(super) fn insert(connection: &Connection, group: &Group, now: Timestamp) -> Step<()> {
+    let sql = "INSERT INTO registered_groups
+                   (name, trigger_pattern, requires_trigger, container_config, added_at)
+               VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
+    let Group { name, trigger, requires_trigger, settings } = group;
+    let values = params![name, trigger, requires_trigger, json(settings)?, Millis(now)];
+    if connection.prepare_cached(sql)?.execute(values)? == 0 {
+        return Err(StoreError::Conflict(format!("there is a group {name} already")).into());
+    }
+    register(connection, &ChatId::terminal(name), name, now)
+}
+
 /// Writes a group anew; what the router has seen of its chats by the old rules is to be looked at again.
-fn replace(connection: &Connection, name: &GroupName, group: &Group) -> Step<()> {
+pub(super) fn replace(connection: &Connection, name: &GroupName, group: &Group) -> Step<()> {
     let sql = "UPDATE registered_groups
                SET trigger_pattern = ?2, requires_trigger = ?3, container_config = ?4
                WHERE name = ?1";
@@ -253,7 +256,13 @@ fn unregister(connection: &Connection, chat: &ChatId, group: &GroupName) -> Step
     forget_sessions(connection, chat)
 }
 
-fn register(connection: &Connection, chat: &ChatId, group: &GroupName, now: Timestamp) -> Step<()> {
+/// Registers a chat with a group, where it starts anew.
+pub(super) fn register(
+    connection: &Connection,
+    chat: &ChatId,
+    group: &GroupName,
+    now: Timestamp,
+) -> Step<()> {
     intake::note_chat(connection, chat, None, None)?;
     let sql = "SELECT group_name FROM chats WHERE chat_id = ?1";
     match connection.prepare_cached(sql)?.query_row([chat], |row| row.get(0))? {

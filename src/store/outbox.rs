@@ -2,7 +2,10 @@
 //!
 //! Of each conversation only the oldest row that is not yet settled is handed out, so order within it is kept.
 
+mod files;
 mod progress;
+
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Params, Row, named_params, params};
@@ -10,7 +13,7 @@ use rusqlite::{Connection, Params, Row, named_params, params};
 use super::Store;
 use super::error::{Step, StoreError};
 use super::values::{Count, Millis, conversation, state_column, thread_key, time, time_if_any};
-use crate::model::{ChannelName, Conversation, OutboxId, RunEnd, RunId, Seq};
+use crate::model::{ChannelName, Content, Conversation, OutboxId, RunEnd, RunId, SentFile, Seq};
 
 /// Something to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +22,8 @@ pub(crate) struct OutboxDraft {
     pub(crate) conversation: Conversation,
     /// The run that says it.
     pub(crate) run: Option<RunId>,
-    /// What it says, Markdown.
-    pub(crate) text: String,
+    /// What it carries.
+    pub(crate) content: Content,
 }
 
 /// A row of the outbox.
@@ -32,8 +35,8 @@ pub(crate) struct OutboxRow {
     pub(crate) conversation: Conversation,
     /// The run that says it.
     pub(crate) run: Option<RunId>,
-    /// What it says, Markdown.
-    pub(crate) text: String,
+    /// What it carries.
+    pub(crate) content: Content,
     /// The last message that this run was given; none when it belongs to another conversation.
     pub(crate) through: Option<Seq>,
     /// The end of its run, when it is that.
@@ -48,7 +51,7 @@ pub(crate) struct OutboxRow {
     pub(crate) created_at: Timestamp,
     /// When the platform had it.
     pub(crate) sent_at: Option<Timestamp>,
-    /// The platform's id of it.
+    /// The platform's id of it; of a file also before it is sent.
     pub(crate) external_id: Option<String>,
     /// What went wrong last.
     pub(crate) error: Option<String>,
@@ -183,17 +186,27 @@ pub(super) fn insert(
     now: Timestamp,
 ) -> Step<OutboxId> {
     let sql = "INSERT INTO outbox
-                   (channel, chat_id, thread, run, ends_through, ends_answered, state, created_at, text)
-               VALUES (:channel, :chat, :thread, :run, :through, :answered, 'pending', :now, :text)
+                   (channel, chat_id, thread, run, ends_through, ends_answered, state, created_at,
+                    text, message_id, file_name, file_bytes, file_source, file_copy)
+               VALUES (:channel, :chat, :thread, :run, :through, :answered, 'pending', :now,
+                    :text, :message, :name, :bytes, :source, :copy)
                RETURNING id";
-    let OutboxDraft { conversation, run, text } = draft;
+    let OutboxDraft { conversation, run, content } = draft;
+    let (text, message, file) = match content {
+        Content::Text(text) => (text, None, None),
+        Content::File(file) => (&file.caption, None, Some(file)),
+        Content::Reaction { emoji, message } => (emoji, Some(message), None),
+    };
+    let path = |path: &PathBuf| path.to_string_lossy().into_owned();
     let id = connection.prepare_cached(sql)?.query_row(
         named_params! {
             ":channel": conversation.chat.channel(), ":chat": conversation.chat,
             ":thread": thread_key(conversation.thread.as_ref()), ":run": run,
             ":through": ends.map(|end| end.through),
             ":answered": ends.map(|end| end.answered),
-            ":now": Millis(now), ":text": text,
+            ":now": Millis(now), ":text": text, ":message": message,
+            ":name": file.map(|file| &file.name), ":bytes": file.map(|file| Count(file.bytes)),
+            ":source": file.map(|file| path(&file.source)), ":copy": file.map(|file| path(&file.copy)),
         },
         |row| row.get(0),
     )?;
@@ -213,7 +226,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
         id: row.get("id")?,
         conversation: conversation(row)?,
         run: row.get("run")?,
-        text: row.get("text")?,
+        content: content(row)?,
         through: row.get("through_seq")?,
         ends: through.zip(answered).map(|(through, answered)| RunEnd { through, answered }),
         state: row.get("state")?,
@@ -223,5 +236,27 @@ fn row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
         sent_at: time_if_any(row, "sent_at")?,
         external_id: row.get("external_id")?,
         error: row.get("error")?,
+    })
+}
+
+fn content(row: &Row<'_>) -> rusqlite::Result<Content> {
+    if row.get::<_, Option<String>>("file_copy")?.is_some() {
+        return file(row).map(Content::File);
+    }
+    let text = row.get("text")?;
+    Ok(match row.get("message_id")? {
+        Some(message) => Content::Reaction { emoji: text, message },
+        None => Content::Text(text),
+    })
+}
+
+fn file(row: &Row<'_>) -> rusqlite::Result<SentFile> {
+    let Count(bytes) = row.get("file_bytes")?;
+    Ok(SentFile {
+        name: row.get("file_name")?,
+        bytes,
+        caption: row.get("text")?,
+        source: row.get::<_, String>("file_source")?.into(),
+        copy: row.get::<_, String>("file_copy")?.into(),
     })
 }

@@ -1,13 +1,15 @@
 //! What agents ask for: each request is carried out once, and answered as often as it is seen.
 
-use rusqlite::{OptionalExtension, named_params, params};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::Store;
-use super::error::StoreError;
+use super::error::{Step, StoreError};
+use super::groups::{insert, look_up, register, replace};
 use super::outbox::{self, OutboxDraft};
 use super::values::{Millis, thread_key};
 use super::writer::name;
-use crate::model::{Conversation, RequestId, Seq};
+use crate::model::{ChatId, Conversation, Group, GroupName, RequestId, Seq, TriggerWish};
 
 /// Which request: its id is the agent's word, and counts only within the attempts at the same messages.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,6 +31,28 @@ pub(crate) struct StoredReply {
     pub(crate) text: String,
 }
 
+/// What a request does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing: it was refused.
+    Nothing,
+    /// Something is to be sent.
+    Send(OutboxDraft),
+    /// A chat is given to a group.
+    Register(Registration),
+}
+
+/// A chat that is to belong to a group, which is made when there is none of that name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Registration {
+    /// The chat.
+    pub(crate) chat: ChatId,
+    /// The group.
+    pub(crate) group: GroupName,
+    /// What is to wake the assistant in the group.
+    pub(crate) trigger: TriggerWish,
+}
+
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answered {
@@ -39,16 +63,16 @@ pub(crate) struct Answered {
 }
 
 impl Store {
-    /// Answers a request and puts its effect into the outbox, in one transaction; a request that was seen before has
-    /// no effect and gets the answer of the first time.
+    /// Answers a request and has its effect, in one transaction; a request that was seen before has no effect and gets
+    /// the answer of the first time.
     ///
     /// # Errors
-    /// When it is not on disk.
+    /// When it is not on disk, and [`StoreError::Taken`] when the effect is not possible.
     pub(crate) async fn answer_request(
         &self,
         request: RequestKey,
         reply: StoredReply,
-        effect: Option<OutboxDraft>,
+        effect: Effect,
     ) -> Result<Answered, StoreError> {
         let now = self.now();
         self.write(name!("answer_request", "answer a request"), move |connection| {
@@ -71,11 +95,27 @@ impl Store {
                 ":chat": chat, ":thread": thread, ":from": from, ":id": id,
                 ":ok": reply.ok, ":text": reply.text, ":now": Millis(now),
             })?;
-            if let Some(draft) = &effect {
-                outbox::insert(connection, draft, None, now)?;
+            match &effect {
+                Effect::Nothing => {}
+                Effect::Send(draft) => drop(outbox::insert(connection, draft, None, now)?),
+                Effect::Register(registration) => enrol(connection, registration, now)?,
             }
             Ok(Answered { reply, fresh: true })
         })
         .await
     }
+}
+
+/// Gives a chat to a group.
+fn enrol(connection: &Connection, wanted: &Registration, now: Timestamp) -> Step<()> {
+    let Registration { chat, group: name, trigger } = wanted;
+    let before = look_up(connection, name)?;
+    let mut group = before.clone().unwrap_or_else(|| Group::new(name.clone()));
+    trigger.apply_to(&mut group);
+    match before {
+        None => insert(connection, &group, now)?,
+        Some(before) if before != group => replace(connection, name, &group)?,
+        Some(_) => {}
+    }
+    register(connection, chat, name, now)
 }

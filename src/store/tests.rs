@@ -10,6 +10,7 @@ mod prune;
 mod revise;
 mod router;
 mod runs;
+mod sent;
 mod walk;
 
 use std::path::PathBuf;

@@ -157,7 +157,7 @@ pub(crate) fn done(run: u64, text: &str, through: Option<u64>) -> String {
 }
 
 /// Waits for a file and takes it.
-async fn take(path: PathBuf) -> Value {
+pub(crate) async fn take(path: PathBuf) -> Value {
     loop {
         if let Ok(content) = std::fs::read(&path) {
             std::fs::remove_file(&path).unwrap();

@@ -39,6 +39,9 @@ pub struct Prompt {
     pub text: String,
     /// What the engine is told about itself and its surroundings, before the `CLAUDE.md` files.
     pub system: String,
+    /// Whether this is the main group, which may ask more of the gateway.
+    #[serde(default)]
+    pub main: bool,
     /// Which engine thinks; `native` is built in.
     pub engine: String,
     /// The model's name, as the engine's provider spells it.

@@ -119,6 +119,41 @@ pub enum Request {
         #[serde(default, alias = "chatJid")]
         chat: Option<String>,
     },
+    /// Sends a file of the group's folder, as it is when the gateway reads the request.
+    SendFile {
+        /// Its path, absolute or relative to the group's folder.
+        path: String,
+        /// What is said with it, Markdown.
+        #[serde(default)]
+        caption: Option<String>,
+        /// The chat; `None` is the conversation of the run.
+        #[serde(default, alias = "chatJid")]
+        chat: Option<String>,
+    },
+    /// Reacts to the message that the run answers.
+    React {
+        /// The emoji's name, such as `thumbsup`, or the emoji.
+        emoji: String,
+    },
+    /// Gives a chat to a group, which is made when there is none of that name; for the main group only.
+    RegisterGroup {
+        /// The chat.
+        #[serde(alias = "jid")]
+        chat: String,
+        /// The group's name.
+        name: String,
+        /// The group's name, where `name` is one for people: so the field's file form has it.
+        #[serde(default)]
+        folder: Option<String>,
+        /// What wakes the assistant in the group.
+        #[serde(default)]
+        trigger: Option<String>,
+        /// Whether a message needs the trigger.
+        #[serde(default, alias = "requiresTrigger")]
+        requires_trigger: Option<bool>,
+    },
+    /// Lists the chats that are known, registered or not; for the main group only.
+    ListChats {},
 }
 
 /// `replies/<request id>.json`: what became of a request.

@@ -34,6 +34,7 @@ fn prompt() -> Prompt {
         through: 41,
         text: String::from("Hello, \"Andy\"\n"),
         system: String::from("You are Andy."),
+        main: false,
         engine: String::from("native"),
         model: String::from("claude-sonnet-4-5"),
         max_output_bytes: 10_485_760,
@@ -120,6 +121,20 @@ fn requests_and_replies() {
         &[
             Request::SendMessage { text: text(), chat: None },
             Request::SendMessage { text: text(), chat: Some(String::from("terminal:me")) },
+            Request::SendFile {
+                path: String::from("out/report.pdf"),
+                caption: Some(text()),
+                chat: Some(String::from("terminal:me")),
+            },
+            Request::React { emoji: String::from("thumbsup") },
+            Request::RegisterGroup {
+                chat: String::from("slack:T01/C02"),
+                name: String::from("family"),
+                folder: None,
+                trigger: Some(String::from("@Crab")),
+                requires_trigger: Some(true),
+            },
+            Request::ListChats {},
         ],
     );
     check("reply", &[Reply { id: String::from("r1"), ok: true, text: String::from("sent") }]);
@@ -132,6 +147,26 @@ fn requests_are_also_read_as_the_field_writes_them() {
     let read: Request = serde_json::from_str(written).unwrap();
     let chat = Some(String::from("terminal:me"));
     assert_eq!(read, Request::SendMessage { text: String::from("Hi."), chat });
+    let written = r#"{"type": "register_group", "jid": "slack:T01/C02", "name": "The Family", "folder": "family",
+        "trigger": "@Andy", "requiresTrigger": false, "timestamp": "2026-11-21T12:00:00Z"}"#;
+    let read: Request = serde_json::from_str(written).unwrap();
+    let expected = Request::RegisterGroup {
+        chat: String::from("slack:T01/C02"),
+        name: String::from("The Family"),
+        folder: Some(String::from("family")),
+        trigger: Some(String::from("@Andy")),
+        requires_trigger: Some(false),
+    };
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn an_unknown_request_is_told_which_there_are() {
+    let unknown = serde_json::from_str::<Request>(r#"{"type": "dance"}"#).unwrap_err().to_string();
+    for known in ["send_message", "send_file", "react", "register_group", "list_chats"] {
+        assert!(unknown.contains(known), "{unknown}");
+    }
+    assert!(unknown.len() < 200, "what the agent is shown is cut there: {unknown}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use hyper::{Request, StatusCode, Uri};
@@ -49,10 +50,10 @@ const STEPS: u32 = 4;
 
 /// How files are fetched from one workspace.
 pub(super) struct Downloads {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    pub(super) client: Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, io::Error>>,
     bot: SecretString,
-    api: Uri,
-    patience: Duration,
+    pub(super) api: Uri,
+    pub(super) patience: Duration,
     turns: Semaphore,
 }
 
@@ -91,10 +92,11 @@ impl Downloads {
 
     /// Streams a file of this kind to its place; returns its size.
     async fn stream(&self, url: &str, kind: &str, to: &mut dyn FileSink) -> Result<u64, Missing> {
-        let uri = url.parse().ok().filter(|uri| may_have_token(uri, &self.api));
+        let uri = url.parse().ok().filter(|uri| is_slacks(uri, &self.api));
         let uri = uri.ok_or_else(|| never("its address is not one of Slack's"))?;
         let bearer = format!("Bearer {}", self.bot.expose_secret());
-        let request = Request::get::<Uri>(uri).header(AUTHORIZATION, bearer).body(Empty::new());
+        let nothing = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let request = Request::get::<Uri>(uri).header(AUTHORIZATION, bearer).body(nothing);
         let request = request.map_err(|_odd| never("its address cannot be asked for"))?;
         let answer = self.step(self.client.request(request)).await?.map_err(broken)?;
         accept(answer.status(), answer.headers(), kind)?;
@@ -218,8 +220,9 @@ fn address(number: usize, file: &File) -> Result<&str, Missing> {
     }
 }
 
-/// Whether the bot's token may be sent to an address: of Slack itself, or of the server that stands for it.
-fn may_have_token(uri: &Uri, api: &Uri) -> bool {
+/// Whether what is Slack's alone may be sent to an address, as the bot's token: one of Slack itself, or of the server
+/// that stands for it.
+pub(super) fn is_slacks(uri: &Uri, api: &Uri) -> bool {
     let (Some(host), Some(home)) = (uri.host(), api.host()) else { return false };
     let beneath = |host: &str, home: &str| host == home || host.ends_with(&format!(".{home}"));
     let home = if beneath(home, "slack.com") { "slack.com" } else { home };

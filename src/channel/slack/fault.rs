@@ -123,6 +123,7 @@ fn in_words(code: &str) -> String {
     let hint = match code.split(' ').next().unwrap_or(code) {
         "channel_not_found" => "there is no such channel, or the bot may not see it",
         "invalid_auth" => "Slack does not know the token",
+        "invalid_name" => "the workspace has no such emoji",
         "is_archived" => "the channel is archived",
         "missing_scope" => "the app lacks a scope; add it and install the app again",
         "msg_too_long" => "the message is too long for Slack",

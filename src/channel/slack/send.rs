@@ -14,7 +14,7 @@ use super::id::ConversationId;
 use super::json::{list, word};
 use super::text::{Outgoing, outgoing, plain};
 use super::workspace::Workspace;
-use crate::channel::{Parcel, SendError};
+use crate::channel::{Content, Parcel, SendError};
 use crate::model::Receipt;
 
 /// The most pages of a history that are looked through for one message.
@@ -40,13 +40,33 @@ struct Found {
     ts: Option<String>,
 }
 
+impl Found {
+    /// Adds a message.
+    fn add(&mut self, json: &Value, message: &Message) {
+        let number = |name: &str| {
+            json.pointer(&format!("/metadata/event_payload/{name}")).and_then(Value::as_u64)
+        };
+        self.parts.insert(number("part").unwrap_or(1));
+        self.of = number("of").unwrap_or(1);
+        let latest = self.ts.as_deref().unwrap_or_default();
+        let ts = message.ts.to_string();
+        if ts.as_str() > latest {
+            self.ts = Some(ts);
+        }
+    }
+}
+
 impl Address<'_> {
     /// Posts a parcel.
     ///
     /// # Errors
     /// A failure after the first part is a doubt: what is there is looked up before the rest is posted.
     pub(super) async fn send(&self) -> Result<Receipt, SendError> {
-        self.post(&BTreeSet::new()).await
+        match &self.parcel.content {
+            Content::Text(text) => self.post(text, &BTreeSet::new()).await,
+            Content::File(file) => self.send_file(file).await,
+            Content::Reaction { emoji, message } => self.react(emoji, message).await,
+        }
     }
 
     /// Looks for a parcel that may have been posted, and posts what is missing of one that was begun.
@@ -54,19 +74,25 @@ impl Address<'_> {
     /// # Errors
     /// When Slack does not say it, or does not take the rest.
     pub(super) async fn find(&self) -> Result<Option<Receipt>, SendError> {
+        let text = match &self.parcel.content {
+            Content::Text(text) => text,
+            Content::File(_) => return self.find_file().await,
+            // Put again, it is there once.
+            Content::Reaction { .. } => return Ok(None),
+        };
         let found = self.look_up().await.map_err(|error| self.not_sent(&error))?;
         match u64::try_from(found.parts.len()) {
             Ok(0) => Ok(None),
-            Ok(count) if count < found.of => self.post(&found.parts).await.map(Some),
+            Ok(count) if count < found.of => self.post(text, &found.parts).await.map(Some),
             _ => Ok(Some(Receipt { external_id: found.ts })),
         }
     }
 
     /// Posts the parts that are not there.
-    async fn post(&self, there: &BTreeSet<u64>) -> Result<Receipt, SendError> {
+    async fn post(&self, text: &str, there: &BTreeSet<u64>) -> Result<Receipt, SendError> {
         let Self { workspace, parcel, .. } = self;
         let may_ping = |user: &_| workspace.directory.may_ping(&self.channel, user);
-        let pieces = outgoing(&parcel.text, &may_ping);
+        let pieces = outgoing(text, &may_ping);
         let (of, mut posted, mut ts) = (pieces.len(), there.len(), None);
         for (part, Outgoing { markdown, notification, source }) in (1_u64..).zip(pieces) {
             if there.contains(&part) {
@@ -109,39 +135,39 @@ impl Address<'_> {
 
     /// What is there of the parcel.
     async fn look_up(&self) -> Result<Found, ApiError> {
-        let (mut found, mut cursor) = (Found::default(), String::new());
+        let mut found = Found::default();
+        let mut see = |json: &Value, message: &Message| {
+            if message.outbox == Some(self.parcel.id) {
+                found.add(json, message);
+            }
+        };
+        self.own_messages(&mut see).await?;
+        Ok(found)
+    }
+
+    /// Shows `see` what we have said where the parcel goes, the newest pages of it. Another app could have written the
+    /// same metadata: ours alone counts.
+    pub(super) async fn own_messages(
+        &self,
+        see: &mut (dyn FnMut(&Value, &Message) + Send),
+    ) -> Result<(), ApiError> {
+        let mut cursor = String::new();
         for _page in 0..MOST_PAGES {
             let page = self.page(&cursor).await?;
-            self.collect(&page, &mut found);
+            let Some(ours) = self.workspace.ours() else { break };
+            for json in list(&page, "messages") {
+                match Message::parse(json, Some(self.channel.clone())) {
+                    Ok(message) if message.speaker(&ours.me) == Speaker::Me => see(json, &message),
+                    _ => {}
+                }
+            }
             let next = page.pointer("/response_metadata/next_cursor").and_then(Value::as_str);
             cursor = next.unwrap_or_default().to_owned();
             if cursor.is_empty() {
                 break;
             }
         }
-        Ok(found)
-    }
-
-    /// Adds what a page shows of the parcel. Another app could have written the same metadata: ours alone counts.
-    fn collect(&self, page: &Value, found: &mut Found) {
-        let Some(ours) = self.workspace.ours() else { return };
-        for json in list(page, "messages") {
-            let message = Message::parse(json, Some(self.channel.clone()));
-            let Ok(message) = message else { continue };
-            if message.outbox != Some(self.parcel.id) || message.speaker(&ours.me) != Speaker::Me {
-                continue;
-            }
-            let number = |name: &str| {
-                json.pointer(&format!("/metadata/event_payload/{name}")).and_then(Value::as_u64)
-            };
-            found.parts.insert(number("part").unwrap_or(1));
-            found.of = number("of").unwrap_or(1);
-            let latest = found.ts.as_deref().unwrap_or_default();
-            let ts = message.ts.to_string();
-            if ts.as_str() > latest {
-                found.ts = Some(ts);
-            }
-        }
+        Ok(())
     }
 
     async fn page(&self, cursor: &str) -> Result<Value, ApiError> {
@@ -170,7 +196,7 @@ impl Address<'_> {
     }
 
     /// What a failed call means for a message.
-    fn not_sent(&self, error: &ApiError) -> SendError {
+    pub(super) fn not_sent(&self, error: &ApiError) -> SendError {
         self.workspace.note(error);
         match error {
             // Until somebody has mended the tokens, there is nobody to take it.

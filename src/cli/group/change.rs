@@ -4,7 +4,7 @@ use std::path::{Component, Path};
 
 use crate::cli::args::{GroupChange, GroupSet};
 use crate::cli::exit::Failure;
-use crate::model::{ChannelName, ChatId, Engage, Group, MountRequest};
+use crate::model::{ChatId, Engage, Group, InvalidGroup, MountRequest, TriggerWish, movable};
 use crate::store::GroupChats;
 
 /// The word that empties a list or lifts a limit.
@@ -15,18 +15,12 @@ const NONE: &str = "-";
 pub(super) struct Wanted {
     /// The chats that are to come and to go.
     pub(super) chats: GroupChats,
-    trigger: Option<Trigger>,
+    trigger: TriggerWish,
     engage: Option<Engage>,
     senders: Senders,
     web_allow: Option<Vec<String>>,
     budget_micros: Option<Option<u64>>,
     mounts: Option<Vec<MountRequest>>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Trigger {
-    Word(String),
-    NotNeeded,
 }
 
 /// Who is to be named among those who may wake the assistant, and who no longer.
@@ -59,19 +53,11 @@ impl Wanted {
         removed: &[ChatId],
         forbidden: &[String],
     ) -> Result<Self, Failure> {
-        let trigger = match &change.trigger {
-            Some(word) => Some(Trigger::Word(trigger(word)?)),
-            None => change.no_trigger.then_some(Trigger::NotNeeded),
-        };
-        if trigger.is_some() && change.name.is_main() {
-            return Err(Failure::usage("the main group never needs a trigger"));
-        }
-        let mut chats = change.chat.iter().chain(removed);
-        if let Some(chat) = chats.find(|chat| *chat.channel() == ChannelName::terminal()) {
-            let sentence =
-                format!("{chat} cannot be moved: each group has its own chat in the terminal");
-            return Err(Failure::usage(sentence));
-        }
+        let needed = change.no_trigger.then_some(false);
+        let sentence = |error: InvalidGroup| Failure::usage(error.to_string());
+        let trigger = TriggerWish::new(&change.name, change.trigger.as_deref(), needed);
+        let trigger = trigger.map_err(sentence)?;
+        change.chat.iter().chain(removed).try_for_each(movable).map_err(sentence)?;
         if let Some(chat) = removed.iter().find(|chat| change.chat.contains(chat)) {
             let sentence =
                 format!("{chat} cannot come and go at once; say --chat or --remove-chat");
@@ -98,14 +84,7 @@ impl Wanted {
     /// # Errors
     /// A sentence for what the group as it is does not allow.
     pub(super) fn apply_to(&self, mut group: Group) -> Result<Group, String> {
-        match &self.trigger {
-            Some(Trigger::Word(word)) => {
-                group.trigger = Some(word.clone());
-                group.requires_trigger = true;
-            }
-            Some(Trigger::NotNeeded) => group.requires_trigger = false,
-            None => {}
-        }
+        self.trigger.apply_to(&mut group);
         if let Some(engage) = self.engage {
             group.settings.engage = engage;
         }
@@ -178,16 +157,6 @@ fn list<T>(
         [] => Ok(None),
         [only] if only == NONE => Ok(Some(Vec::new())),
         some => some.iter().map(|text| read(text)).collect::<Result<_, _>>().map(Some),
-    }
-}
-
-fn trigger(word: &str) -> Result<String, Failure> {
-    let fits = (1..=64).contains(&word.chars().count())
-        && !word.chars().any(|c| c.is_whitespace() || c.is_control());
-    if fits {
-        Ok(word.to_owned())
-    } else {
-        Err(wrong("--trigger", word, "one word, such as @Crab"))
     }
 }
 
@@ -331,8 +300,9 @@ mod tests {
         assert_eq!(applied(&Wanted::default(), group.clone()), group);
         let emptied = Wanted { web_allow: Some(Vec::new()), ..Wanted::default() };
         assert!(applied(&emptied, group.clone()).settings.web_allow.is_empty());
-        let word = Wanted { trigger: Some(Trigger::Word("@Crab".into())), ..Wanted::default() };
-        let quiet = Wanted { trigger: Some(Trigger::NotNeeded), ..Wanted::default() };
+        let wish = |word, needed| TriggerWish::new(&group.name, word, needed).unwrap();
+        let word = Wanted { trigger: wish(Some("@Crab"), None), ..Wanted::default() };
+        let quiet = Wanted { trigger: wish(None, Some(false)), ..Wanted::default() };
         assert!(!applied(&quiet, group.clone()).needs_trigger());
         assert!(applied(&word, applied(&quiet, group.clone())).needs_trigger());
         let rare = Wanted { engage: Some(Engage::Mention), ..Wanted::default() };

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::{RunRow, RunState, change_time, unfinished};
-use crate::model::{Conversation, RunEnd, RunId, Seq, SessionId};
+use crate::model::{Content, Conversation, RunEnd, RunId, Seq, SessionId};
 use crate::store::Store;
 use crate::store::error::{Step, StoreError};
 use crate::store::outbox::{self, OutboxDraft};
@@ -87,7 +87,11 @@ impl Store {
             let state = RunState::GivenUp;
             end(connection, &run, &Ending { state, error: Some(&error), through }, now)?;
             move_cursor(connection, &run.conversation, through)?;
-            let draft = OutboxDraft { conversation: run.conversation, run: Some(run.id), text };
+            let draft = OutboxDraft {
+                conversation: run.conversation,
+                run: Some(run.id),
+                content: Content::Text(text),
+            };
             outbox::insert(connection, &draft, Some(RunEnd { through, answered: false }), now)?;
             Ok(())
         })
@@ -116,7 +120,7 @@ impl Store {
             let waits = connection.prepare_cached(sql)?.query_row(key, |row| row.get::<_, Seq>(0));
             let Some(through) = waits.optional()? else { return Ok(false) };
             move_cursor(connection, &conversation, through)?;
-            let draft = OutboxDraft { conversation, run: None, text };
+            let draft = OutboxDraft { conversation, run: None, content: Content::Text(text) };
             outbox::insert(connection, &draft, Some(RunEnd { through, answered: false }), now)?;
             Ok(true)
         })
@@ -165,7 +169,8 @@ fn finish(connection: &Connection, done: FinishRun, now: Timestamp) -> Step<()> 
         keep_session(connection, &run, &session, now)?;
     }
     let Some(text) = answer else { return Ok(()) };
-    let draft = OutboxDraft { conversation: run.conversation, run: Some(id), text };
+    let draft =
+        OutboxDraft { conversation: run.conversation, run: Some(id), content: Content::Text(text) };
     let end = RunEnd { through, answered: state == RunState::Done };
     outbox::insert(connection, &draft, Some(end), now)?;
     Ok(())

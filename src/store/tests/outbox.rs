@@ -7,27 +7,33 @@ use jiff::civil::date;
 use super::{Home, main_chat, main_thread};
 use crate::clock::Clock;
 use crate::model::{
-    ChannelName, Conversation, GroupName, OutboxId, Receipt, SandboxId, Seq, Usage,
+    ChannelName, Content, Conversation, GroupName, OutboxId, Receipt, SandboxId, Seq, Usage,
 };
-use crate::store::{Listed, OutboxDraft, OutboxState, RequestKey, Store, StoreError, StoredReply};
+use crate::store::{
+    Effect, Listed, OutboxDraft, OutboxState, RequestKey, Store, StoreError, StoredReply,
+};
 
 fn slack(chat: &str) -> Conversation {
     Conversation { chat: format!("slack:{chat}").parse().unwrap(), thread: None }
 }
 
-fn request(id: &str) -> RequestKey {
+pub(super) fn request(id: &str) -> RequestKey {
     RequestKey { conversation: main_chat(), from: Seq(1), id: id.parse().unwrap() }
 }
 
-fn reply(text: &str) -> StoredReply {
+pub(super) fn reply(text: &str) -> StoredReply {
     StoredReply { ok: true, text: text.to_owned() }
 }
 
 /// Has an agent say something.
 async fn say(store: &Store, conversation: &Conversation, text: &str) {
-    let draft =
-        OutboxDraft { conversation: conversation.clone(), run: None, text: text.to_owned() };
-    let answered = store.answer_request(request(text), reply("sent"), Some(draft)).await.unwrap();
+    let draft = OutboxDraft {
+        conversation: conversation.clone(),
+        run: None,
+        content: Content::Text(text.to_owned()),
+    };
+    let answered =
+        store.answer_request(request(text), reply("sent"), Effect::Send(draft)).await.unwrap();
     assert!(answered.fresh);
 }
 
@@ -36,7 +42,7 @@ async fn due(store: &Store, channel: &str) -> Vec<u64> {
     store.outbox_due(&channel, 9).await.unwrap().iter().map(|row| row.id.0).collect()
 }
 
-async fn row(store: &Store, id: u64) -> crate::store::OutboxRow {
+pub(super) async fn row(store: &Store, id: u64) -> crate::store::OutboxRow {
     let rows = store.outbox(99, Listed::All).await.unwrap();
     rows.into_iter().find(|row| row.id == OutboxId(id)).unwrap()
 }
@@ -157,20 +163,29 @@ async fn what_is_settled_stays_so() {
 async fn a_request_is_carried_out_once_and_answered_always() {
     let home = Home::new();
     let store = home.with_main().await;
-    let draft = OutboxDraft { conversation: main_chat(), run: None, text: "hi".to_owned() };
-    let first = store.answer_request(request("r1"), reply("sent"), Some(draft.clone())).await;
+    let draft = OutboxDraft {
+        conversation: main_chat(),
+        run: None,
+        content: Content::Text("hi".to_owned()),
+    };
+    let first =
+        store.answer_request(request("r1"), reply("sent"), Effect::Send(draft.clone())).await;
     let (first, again) = (
         first.unwrap(),
-        store.answer_request(request("r1"), reply("other"), Some(draft.clone())).await.unwrap(),
+        store
+            .answer_request(request("r1"), reply("other"), Effect::Send(draft.clone()))
+            .await
+            .unwrap(),
     );
     assert_eq!((first.reply.clone(), first.fresh), (reply("sent"), true));
     assert_eq!((again.reply, again.fresh), (first.reply, false));
     assert_eq!(store.outbox(9, Listed::All).await.unwrap().len(), 1);
 
     let later = RequestKey { from: Seq(2), ..request("r1") };
-    assert!(store.answer_request(later, reply("sent"), Some(draft)).await.unwrap().fresh);
+    assert!(store.answer_request(later, reply("sent"), Effect::Send(draft)).await.unwrap().fresh);
     let refused = StoredReply { ok: false, text: "you may not".to_owned() };
-    let answer = store.answer_request(request("r2"), refused.clone(), None).await.unwrap();
+    let answer =
+        store.answer_request(request("r2"), refused.clone(), Effect::Nothing).await.unwrap();
     assert_eq!((answer.reply, answer.fresh), (refused, true));
     assert_eq!(store.outbox(9, Listed::All).await.unwrap().len(), 2);
 }

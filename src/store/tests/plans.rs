@@ -11,6 +11,7 @@ fn statements() -> Vec<String> {
         include_str!("../groups.rs"),
         include_str!("../intake.rs"),
         include_str!("../outbox.rs"),
+        include_str!("../outbox/files.rs"),
         include_str!("../outbox/progress.rs"),
         include_str!("../requests.rs"),
         include_str!("../revise.rs"),
@@ -28,6 +29,7 @@ fn statements() -> Vec<String> {
         .filter(|literal| *literal != rows)
         .filter(|literal| verbs.iter().any(|verb| literal.starts_with(verb)))
         .map(|literal| literal.replace("{HEADS}", heads).replace("{ROWS}", rows))
+        .map(|statement| statement.replace("{holds}", "c.group_name = ?2"))
         .collect()
 }
 

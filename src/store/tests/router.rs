@@ -184,7 +184,7 @@ async fn what_waits_without_a_run_can_be_given_up() {
     assert_eq!(store.due(9).await.unwrap(), []);
     let rows = store.outbox(9, Listed::All).await.unwrap();
     assert_eq!(
-        (rows[0].text.as_str(), rows[0].ends),
+        (rows[0].content.to_string().as_str(), rows[0].ends),
         ("Stopped.", Some(RunEnd { through: seq, answered: false }))
     );
 }

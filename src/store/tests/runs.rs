@@ -150,7 +150,7 @@ async fn an_end_moves_everything_at_once_and_only_once() {
     assert_eq!(outbox.len(), 1);
     assert_eq!(outbox[0].run, Some(claimed.run));
     assert_eq!(
-        (outbox[0].text.as_str(), outbox[0].ends),
+        (outbox[0].content.to_string().as_str(), outbox[0].ends),
         ("hello", Some(RunEnd { through: Seq(1), answered: true }))
     );
 
@@ -204,7 +204,7 @@ async fn attempts_are_counted_until_the_cursor_moves() {
     assert_eq!((row.state, row.error.as_deref()), (RunState::GivenUp, Some("exit 137")));
     let outbox = store.outbox(9, Listed::NotSent).await.unwrap();
     assert_eq!(
-        (outbox[0].text.as_str(), outbox[0].ends),
+        (outbox[0].content.to_string().as_str(), outbox[0].ends),
         ("sorry", Some(RunEnd { through: Seq(1), answered: false }))
     );
     assert_eq!(store.counts().await.unwrap().given_up, 1);

@@ -148,7 +148,7 @@ impl Running {
     pub(crate) async fn answer(&mut self) -> anyhow::Result<(ChatId, String)> {
         let parcel = tokio::time::timeout(PATIENCE, self.answers.recv()).await;
         let parcel = parcel.context("no answer came")?.context("the gateway has stopped")?;
-        Ok((parcel.conversation.chat, parcel.text))
+        Ok((parcel.conversation.chat, parcel.content.to_string()))
     }
 
     /// Stops it.

@@ -18,7 +18,7 @@ pub(super) enum Place {
 use Place::{At, Commit};
 
 /// What no message at the terminal comes by, and why.
-const ELSEWHERE: [(Place, &str); 8] = [
+const ELSEWHERE: [(Place, &str); 10] = [
     (
         Commit("prune"),
         "ten minutes after the start, and then daily; it concerns no message that waits",
@@ -42,6 +42,11 @@ const ELSEWHERE: [(Place, &str); 8] = [
         "only a channel where things are said while we are away; a terminal is then absent too",
     ),
     (Commit("caught_up"), "the same"),
+    (
+        At("outbox.begun"),
+        "only a channel that takes a file in steps; `slack/files_out.rs` kills there",
+    ),
+    (Commit("outbox_begun"), "the same"),
 ];
 
 impl Place {

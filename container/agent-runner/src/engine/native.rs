@@ -135,7 +135,7 @@ impl<'run> Run<'run> {
             caller: Caller { broker: &settings.broker, link, budget },
             session,
             system: memory::system(settings, &prompt.system),
-            definitions: tools::definitions(),
+            definitions: tools::definitions(prompt.main),
             context: 0,
             through: None,
         };

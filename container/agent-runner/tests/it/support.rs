@@ -168,6 +168,7 @@ pub(crate) fn prompt(run: u64, text: &str) -> Prompt {
         through: run,
         text: text.to_owned(),
         system: String::from("You are a test."),
+        main: false,
         engine: String::from("native"),
         model: String::from("test-model"),
         max_output_bytes: 10 * 1024 * 1024,

@@ -28,7 +28,7 @@ async fn a_message_is_handed_over_and_its_answer_goes_to_the_model() {
         (("Hi.", Some("slack:T1/C2")), false, "you may not write there"),
     ] {
         let (id, request) = take_request(&runner);
-        let Request::SendMessage { text: said, chat } = request;
+        let Request::SendMessage { text: said, chat } = request else { panic!("{request:?}") };
         assert_eq!((said.as_str(), chat.as_deref()), expected);
         reply(&runner, &Reply { id, ok, text: text.to_owned() });
     }
@@ -38,6 +38,41 @@ async fn a_message_is_handed_over_and_its_answer_goes_to_the_model() {
     assert_eq!(last[2]["content"][0]["content"][0]["text"], "sent");
     assert_eq!(last[4]["content"][0]["is_error"], true);
     assert_eq!(fs::read_dir(runner.path("ipc/replies")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn every_tool_of_the_gateway_is_a_request_and_some_are_for_the_main_group() {
+    let asked = [
+        ("send_file", json!({"path": "a.pdf", "caption": "Here."}), "messages"),
+        ("react", json!({"emoji": "eyes"}), "messages"),
+        ("list_chats", json!({}), "tasks"),
+        ("register_group", json!({"chat": "slack:T1/C2", "name": "family"}), "tasks"),
+    ];
+    let mut turns: Vec<Turn> =
+        asked.iter().map(|(tool, input, _)| Turn::tool(tool, input.clone())).collect();
+    turns.push(Turn::tool("send_file", json!({"caption": "of nothing"})));
+    turns.push(Turn::text("{tool_result}"));
+    let server = Server::start(Script::default().on("go", turns)).await.unwrap();
+    let mut runner = Runner::start(server.url().trim_start_matches("http://"), &[]);
+    runner.put(&Input::Prompt(Box::new(Prompt { main: true, ..prompt(1, "go") })));
+    for (tool, input, mailbox) in asked {
+        let (id, request) = take_request_in(&runner, mailbox);
+        let request = serde_json::to_value(request).unwrap();
+        assert_eq!(request["type"], tool);
+        for (name, value) in input.as_object().unwrap() {
+            assert_eq!(request[name], *value, "{tool}");
+        }
+        reply(&runner, &Reply { id, ok: true, text: "done".to_owned() });
+    }
+    let Outcome::Answer { text } = runner.done(1).outcome else { panic!("no answer") };
+    assert!(text.contains("missing field `path`"), "{text}");
+    runner.put(&Input::Prompt(Box::new(prompt(2, "[[id:1]]"))));
+    runner.done(2);
+    let requests = server.requests();
+    let offered = |number: usize| requests[number].body["tools"].to_string();
+    assert!(offered(0).contains("register_group"));
+    let last = offered(requests.len() - 1);
+    assert!(last.contains("send_file") && !last.contains("register_group"), "{last}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -131,7 +166,11 @@ fn reply(runner: &Runner, reply: &Reply) {
 
 /// Takes the one request that lies in `messages/`, with its id.
 fn take_request(runner: &Runner) -> (String, Request) {
-    let directory = runner.path("ipc/messages");
+    take_request_in(runner, "messages")
+}
+
+fn take_request_in(runner: &Runner, mailbox: &str) -> (String, Request) {
+    let directory = runner.path(&format!("ipc/{mailbox}"));
     let path = wait_for(&directory, || {
         let paths = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
         paths.into_iter().find(|path| path.extension().is_some_and(|ext| ext == "json"))

@@ -28,7 +28,7 @@ fn the_token_is_for_slack_and_for_whoever_stands_for_it() {
         ("https://files.slack.com/x", ours, false),
         ("https://files.slack-gov.com/x", "https://slack-gov.com/api", true),
     ] {
-        let may = may_have_token(&url.parse().unwrap(), &api.parse().unwrap());
+        let may = is_slacks(&url.parse().unwrap(), &api.parse().unwrap());
         assert_eq!(may, expected, "{url} {api}");
     }
 }

@@ -168,6 +168,7 @@ fn prompt() -> Prompt {
         through: 1,
         text: "[[clock]]".to_owned(),
         system: String::new(),
+        main: false,
         engine: "instant".to_owned(),
         model: String::new(),
         max_output_bytes: 1024,

@@ -202,6 +202,7 @@ mod tests {
             through: 1,
             text: text.to_owned(),
             system: String::new(),
+            main: false,
             engine: String::from("native"),
             model: String::from("m"),
             max_output_bytes: 1,

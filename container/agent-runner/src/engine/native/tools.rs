@@ -18,7 +18,7 @@ mod bash;
 mod capped;
 mod definitions;
 mod edit;
-mod message;
+mod gateway;
 mod paths;
 mod read;
 mod search;
@@ -95,12 +95,14 @@ impl Tools<'_> {
     ) -> Result<String, ToolError> {
         match name {
             "bash" => bash::run(self.settings, self.budget, parse(input)?).await,
-            "send_message" => message::send(self.settings, request, parse(input)?).await,
             "read" => self.apart(input, read::read).await,
             "write" => self.apart(input, edit::write).await,
             "edit" => self.apart(input, edit::edit).await,
             "glob" => self.apart(input, search::glob).await,
             "grep" => self.apart(input, search::grep).await,
+            name if asks_the_gateway(name) => {
+                gateway::ask(self.settings, request, name, input).await
+            }
             other => Err(told(format!("there is no tool {other}"))),
         }
     }
@@ -122,7 +124,7 @@ impl Tools<'_> {
 
 /// Whether a call of this tool becomes a request to the gateway, which does it once however often it is asked.
 pub(crate) fn asks_the_gateway(name: &str) -> bool {
-    name == "send_message"
+    matches!(name, "send_message" | "send_file" | "react" | "register_group" | "list_chats")
 }
 
 /// Whether a call that may have been carried out already does no harm when it is carried out again.
@@ -138,7 +140,7 @@ fn parse<I: DeserializeOwned>(input: &Value) -> Result<I, ToolError> {
 fn summary(name: &str, input: &Value) -> String {
     let field = match name {
         "bash" => "command",
-        "read" | "write" | "edit" => "path",
+        "read" | "write" | "edit" | "send_file" => "path",
         "glob" | "grep" => "pattern",
         _ => return String::new(),
     };

@@ -4,12 +4,15 @@ use serde_json::{Map, Value, json};
 
 const PATH: &str = "A path, absolute or relative to your working directory.";
 
-/// The definitions of all tools, as the service takes them.
-pub(crate) fn definitions() -> Vec<Value> {
+/// The definitions of the tools, as the service takes them; some are for the main group only.
+pub(crate) fn definitions(main: bool) -> Vec<Value> {
     let mut all = vec![bash()];
     all.extend(files());
     all.extend(searches());
-    all.push(message());
+    all.extend(messages());
+    if main {
+        all.extend(groups());
+    }
     all
 }
 
@@ -86,16 +89,57 @@ fn searches() -> [Value; 2] {
     ]
 }
 
-fn message() -> Value {
-    define(
-        "send_message",
-        "Sends a message to the chat at once, while you go on working. Your final answer is sent by itself; do not \
-         repeat it here.",
-        [
-            ("text", needed(text("The message, in Markdown."))),
-            ("chat", text("Another chat, if you may write there; this conversation if left out.")),
-        ],
-    )
+fn messages() -> [Value; 3] {
+    const CHAT: &str = "Another chat, if you may write there; this conversation if left out.";
+    [
+        define(
+            "send_message",
+            "Sends a message to the chat at once, while you go on working. Your final answer is sent by itself; do not \
+             repeat it here.",
+            [("text", needed(text("The message, in Markdown."))), ("chat", text(CHAT))],
+        ),
+        define(
+            "send_file",
+            "Sends a file of your working directory to the chat, as it is now: 25 MiB at most, no link.",
+            [
+                (
+                    "path",
+                    needed(text("Its path, relative to /workspace/group or absolute beneath it.")),
+                ),
+                ("caption", text("What to say with it, in Markdown.")),
+                ("chat", text(CHAT)),
+            ],
+        ),
+        define(
+            "react",
+            "Puts an emoji on the message that you were last addressed with.",
+            [("emoji", needed(text("Its name, such as thumbsup or eyes.")))],
+        ),
+    ]
+}
+
+fn groups() -> [Value; 2] {
+    [
+        define(
+            "list_chats",
+            "Lists the chats that are known, newest first: which group each belongs to, or that it is not registered.",
+            [],
+        ),
+        define(
+            "register_group",
+            "Gives a chat to a group, so that people there are answered. Makes the group if there is none of that name. \
+             Only when the owner asks for it.",
+            [
+                ("chat", needed(text("The chat's id, as list_chats shows it."))),
+                ("name", needed(text("The group: small letters, digits and dashes."))),
+                (
+                    "trigger",
+                    text("The word that wakes you there; left out, a mention of your name does."),
+                ),
+                ("requires_trigger", flag("False if everything that is said there is for you.")),
+            ],
+        ),
+    ]
 }
 
 /// An argument of a tool.
@@ -148,10 +192,15 @@ mod tests {
 
     #[test]
     fn every_tool_is_defined_once_with_what_it_requires() {
-        let tools = definitions();
-        let names: Vec<_> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-        let expected = ["bash", "read", "write", "edit", "glob", "grep", "send_message"];
-        assert_eq!(names, expected);
+        let names = |tools: &[Value]| {
+            let names = tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        let tools = definitions(false);
+        let everybodys = "bash read write edit glob grep send_message send_file react";
+        assert_eq!(names(&tools), everybodys);
+        let mains = format!("{everybodys} list_chats register_group");
+        assert_eq!(names(&definitions(true)), mains);
         let edit = &tools[3]["input_schema"];
         assert_eq!(edit["required"], json!(["path", "old_text", "new_text"]));
         assert_eq!(edit["properties"]["replace_all"]["type"], "boolean");
