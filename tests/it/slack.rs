@@ -12,8 +12,11 @@ use crate::inside::{Inhouse, bounds, home, obliging};
 
 mod catch_up;
 mod connection;
+pub(crate) mod crash;
 mod progress;
+mod real;
 mod sending;
+mod whole;
 mod workspaces;
 
 /// A workspace, and a gateway that takes part in it.
