@@ -13,9 +13,11 @@ use crate::inside::{Inhouse, bounds, home, obliging};
 mod catch_up;
 mod connection;
 pub(crate) mod crash;
+mod faults;
 mod progress;
 mod real;
 mod sending;
+mod two;
 mod whole;
 mod workspaces;
 

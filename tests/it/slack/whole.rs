@@ -8,6 +8,8 @@ use tokio::time::timeout;
 use super::real::{self, json, state};
 use crate::support::gateway::{Home, PATIENCE};
 
+mod refused;
+
 /// A workspace, a model, and the home of a gateway between them.
 struct Firm {
     slack: Slack,

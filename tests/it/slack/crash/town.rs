@@ -106,6 +106,14 @@ impl Town {
         }
     }
 
+    /// Something is said while nobody is connected: Slack tells nobody of it.
+    fn ask_in_vain(&self) {
+        let number = self.asked().len();
+        if number < MENTIONS {
+            self.ask(number);
+        }
+    }
+
     /// Alice mentions the bot, mostly at the top of a channel, where a thread begins with it.
     fn ask(&self, number: usize) {
         let channels = [&MAIN[..], &TEAM].concat();
@@ -156,6 +164,7 @@ impl Town {
 
     /// People talk until the gateway is killed at this hit of this step, from 0.
     pub(super) async fn kill_at(&mut self, point: &str, hit: usize) {
+        self.ask_in_vain();
         self.kill_while(point, hit, self.talk(MENTIONS)).await.count(&mut self.kills);
     }
 
@@ -179,6 +188,7 @@ impl Town {
 
     /// Something goes wrong, and soon after that the gateway is killed.
     pub(super) async fn kill_amid(&mut self, trouble: Trouble) {
+        self.ask_in_vain();
         let mut gateway = self.start(None).await.expect("nothing kills it yet");
         trouble(&self.slack);
         let moment = Duration::from_millis(fastrand::u64(MOMENTS));
