@@ -82,17 +82,19 @@ pub trait Intake: Send + Sync {
     /// When that could not be kept; the platform must not be told that we have it.
     async fn retract(&self, chat: &ChatId, message: &MessageId) -> Result<Found, NotKept>;
 
-    /// How far the messages go that are kept of a channel's registered chats, and of their threads in which somebody has
-    /// said something since `threads_since`, by the platform's clock: where to look for what was said while we were away.
+    /// How far the messages go that are kept of a channel's registered chats, or of `one` of them, and of their threads in
+    /// which somebody has said something since `threads_since`, by the platform's clock: where to look for what was said
+    /// while we were away.
     ///
-    /// It is asked at each connect, *before* anything that comes in then is handed over: what is kept meanwhile moves no
-    /// mark. A mark stays where it was, over restarts too, until [`Intake::caught_up`] is said of it.
+    /// It is asked at each connect, *before* anything that comes in then is handed over, and of one chat when a message
+    /// of it could not be kept, before anything later is: what is kept meanwhile moves no mark. A mark stays where it was, over restarts too, until [`Intake::caught_up`] is said of it.
     ///
     /// # Errors
     /// When the store does not tell.
     async fn marks(
         &self,
         channel: &ChannelName,
+        one: Option<&ChatId>,
         threads_since: Timestamp,
     ) -> Result<Vec<Mark>, NotKept>;
 

@@ -65,6 +65,7 @@ impl Outbox {
             let mut sending = JoinSet::new();
             let mut under_way: Vec<Conversation> = Vec::new();
             let mut setback = Setback::default();
+            let mut seen = this.channel.state();
             loop {
                 let woken = this.wake.notified();
                 // Asked once a turn: a stop that comes in the middle of one is still waited for below.
@@ -72,7 +73,7 @@ impl Outbox {
                 if stopping && sending.is_empty() {
                     return;
                 }
-                let pause = match this.due(&name).await {
+                let pause = match this.due(&name, &mut seen).await {
                     _ if stopping => POLL,
                     Ok((due, pause)) => {
                         setback.over(UNREADABLE);
@@ -101,17 +102,29 @@ impl Outbox {
     }
 
     /// What is to be sent now, and how long until there is more. As long as the channel is not connected that is
-    /// nothing: what waits for it is neither tried nor counted.
-    async fn due(&self, name: &ChannelName) -> Result<(Vec<OutboxRow>, Duration), StoreError> {
-        if !matches!(self.channel.state(), ChannelState::Up { .. } | ChannelState::Partly { .. }) {
-            return Ok((Vec::new(), BUSY));
+    /// nothing: what waits for it is neither tried nor counted. A state that is not the one `seen` before may be that of
+    /// somebody who is there again: those for whom nobody was there need not wait any longer.
+    async fn due(
+        &self,
+        name: &ChannelName,
+        seen: &mut ChannelState,
+    ) -> Result<(Vec<OutboxRow>, Duration), StoreError> {
+        let state = self.channel.state();
+        let longest = match state {
+            ChannelState::Up { .. } => POLL,
+            ChannelState::Partly { .. } => BUSY,
+            _ => return Ok((Vec::new(), BUSY)),
+        };
+        if *seen != state {
+            self.store.outbox_returned(name).await?;
+            *seen = state;
         }
         let due = self.store.outbox_due(name, AT_ONCE * 2).await?;
         let pause = match self.store.outbox_next_at(name).await? {
             // One that is due is started at once or under way, and its end is the next turn.
             Some(at) => Duration::try_from(at.duration_since(self.clock.now()))
-                .map_or(BUSY, |wait| wait.clamp(Duration::from_millis(100), POLL)),
-            None => POLL,
+                .map_or(BUSY, |wait| wait.clamp(Duration::from_millis(100), longest)),
+            None => longest,
         };
         Ok((due, pause))
     }
@@ -147,7 +160,7 @@ impl Outbox {
     /// A store that does not take this now is asked again before anything else is done with the row: what the
     /// platform has said must not be forgotten. At `stop` the row stays marked, and the next start looks it up.
     async fn send(&self, row: &OutboxRow, stop: &CancellationToken) -> Result<(), StoreError> {
-        let parcel = parcel(row);
+        let (parcel, state) = (parcel(row), self.channel.state());
         // A look-up that fails is an attempt as well, or it would go on for ever.
         store::patiently(UNWRITABLE, stop, || self.store.outbox_sending(row.id)).await?;
         fail_point!("outbox.marked");
@@ -159,7 +172,7 @@ impl Outbox {
                 Err(SendError::Later { reason, .. }) => {
                     return self.not_sent(row, SendError::Doubtful { reason }, stop).await;
                 }
-                Err(error) => return self.not_sent(row, error, stop).await,
+                Err(error) => return self.put_off(row, error, &state, stop).await,
             }
         }
         match self.channel.send(&parcel).await {
@@ -167,8 +180,24 @@ impl Outbox {
                 fail_point!("outbox.taken");
                 self.sent(row, &receipt, stop).await
             }
-            Err(error) => self.not_sent(row, error, stop).await,
+            Err(error) => self.put_off(row, error, &state, stop).await,
         }
+    }
+
+    /// The same as [`Self::not_sent`]; but who was not there may have come while that was written down.
+    async fn put_off(
+        &self,
+        row: &OutboxRow,
+        error: SendError,
+        state: &ChannelState,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        let was_absent = error == SendError::Absent;
+        self.not_sent(row, error, stop).await?;
+        if was_absent && self.channel.state() != *state {
+            arrived(&self.store, vec![row.conversation.clone()], &self.wake).await;
+        }
+        Ok(())
     }
 
     async fn sent(

@@ -229,7 +229,7 @@ mod tests {
             sent_at: Timestamp::from_second(1_800_000_000 + seconds).unwrap(),
             from_me: false,
         };
-        KeptMessage { seq: Seq(seq), message, revision: Revision::Original }
+        KeptMessage { seq: Seq(seq), message, revision: Revision::Original, context: false }
     }
 
     fn prompt(messages: &[KeptMessage], omitted: u64) -> String {

@@ -6,8 +6,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, LogSettings};
 
@@ -58,11 +62,20 @@ where
 {
     let filter = EnvFilter::try_new(&settings.level)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let ours = filter_fn(|metadata| is_ours_to_tell(metadata.target(), *metadata.level()));
     let started = match settings.format {
-        LogFormat::Pretty => builder.with_ansi(colours).with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Pretty => {
+            builder.with_ansi(colours).with_target(false).finish().with(ours).try_init()
+        }
+        LogFormat::Json => builder.json().flatten_event(true).finish().with(ours).try_init(),
     };
-    started.map_err(TelemetryError::Twice)
+    started.map_err(|error| TelemetryError::Twice(error.into()))
+}
+
+/// Whether something may stand in the log, whatever level is asked for. What libraries say of their inner workings holds
+/// addresses that are secrets and whole requests: only what they warn of and tell of themselves is for others to read.
+fn is_ours_to_tell(target: &str, level: Level) -> bool {
+    level <= Level::INFO || target.split("::").next() == Some(env!("CARGO_CRATE_NAME"))
 }
 
 /// A file that takes so many bytes; then it becomes `<name>.1`, in place of the one before, and begins anew.
@@ -110,6 +123,20 @@ impl Write for BoundedFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_libraries_whisper_is_not_told() {
+        for (target, level, told) in [
+            ("hermitcrab::channel::slack", Level::TRACE, true),
+            ("hermitcrabs", Level::TRACE, false),
+            ("tungstenite::handshake::client", Level::TRACE, false),
+            ("slack_morphism", Level::DEBUG, false),
+            ("slack_morphism", Level::INFO, true),
+            ("hyper", Level::ERROR, true),
+        ] {
+            assert_eq!(is_ours_to_tell(target, level), told, "{target} {level}");
+        }
+    }
 
     #[test]
     fn a_log_file_never_outgrows_its_bound_and_keeps_the_newest() {

@@ -188,7 +188,12 @@ impl Intake for RecordingIntake {
         self.change(chat, message, None)
     }
 
-    async fn marks(&self, _channel: &ChannelName, _since: Timestamp) -> Result<Vec<Mark>, NotKept> {
+    async fn marks(
+        &self,
+        _channel: &ChannelName,
+        _one: Option<&ChatId>,
+        _since: Timestamp,
+    ) -> Result<Vec<Mark>, NotKept> {
         Ok(Vec::new())
     }
 

@@ -116,7 +116,7 @@ impl FakeChannel {
     /// When it could not be kept.
     pub async fn hand_over(&self, message: Message) -> Result<Kept, NotKept> {
         let (tell, told) = oneshot::channel();
-        let incoming = Box::new(Incoming { message, chat_name: None });
+        let incoming = Box::new(Incoming { message, chat_name: None, context: false });
         self.calls.send(Call::Say(incoming, tell)).await.map_err(|_closed| gone("has stopped"))?;
         told.await.map_err(|_closed| gone("stopped before it was kept"))?
     }

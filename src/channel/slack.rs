@@ -7,10 +7,6 @@
 mod api;
 mod cache;
 mod catch_up;
-#[cfg_attr(
-    not(any(test, fuzzing)),
-    expect(dead_code, unused_imports, reason = "buttons and commands are read, and not yet used")
-)]
 pub(crate) mod event;
 mod fault;
 pub(crate) mod id;
@@ -71,7 +67,13 @@ impl Slack {
             return None;
         }
         let (name, tls) = (ChannelName::slack(), api::tls());
-        let common = Common { channel: name.clone(), assistant: assistant.to_owned(), clock, pace };
+        let common = Common {
+            channel: name.clone(),
+            assistant: assistant.to_owned(),
+            clock,
+            pace,
+            taken: Arc::default(),
+        };
         let workspace = |tokens| {
             let api = api::Api::new(&settings.api_url, tokens, &tls, pace.step);
             Workspace::new(tokens, api, common.clone())
@@ -116,7 +118,7 @@ impl Channel for Slack {
         match (up, worst) {
             (_, Some((ChannelState::Up { since }, _))) => ChannelState::Up { since: *since },
             (Some((ChannelState::Up { since }, _)), Some((worst, label))) => {
-                let reason = format!("{} is {worst}", named(label));
+                let reason = format!("{label} is {worst}");
                 ChannelState::Partly { since: *since, reason }
             }
             (_, Some((worst, label))) if states.len() > 1 => with_label(worst.clone(), label),
@@ -131,6 +133,7 @@ impl Channel for Slack {
             tokio::join!(
                 inlet.run(&stop),
                 socket::run(workspace, &self.tls, &inlet, &stop),
+                socket::watch(workspace, &inlet, &stop),
                 workspace.progress.run(workspace, &stop),
             );
         });
@@ -164,7 +167,6 @@ fn badness(state: &ChannelState) -> u8 {
 
 /// The state with the name of the workspace in its reason.
 fn with_label(state: ChannelState, label: &str) -> ChannelState {
-    let label = named(label);
     match state {
         ChannelState::BackingOff { until, reason } => {
             ChannelState::BackingOff { until, reason: format!("{reason} ({label})") }
@@ -174,9 +176,4 @@ fn with_label(state: ChannelState, label: &str) -> ChannelState {
         }
         other => other,
     }
-}
-
-/// What a workspace is called, also where its tokens have no name.
-fn named(label: &str) -> &str {
-    if label.is_empty() { "the first workspace" } else { label }
 }

@@ -19,7 +19,7 @@ use crate::model::{
 use crate::queue::{Hold, Queue, Stopping};
 use crate::router::Router;
 use crate::run::Runs;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Unseen};
 use crate::trigger::{Place, Rule, Trigger};
 
 /// The most conversations in the queue that are named.
@@ -64,6 +64,13 @@ impl Desk {
         *self.staff.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Has the router look at a message of which it may have seen less than is known now.
+    async fn look_again(&self, changed: Option<Unseen>) -> Result<(), NotKept> {
+        let Some(changed) = changed else { return Ok(()) };
+        let staff = self.staff().ok_or_else(|| not_kept(StoreError::Closed))?;
+        staff.router.look_again(changed).await.map_err(not_kept)
+    }
+
     fn staff(&self) -> Option<Staff> {
         self.staff.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -73,8 +80,9 @@ impl Desk {
 impl Intake for Desk {
     async fn keep(&self, incoming: Incoming) -> Result<Kept, NotKept> {
         fail_point!("intake.received");
-        let kept = self.store.keep(incoming).await.map_err(not_kept)?;
+        let (kept, unseen) = self.store.keep(incoming).await.map_err(not_kept)?;
         fail_point!("intake.kept");
+        self.look_again(unseen).await?;
         self.router.notify_one();
         Ok(kept)
     }
@@ -86,11 +94,8 @@ impl Intake for Desk {
         text: String,
     ) -> Result<Found, NotKept> {
         let (found, unseen) = self.store.amend(chat, message, text).await.map_err(not_kept)?;
-        if let Some(unseen) = unseen {
-            let staff = self.staff().ok_or_else(|| not_kept(StoreError::Closed))?;
-            staff.router.look_again(unseen).await.map_err(not_kept)?;
-            self.router.notify_one();
-        }
+        self.look_again(unseen).await?;
+        self.router.notify_one();
         Ok(found)
     }
 
@@ -103,9 +108,10 @@ impl Intake for Desk {
     async fn marks(
         &self,
         channel: &ChannelName,
+        one: Option<&ChatId>,
         threads_since: Timestamp,
     ) -> Result<Vec<Mark>, NotKept> {
-        self.store.marks(channel, threads_since).await.map_err(not_kept)
+        self.store.marks(channel, one, threads_since).await.map_err(not_kept)
     }
 
     async fn caught_up(&self, place: &Conversation) -> Result<(), NotKept> {

@@ -70,6 +70,9 @@ pub struct Incoming {
     pub message: Message,
     /// The chat's name for people, where the channel knows it.
     pub chat_name: Option<String>,
+    /// Whether it was said before the assistant was called, and is handed over now so that a run is told of it: whatever
+    /// it says, it wakes nobody.
+    pub context: bool,
 }
 
 /// A message that the store has.
@@ -81,6 +84,8 @@ pub struct KeptMessage {
     pub message: Message,
     /// What became of it since it was said.
     pub revision: Revision,
+    /// Whether it is there for the prompt only, and wakes nobody.
+    pub context: bool,
 }
 
 /// What became of a message since it was said.
@@ -131,6 +136,8 @@ pub struct Mark {
     pub place: Conversation,
     /// The last message that was kept; none where nobody has said anything yet.
     pub last: Option<LastKept>,
+    /// Since when the chat is registered: what was said before is not looked for.
+    pub since: Timestamp,
 }
 
 /// The last message that was kept of a chat or a thread.

@@ -8,24 +8,28 @@ use rusqlite::{Connection, Row, params};
 
 use super::Store;
 use super::error::{Step, StoreError};
-use super::values::{Millis, conversation, thread_key, time_if_any};
+use super::values::{Millis, conversation, thread_key, time, time_if_any};
 use super::writer::name;
-use crate::model::{ChannelName, Conversation, LastKept, Mark};
+use crate::model::{ChannelName, ChatId, Conversation, LastKept, Mark};
 
 impl Store {
-    /// Marks how far the messages of a channel's registered chats go, and those of their threads in which somebody has
-    /// said something since `threads_since`, by the platform's clock; where a mark stands already, it stays.
+    /// Marks how far the messages of a channel's registered chats go, or of `one` of them, and those of their threads in
+    /// which somebody has said something since `threads_since`, by the platform's clock; where a mark stands already, it
+    /// stays.
     ///
     /// # Errors
     /// When it is not on disk.
     pub(crate) async fn marks(
         &self,
         channel: &ChannelName,
+        one: Option<&ChatId>,
         threads_since: Timestamp,
     ) -> Result<Vec<Mark>, StoreError> {
-        let channel = channel.clone();
+        // The ids of a channel's chats lie between these two: `;` comes after `:`.
+        let all = || (format!("{channel}:"), format!("{channel};"));
+        let chats = one.map_or_else(all, |one| (one.to_string(), one.to_string()));
         self.write(name!("marks", "mark how far messages are kept"), move |connection| {
-            mark(connection, &channel, threads_since)
+            mark(connection, &chats, threads_since)
         })
         .await
     }
@@ -52,32 +56,35 @@ impl Store {
     }
 }
 
-fn mark(connection: &Connection, channel: &ChannelName, since: Timestamp) -> Step<Vec<Mark>> {
-    // The ids of a channel's chats lie between these two: `;` comes after `:`.
-    let (first, end) = (format!("{channel}:"), format!("{channel};"));
+fn mark(
+    connection: &Connection,
+    (first, last): &(String, String),
+    since: Timestamp,
+) -> Step<Vec<Mark>> {
     let sql = "UPDATE chats SET mark_seq = coalesce(
                    (SELECT max(r.last_seq) FROM router_state r WHERE r.chat_id = chats.chat_id), 0)
-               WHERE chat_id > ?1 AND chat_id < ?2 AND group_name IS NOT NULL AND mark_seq IS NULL";
-    connection.prepare_cached(sql)?.execute([&first, &end])?;
+               WHERE chat_id BETWEEN ?1 AND ?2 AND group_name IS NOT NULL AND mark_seq IS NULL";
+    connection.prepare_cached(sql)?.execute([first, last])?;
     let sql = "UPDATE router_state SET mark_seq = last_seq
-               WHERE chat_id > ?1 AND chat_id < ?2 AND thread <> '' AND mark_seq IS NULL
+               WHERE chat_id BETWEEN ?1 AND ?2 AND thread <> '' AND mark_seq IS NULL
                    AND (SELECT m.timestamp FROM messages m WHERE m.seq = last_seq) >= ?3";
-    connection.prepare_cached(sql)?.execute(params![first, end, Millis(since)])?;
-    let sql = "SELECT c.chat_id, '' AS thread, m.id, m.timestamp
+    connection.prepare_cached(sql)?.execute(params![first, last, Millis(since)])?;
+    let sql =
+        "SELECT c.chat_id, '' AS thread, m.id, m.timestamp, coalesce(c.registered_at, 0) AS since
                FROM chats c LEFT JOIN messages m ON m.seq = c.mark_seq
-               WHERE c.chat_id > ?1 AND c.chat_id < ?2 AND c.group_name IS NOT NULL
+               WHERE c.chat_id BETWEEN ?1 AND ?2 AND c.group_name IS NOT NULL
                ORDER BY c.chat_id";
     let mut chats = connection.prepare_cached(sql)?;
-    let sql = "SELECT r.chat_id, r.thread, m.id, m.timestamp
+    let sql = "SELECT r.chat_id, r.thread, m.id, m.timestamp, coalesce(c.registered_at, 0) AS since
                FROM router_state r JOIN chats c ON c.chat_id = r.chat_id
                LEFT JOIN messages m ON m.seq = r.mark_seq
-               WHERE r.chat_id > ?1 AND r.chat_id < ?2 AND r.thread <> '' AND c.group_name IS NOT NULL
+               WHERE r.chat_id BETWEEN ?1 AND ?2 AND r.thread <> '' AND c.group_name IS NOT NULL
                    AND r.mark_seq IS NOT NULL
                    AND (SELECT l.timestamp FROM messages l WHERE l.seq = r.last_seq) >= ?3
                ORDER BY r.chat_id, r.thread";
     let mut threads = connection.prepare_cached(sql)?;
-    let chats = chats.query_map([&first, &end], read)?;
-    let threads = threads.query_map(params![first, end, Millis(since)], read)?;
+    let chats = chats.query_map([first, last], read)?;
+    let threads = threads.query_map(params![first, last, Millis(since)], read)?;
     Ok(chats.chain(threads).collect::<Result<_, _>>()?)
 }
 
@@ -86,5 +93,5 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Mark> {
         (Some(id), Some(sent_at)) => Some(LastKept { id, sent_at }),
         _ => None,
     };
-    Ok(Mark { place: conversation(row)?, last })
+    Ok(Mark { place: conversation(row)?, last, since: time(row, "since")? })
 }

@@ -89,8 +89,8 @@ impl Store {
             if connection.prepare_cached(sql)?.execute(values)? == 0 {
                 return Err(StoreError::Conflict(format!("there is a group {name} already")).into());
             }
-            register(connection, &ChatId::terminal(name), name)?;
-            chats.iter().try_for_each(|chat| register(connection, chat, name))
+            register(connection, &ChatId::terminal(name), name, now)?;
+            chats.iter().try_for_each(|chat| register(connection, chat, name, now))
         })
         .await
     }
@@ -108,7 +108,7 @@ impl Store {
         chats: GroupChats,
         change: impl FnOnce(Group) -> Result<Group, String> + Send + 'static,
     ) -> Result<(), StoreError> {
-        let name = name.clone();
+        let (name, now) = (name.clone(), self.now());
         self.write(name!("change_group", "change a group"), move |connection| {
             let before = look_up(connection, &name)?.ok_or_else(|| no_group(&name))?;
             for chat in &chats.removed {
@@ -118,7 +118,7 @@ impl Store {
             if after != before {
                 replace(connection, &name, &after)?;
             }
-            chats.added.iter().try_for_each(|chat| register(connection, chat, &name))
+            chats.added.iter().try_for_each(|chat| register(connection, chat, &name, now))
         })
         .await
     }
@@ -253,7 +253,7 @@ fn unregister(connection: &Connection, chat: &ChatId, group: &GroupName) -> Step
     forget_sessions(connection, chat)
 }
 
-fn register(connection: &Connection, chat: &ChatId, group: &GroupName) -> Step<()> {
+fn register(connection: &Connection, chat: &ChatId, group: &GroupName, now: Timestamp) -> Step<()> {
     intake::note_chat(connection, chat, None, None)?;
     let sql = "SELECT group_name FROM chats WHERE chat_id = ?1";
     match connection.prepare_cached(sql)?.query_row([chat], |row| row.get(0))? {
@@ -263,8 +263,9 @@ fn register(connection: &Connection, chat: &ChatId, group: &GroupName) -> Step<(
         }
         None => {}
     }
-    let sql = "UPDATE chats SET group_name = ?2 WHERE chat_id = ?1";
-    connection.prepare_cached(sql)?.execute(params![chat, group])?;
+    let sql = "UPDATE chats SET group_name = ?2, registered_at = ?3, mark_seq = NULL
+               WHERE chat_id = ?1";
+    connection.prepare_cached(sql)?.execute(params![chat, group, Millis(now)])?;
     // The new group has rules and a home of its own.
     let sql = "UPDATE router_state SET seen_seq = cursor WHERE seen_seq > cursor AND chat_id = ?1";
     connection.prepare_cached(sql)?.execute([chat])?;

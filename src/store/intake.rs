@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::Store;
 use super::error::{Step, StoreError};
+use super::router::{Unseen, look_again};
 use super::values::{Count, Millis, revision, thread, thread_key, time};
 use super::writer::name;
 use crate::model::{
@@ -19,11 +20,15 @@ const LAG_MS: i64 = 60_000;
 pub(super) const MOST_TEXT: usize = 4 * 1024 * 1024;
 
 impl Store {
-    /// Keeps a message of a registered chat, once; of another chat only that it exists.
+    /// Keeps a message of a registered chat, once; of another chat only that it exists. What is also returned is to be
+    /// looked at once more: the platform says only now that it is meant for the assistant, and the router may have seen it.
     ///
     /// # Errors
     /// When it is not on disk.
-    pub(crate) async fn keep(&self, incoming: Incoming) -> Result<Kept, StoreError> {
+    pub(crate) async fn keep(
+        &self,
+        incoming: Incoming,
+    ) -> Result<(Kept, Option<Unseen>), StoreError> {
         self.write(name!("keep", "keep a message"), move |connection| keep(connection, &incoming))
             .await
     }
@@ -52,10 +57,10 @@ impl Store {
     }
 }
 
-fn keep(connection: &Connection, incoming: &Incoming) -> Step<Kept> {
-    let Incoming { message, chat_name } = incoming;
+fn keep(connection: &Connection, incoming: &Incoming) -> Step<(Kept, Option<Unseen>)> {
+    let Incoming { message, chat_name, context } = incoming;
     if !note_chat(connection, &message.chat, chat_name.as_deref(), Some(message.sent_at))? {
-        return Ok(Kept::Unregistered);
+        return Ok((Kept::Unregistered, None));
     }
     let (chat, thread) = (message.chat.to_string(), thread_key(message.thread.as_ref()));
     let Message { id, sender, text, addressed, sent_at, from_me, .. } = message;
@@ -63,18 +68,19 @@ fn keep(connection: &Connection, incoming: &Incoming) -> Step<Kept> {
     let sql = "SELECT seq FROM messages WHERE chat_id = ?1 AND id = ?2";
     let known = connection.prepare_cached(sql)?.query_row(params![chat, id], |row| row.get(0));
     if let Some(seq) = known.optional()? {
-        return Ok(Kept::Known(seq));
+        let unseen = if *addressed { address(connection, seq)? } else { None };
+        return Ok((Kept::Known(seq), unseen));
     }
     let sql = "INSERT INTO messages
                    (chat_id, thread, id, sender, sender_name, sender_outside, timestamp, is_from_me, addressed,
-                    content, attachments)
+                    content, attachments, context)
                VALUES (:chat, :thread, :id, :sender, :name, :outside, :time, :from_me, :addressed,
-                       :text, :attachments)";
+                       :text, :attachments, :context)";
     connection.prepare_cached(sql)?.execute(named_params! {
         ":chat": chat, ":thread": thread, ":id": id,
         ":sender": sender.id, ":name": sender.name, ":outside": sender.outside,
         ":time": Millis(*sent_at), ":from_me": from_me, ":addressed": addressed,
-        ":text": text, ":attachments": json(&message.attachments)?,
+        ":text": text, ":attachments": json(&message.attachments)?, ":context": context,
     })?;
     let seq = Seq(connection.last_insert_rowid().cast_unsigned());
     if !from_me {
@@ -82,7 +88,15 @@ fn keep(connection: &Connection, incoming: &Incoming) -> Step<Kept> {
                    ON CONFLICT DO UPDATE SET last_seq = excluded.last_seq";
         connection.prepare_cached(sql)?.execute(params![chat, thread, seq])?;
     }
-    Ok(Kept::Fresh(seq))
+    Ok((Kept::Fresh(seq), None))
+}
+
+/// Notes of a kept message that it is meant for the assistant, unless that was known.
+fn address(connection: &Connection, seq: Seq) -> Step<Option<Unseen>> {
+    let sql = "UPDATE messages SET addressed = 1 WHERE seq = ?1 AND NOT addressed AND NOT context
+               RETURNING *";
+    let kept = connection.prepare_cached(sql)?.query_row([seq], message).optional()?;
+    kept.map_or(Ok(None), |kept| look_again(connection, kept))
 }
 
 /// Notes that a chat exists; tells whether it is registered.
@@ -156,7 +170,8 @@ pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<KeptMessage> {
         sent_at: time(row, "timestamp")?,
         from_me: row.get("is_from_me")?,
     };
-    Ok(KeptMessage { seq: row.get("seq")?, message, revision: revision(row)? })
+    let (seq, context) = (row.get("seq")?, row.get("context")?);
+    Ok(KeptMessage { seq, message, revision: revision(row)?, context })
 }
 
 /// The text, whatever bytes another program has put there.

@@ -96,7 +96,7 @@ pub(super) fn said(conversation: &Conversation, id: &str, text: &str) -> Incomin
         sent_at: Timestamp::from_second(1_600_000_000).unwrap(),
         from_me: false,
     };
-    Incoming { message, chat_name: None }
+    Incoming { message, chat_name: None, context: false }
 }
 
 /// Claims a run that must be there.
@@ -124,7 +124,7 @@ pub(super) fn done(claimed: &Claimed, answer: &str) -> FinishRun {
 
 /// Keeps a message that must be new.
 pub(super) async fn keep(store: &Store, conversation: &Conversation, id: &str) -> Seq {
-    match store.keep(said(conversation, id, id)).await.unwrap() {
+    match store.keep(said(conversation, id, id)).await.unwrap().0 {
         Kept::Fresh(seq) => seq,
         other => panic!("{id} is {other:?}"),
     }

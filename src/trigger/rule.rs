@@ -40,6 +40,7 @@ impl<'a> Rule<'a> {
     pub(crate) fn wakes(&self, kept: &KeptMessage) -> bool {
         let message = &kept.message;
         !message.from_me
+            && !kept.context
             && kept.revision != Revision::Deleted
             && self.group.may_ask(message)
             && (message.addressed || self.calls(&message.text))
@@ -72,7 +73,7 @@ mod tests {
             sent_at: Timestamp::UNIX_EPOCH,
             from_me: false,
         };
-        KeptMessage { seq: Seq(1), message, revision: Revision::Original }
+        KeptMessage { seq: Seq(1), message, revision: Revision::Original, context: false }
     }
 
     fn with(text: &str, change: impl FnOnce(&mut KeptMessage)) -> KeptMessage {
@@ -106,6 +107,10 @@ mod tests {
         let plain = said("hello");
         let mention = with("hello", |kept| kept.message.addressed = true);
         let from_me = with("@Andy", |kept| kept.message.from_me = true);
+        let context = with("@Andy", |kept| {
+            kept.message.addressed = true;
+            kept.context = true;
+        });
         let edited = with("@Andy", |kept| kept.revision = Revision::Edited);
         let deleted = with("", |kept| {
             kept.message.addressed = true;
@@ -124,6 +129,7 @@ mod tests {
             ("a mention there", &rare, Joined, &mention, true),
             ("the trigger there", &rare, Joined, &said("@Andy"), true),
             ("what we said", &main, Joined, &from_me, false),
+            ("what was said before we were called", &main, Joined, &context, false),
             ("what was edited", &work, Open, &edited, true),
             ("what was deleted", &main, Joined, &deleted, false),
         ] {

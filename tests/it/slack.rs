@@ -15,6 +15,7 @@ mod catch_up;
 mod connection;
 pub(crate) mod crash;
 mod faults;
+mod people;
 mod progress;
 mod real;
 mod sending;

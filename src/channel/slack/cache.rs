@@ -20,8 +20,13 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
 
     /// What is known at a time, if it is not too old.
     pub(crate) fn get(&self, key: &K, now: Instant) -> Option<&V> {
+        self.get_within(key, self.good_for, now)
+    }
+
+    /// What is known at a time, if it is not older than this.
+    pub(crate) fn get_within(&self, key: &K, age: Duration, now: Instant) -> Option<&V> {
         let (since, value) = self.kept.get(key)?;
-        self.is_good(*since, now).then_some(value)
+        (now.saturating_duration_since(*since) < age).then_some(value)
     }
 
     /// Keeps what was learned at a time; what is oldest makes room for it.
@@ -43,10 +48,6 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
     pub(crate) fn forget(&mut self, key: &K) {
         self.kept.remove(key);
     }
-
-    fn is_good(&self, since: Instant, now: Instant) -> bool {
-        now.saturating_duration_since(since) < self.good_for
-    }
 }
 
 #[cfg(test)]
@@ -66,6 +67,8 @@ mod tests {
         cache.put("b", 2, at(1));
         assert_eq!(cache.get(&"a", at(9)), Some(&1));
         assert_eq!(cache.get(&"a", at(10)), None);
+        assert_eq!(cache.get_within(&"a", SECOND * 20, at(19)), Some(&1));
+        assert_eq!(cache.get_within(&"a", SECOND * 20, at(20)), None);
         cache.put("a", 3, at(2));
         cache.put("c", 4, at(3));
         assert_eq!((cache.get(&"a", at(3)), cache.get(&"b", at(3))), (Some(&3), None));

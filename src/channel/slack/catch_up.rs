@@ -2,81 +2,139 @@
 //!
 //! Slack brings nothing that was said while no socket was there, so each registered chat is read from the last
 //! message that is kept, its threads with it, and kept in the order in which it was said. Until that is done nothing
-//! that comes in live is kept in that chat; the mark from which it is read stays in the store until then, so a crash
-//! on the way leaves no hole.
+//! that comes in live is kept in that chat; the mark from which it is read stays in the store until it has been read to
+//! the end, so neither a crash nor a failure on the way leaves a hole. What fails is tried again, after all others had
+//! their turn.
+//!
+//! That a message is kept does not say that all before it are: one may have come over another socket, or again after its
+//! ack was lost. What could not be kept makes its chat due at once, before anything later is kept there; for the rest it
+//! is read from a little before the mark, as long as Slack itself would have brought it again.
+//!
+//! Where one socket took over from another, Slack had a socket to bring everything to, and brings again what was not
+//! acked: then only the history is read, and the threads in which it shows an answer that is not kept. Otherwise every
+//! thread is read as well in which somebody has spoken of late, for an answer in an old thread shows nowhere else.
+//!
+//! What cannot be known: answers in a thread of which we have heard nothing for days; that a message which was kept
+//! before was deleted meanwhile, unless it is the root of a thread; that one was changed which is older than a day, or
+//! stands in a thread that nobody has answered in since.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Duration;
+mod plan;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::plan::{AGE, Bounds, Found, Left};
 use super::event::Message;
 use super::fault::ApiError;
 use super::id::{ConversationId, Ts};
 use super::intake::{Inlet, Origin, lock, unread};
 use super::json::list;
-use crate::channel::{Mark, NotKept};
+use crate::channel::{Kept, Mark, NotKept};
 
-/// What is older is not caught up with: three days, a weekend and a bit.
-const AGE: Duration = Duration::from_secs(3 * 24 * 60 * 60);
-/// How far before the last kept message it is looked for threads that have been answered in since.
-const LOOK_BACK: Duration = Duration::from_secs(24 * 60 * 60);
-/// The most pages of one chat, its threads included.
-const MOST_PAGES: usize = 100;
 /// How many messages a page has at most.
 const PAGE: &str = "200";
 
 /// What is still to be fetched, by chat.
 #[derive(Debug, Default)]
 pub(super) struct Missed {
-    /// Counts the connects, so that what one of them has found is not taken for done by another's end.
+    /// Counts what makes chats due, so that what one of them has found is not taken for done by another's end.
     round: u64,
-    chats: HashMap<ConversationId, (u64, Vec<Mark>)>,
+    chats: HashMap<ConversationId, Due>,
+    /// Where it could not be read at all.
+    refused: HashSet<ConversationId>,
+}
+
+/// Why it cannot be gone on with now.
+enum Trouble {
+    /// Slack does not answer, or refuses.
+    Slack(ApiError),
+    /// The store takes nothing.
+    Store(NotKept),
+}
+
+/// What is to be fetched of one chat.
+#[derive(Debug, Clone, Default)]
+struct Due {
+    round: u64,
+    /// Whether something came since it was begun that could not be kept, either.
+    again: bool,
+    /// Whether threads are read that the history does not show.
+    wholly: bool,
+    /// Threads that are read in any case.
+    roots: BTreeSet<Ts>,
+    /// From where, once the store was asked.
+    marks: Option<Vec<Mark>>,
+    /// What is left of it, once it was begun.
+    left: Option<Left>,
 }
 
 impl Inlet<'_> {
-    /// Marks from where each chat is to be caught up with. A socket that was just connected is not read before.
+    /// Makes each chat due. A socket that was just connected is not read before; `wholly` tells that Slack had no other
+    /// to bring things to.
     ///
     /// # Errors
     /// When the store does not tell.
-    pub(super) async fn connected(&self) -> Result<(), NotKept> {
-        let now = self.workspace.clock.now();
-        let since = now.checked_sub(AGE).unwrap_or(now);
-        let marks = self.intake.marks(&self.workspace.channel, since).await?;
+    pub(super) async fn connected(&self, wholly: bool) -> Result<(), NotKept> {
+        let marks = self.marks(None).await?;
         let mut missed = lock(&self.missed);
         missed.round += 1;
-        let round = missed.round;
+        let mut chats: HashMap<ConversationId, Due> = HashMap::new();
         for mark in marks {
             let Some(channel) = self.workspace.channel_of(&mark.place.chat) else { continue };
-            let entry = missed.chats.entry(channel).or_insert((round, Vec::new()));
-            if entry.0 != round {
-                *entry = (round, Vec::new());
-            }
-            entry.1.push(mark);
+            chats.entry(channel).or_default().marks.get_or_insert_default().push(mark);
+        }
+        for (channel, mut due) in chats {
+            let before = missed.chats.remove(&channel).unwrap_or_default();
+            due.round = missed.round;
+            due.wholly = wholly || before.wholly || missed.refused.contains(&channel);
+            due.roots = before.roots;
+            missed.chats.insert(channel, due);
         }
         self.away.notify_one();
         Ok(())
     }
 
+    /// Makes the chat of a message due that came and could not be kept, its thread in any case.
+    pub(super) fn lacks(&self, message: &Message) {
+        let mut missed = lock(&self.missed);
+        let due = missed.chats.entry(message.chat.clone()).or_default();
+        due.again = true;
+        due.roots.extend(message.thread);
+        self.away.notify_one();
+    }
+
+    async fn marks(&self, channel: Option<&ConversationId>) -> Result<Vec<Mark>, NotKept> {
+        let now = self.workspace.clock.now();
+        let since = now.checked_sub(AGE).unwrap_or(now);
+        let one = channel.and_then(|channel| self.workspace.chat(channel));
+        self.intake.marks(&self.workspace.channel, one.as_ref(), since).await
+    }
+
     /// Catches up with one chat after the other, also with those in which nothing comes in, until `stop`.
     pub(super) async fn run(&self, stop: &CancellationToken) {
         let work = async {
+            let mut failures = 0;
             loop {
-                self.away.notified().await;
-                let mut failures = 0;
-                while let Some(channel) = self.next() {
+                let due: BTreeSet<_> = lock(&self.missed).chats.keys().cloned().collect();
+                if due.is_empty() {
+                    self.away.notified().await;
+                }
+                let mut failed = false;
+                for channel in due {
                     let lane = self.lane(&channel);
-                    let turn = lane.lock().await;
-                    let done = self.catch_up(&channel).await;
-                    drop(turn);
-                    if let Err(NotKept { reason }) = done {
-                        warn!(channel.name = "slack", reason, "not caught up yet");
-                        failures += 1;
-                        sleep(self.workspace.pace.wait(failures)).await;
+                    let _turn = lane.lock().await;
+                    if let Err(NotKept { reason }) = self.catch_up(&channel).await {
+                        warn!(channel.name = "slack", %channel, reason, "not caught up yet");
+                        failed = true;
                     }
+                }
+                failures = if failed { failures + 1 } else { 0 };
+                if failed {
+                    sleep(self.workspace.pace.wait(failures)).await;
                 }
             }
         };
@@ -86,87 +144,123 @@ impl Inlet<'_> {
         }
     }
 
-    fn next(&self) -> Option<ConversationId> {
-        lock(&self.missed).chats.keys().min().cloned()
-    }
-
     /// Fetches and keeps what was missed in a chat, unless that is done; its lane is held.
     ///
     /// # Errors
-    /// When Slack or the store do not answer now.
+    /// When Slack or the store do not answer now; what was read to its end by then is not read again.
     pub(super) async fn catch_up(&self, channel: &ConversationId) -> Result<(), NotKept> {
-        let due = lock(&self.missed).chats.get(channel).cloned();
-        let Some((round, marks)) = due else { return Ok(()) };
-        match self.missed_in(channel, &marks).await {
-            Ok(messages) => {
-                let count = messages.len();
-                for message in messages.values() {
-                    self.keep(message, Origin::Said).await?;
-                }
-                for mark in &marks {
-                    self.intake.caught_up(&mark.place).await?;
-                }
-                if count > 0 {
-                    info!(channel.name = "slack", %channel, count, "caught up");
-                }
+        let mut due = match lock(&self.missed).chats.get_mut(channel) {
+            None => return Ok(()),
+            Some(due) => {
+                due.again &= due.left.is_some();
+                due.clone()
             }
-            // The marks stay: once the bot may read there again, it is caught up with.
-            Err(ApiError::Refused { code }) => {
-                warn!(channel.name = "slack", %channel, code, "what was missed cannot be read");
-            }
-            Err(error) => return Err(unread(error)),
-        }
+        };
+        let done = self.go_on(channel, &mut due).await;
         let mut missed = lock(&self.missed);
-        if missed.chats.get(channel).is_some_and(|(latest, _)| *latest == round) {
-            missed.chats.remove(channel);
+        if let Ok(may_be_read) = done {
+            if may_be_read {
+                missed.refused.remove(channel);
+            } else {
+                missed.refused.insert(channel.clone());
+            }
+        }
+        if let Some(latest) = missed.chats.get_mut(channel)
+            && latest.round == due.round
+        {
+            let Due { round, again, roots, .. } = std::mem::take(latest);
+            match done {
+                Ok(_) if again => *latest = Due { round, again, roots, ..Due::default() },
+                Ok(_) => drop(missed.chats.remove(channel)),
+                Err(_) => *latest = Due { again, roots, ..due },
+            }
+        }
+        done.map(drop)
+    }
+
+    /// Goes on where it was left off; tells whether the chat may be read at all.
+    async fn go_on(&self, channel: &ConversationId, due: &mut Due) -> Result<bool, NotKept> {
+        let marks = match due.marks.take() {
+            Some(marks) => marks,
+            None => self.marks(Some(channel)).await?,
+        };
+        let marks = &*due.marks.insert(marks);
+        // Without a mark of its own it belongs to no group.
+        let Some(whole) = marks.iter().find(|mark| mark.place.thread.is_none()) else {
+            return Ok(true);
+        };
+        let bounds = Bounds::of(whole, marks, Ts::at(self.workspace.clock.now()));
+        let left = due.left.get_or_insert_with(|| Left::of(&bounds, due.wholly, &due.roots));
+        match self.read_on(channel, &bounds, left).await {
+            Ok(()) => {}
+            // The marks stay: once the bot may read there again, it is caught up with.
+            Err(Trouble::Slack(ApiError::Refused { code })) => {
+                warn!(channel.name = "slack", %channel, code, "what was missed cannot be read");
+                return Ok(false);
+            }
+            Err(Trouble::Slack(error)) => return Err(unread(error)),
+            Err(Trouble::Store(error)) => return Err(error),
+        }
+        // That of the chat last: from it the threads are found that have none of their own.
+        for mark in marks.iter().filter(|mark| mark.place.thread.is_some()).chain([whole]) {
+            self.intake.caught_up(&mark.place).await?;
+        }
+        Ok(true)
+    }
+
+    /// Reads and keeps what is left of a chat: its history, then one thread after the other.
+    async fn read_on(
+        &self,
+        channel: &ConversationId,
+        bounds: &Bounds,
+        left: &mut Left,
+    ) -> Result<(), Trouble> {
+        let mut count = 0;
+        while let Some(from) = left.history {
+            let args = [("oldest", from.to_string())];
+            let found = self.range("conversations.history", channel, &args).await?;
+            for message in found.messages() {
+                left.answered(message, bounds);
+            }
+            count += self.keep_all(&found, bounds.from, bounds).await?;
+            left.history = found.goes_on_after();
+        }
+        while let Some((&root, &last)) = left.threads.first_key_value() {
+            let args = [("ts", root.to_string()), ("oldest", last.to_string())];
+            let found = match self.range("conversations.replies", channel, &args).await {
+                // The root was deleted.
+                Err(error) if error.code() == Some("thread_not_found") => Found::default(),
+                found => found?,
+            };
+            count += self.keep_all(&found, last, bounds).await?;
+            match found.goes_on_after() {
+                Some(newest) => drop(left.threads.insert(root, newest)),
+                None => drop(left.threads.remove(&root)),
+            }
+        }
+        if count > 0 {
+            info!(channel.name = "slack", %channel, count, "caught up");
         }
         Ok(())
     }
 
-    /// What was said in a chat after its marks, in order.
-    async fn missed_in(
-        &self,
-        channel: &ConversationId,
-        marks: &[Mark],
-    ) -> Result<BTreeMap<Ts, Message>, ApiError> {
-        let mut found = BTreeMap::new();
-        let last = |mark: &Mark| mark.last.as_ref()?.id.as_str().parse::<Ts>().ok();
-        let whole = marks.iter().find(|mark| mark.place.thread.is_none()).and_then(last);
-        // Where nobody has ever said anything there is nothing to go on from.
-        let Some(last_kept) = whole else { return Ok(found) };
-        let now = self.workspace.clock.now();
-        let oldest = Ts::at(now.checked_sub(AGE).unwrap_or(now));
-        let from = last_kept.before(LOOK_BACK).max(oldest);
-        let mut pages = Pages { left: MOST_PAGES };
-        let mut threads: BTreeMap<Ts, Ts> = BTreeMap::new();
-        for mark in marks {
-            let root = mark.place.thread.as_ref().and_then(|root| root.as_str().parse().ok());
-            if let (Some(root), Some(last)) = (root, last(mark)) {
-                threads.insert(root, last);
+    /// Keeps what is newer than this, and follows what became of the rest; tells how many were not there.
+    async fn keep_all(&self, found: &Found, from: Ts, bounds: &Bounds) -> Result<usize, NotKept> {
+        let mut count = 0;
+        for message in found.messages() {
+            if message.is_gone() {
+                self.deleted(&message.chat, message.ts).await?;
+                continue;
+            }
+            if message.ts > from {
+                let kept = self.keep(message, Origin::Said).await?;
+                count += usize::from(matches!(kept, Some(Kept::Fresh(_))));
+            }
+            if message.edited.is_some_and(|edited| edited > bounds.from) {
+                self.edited(message).await?;
             }
         }
-        let args = [("oldest", from.to_string())];
-        for message in self.all(&mut pages, "conversations.history", channel, &args).await? {
-            let answered = message.replies.and_then(|replies| replies.latest);
-            if answered.is_some_and(|latest| latest > last_kept) {
-                threads.entry(message.ts).or_insert(last_kept);
-            }
-            if message.ts > last_kept {
-                found.insert(message.ts, message);
-            }
-        }
-        for (root, last) in threads {
-            let args = [("ts", root.to_string()), ("oldest", last.max(oldest).to_string())];
-            let replies = self.all(&mut pages, "conversations.replies", channel, &args).await;
-            let replies = match replies {
-                // The root was deleted.
-                Err(error) if error.code() == Some("thread_not_found") => continue,
-                replies => replies?,
-            };
-            let newer = replies.into_iter().filter(|reply| reply.ts > last.max(oldest));
-            found.extend(newer.map(|reply| (reply.ts, reply)));
-        }
-        Ok(found)
+        Ok(count)
     }
 
     /// What was said in a thread before a message, its root first.
@@ -177,11 +271,8 @@ impl Inlet<'_> {
         until: Ts,
     ) -> Result<Vec<Message>, ApiError> {
         let args = [("ts", root.to_string()), ("latest", until.to_string())];
-        let mut pages = Pages { left: MOST_PAGES };
-        let mut found = self.all(&mut pages, "conversations.replies", channel, &args).await?;
-        found.retain(|message| message.ts < until);
-        found.sort_by_key(|message| message.ts);
-        Ok(found)
+        let found = self.range("conversations.replies", channel, &args).await?;
+        Ok(found.messages().filter(|message| message.ts < until).cloned().collect())
     }
 
     /// One message.
@@ -199,27 +290,21 @@ impl Inlet<'_> {
         Ok(messages(&page, channel).find(|message| message.ts == ts))
     }
 
-    /// All pages of a history or a thread, as far as there may be any more.
-    async fn all(
+    /// The oldest messages of a history or a thread, whichever end it begins with.
+    async fn range(
         &self,
-        pages: &mut Pages,
         method: &'static str,
         channel: &ConversationId,
         args: &[(&str, String)],
-    ) -> Result<Vec<Message>, ApiError> {
-        let (mut found, mut seen, mut cursor) = (Vec::new(), HashSet::new(), String::new());
+    ) -> Result<Found, ApiError> {
+        let (mut found, mut cursor) = (Found::default(), String::new());
         loop {
-            if pages.left == 0 {
-                warn!(channel.name = "slack", %channel, "more was missed than can be caught up with");
-                return Ok(found);
-            }
-            pages.left -= 1;
             let mut args: Vec<(&str, &str)> =
                 args.iter().map(|(name, value)| (*name, value.as_str())).collect();
             args.extend([("channel", channel.as_str()), ("limit", PAGE), ("cursor", &cursor)]);
             args.retain(|(_, value)| !value.is_empty());
             let page = self.workspace.ask(method, &args).await?;
-            found.extend(messages(&page, channel).filter(|message| seen.insert(message.ts)));
+            messages(&page, channel).for_each(|message| found.add(message));
             let next = page.pointer("/response_metadata/next_cursor").and_then(Value::as_str);
             cursor = next.unwrap_or_default().to_owned();
             if cursor.is_empty() {
@@ -229,15 +314,22 @@ impl Inlet<'_> {
     }
 }
 
-/// How many pages may still be asked for.
-struct Pages {
-    left: usize,
-}
-
 /// The messages of a page; one without a name is none.
 fn messages<'p>(
     page: &'p Value,
     channel: &'p ConversationId,
 ) -> impl Iterator<Item = Message> + 'p {
     list(page, "messages").filter_map(|json| Message::parse(json, Some(channel.clone())).ok())
+}
+
+impl From<ApiError> for Trouble {
+    fn from(error: ApiError) -> Self {
+        Self::Slack(error)
+    }
+}
+
+impl From<NotKept> for Trouble {
+    fn from(error: NotKept) -> Self {
+        Self::Store(error)
+    }
 }

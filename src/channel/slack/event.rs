@@ -5,7 +5,6 @@
 
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
-mod interactive;
 mod message;
 #[cfg(test)]
 mod tests;
@@ -13,12 +12,9 @@ mod words;
 
 use serde_json::Value;
 
-pub(crate) use self::interactive::{Action, Click, SlashCommand};
-pub(crate) use self::message::{
-    ChatKind, File, FileSource, METADATA_TYPE, Me, Message, Replies, Speaker,
-};
-use super::id::{ConversationId, TeamId, Ts, UserId};
-use super::json::{is_true, list, parsed, word};
+pub(crate) use self::message::{ChatKind, File, METADATA_TYPE, Me, Message, Speaker};
+use super::id::{ConversationId, Ts, UserId};
+use super::json::{parsed, word};
 use crate::text::one_line;
 
 /// The longest name of an unknown kind that is kept, in characters.
@@ -28,10 +24,7 @@ const MOST_KIND: usize = 64;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Frame {
     /// The socket is up.
-    Hello {
-        /// How many sockets the app has now, where Slack says it.
-        connections: Option<u64>,
-    },
+    Hello,
     /// The socket is about to close.
     Goodbye(Goodbye),
     /// Something happened; Slack wants to hear that we have it.
@@ -63,48 +56,20 @@ pub(crate) enum Goodbye {
 pub(crate) struct Envelope {
     /// What the acknowledgement names; a redelivery may bear the same or another.
     pub(crate) id: String,
-    /// Whether it was delivered before.
-    pub(crate) retry: Option<Retry>,
     /// What is in it.
     pub(crate) payload: Payload,
-}
-
-/// A delivery after the first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Retry {
-    /// The how-manieth, from 1.
-    pub(crate) attempt: u64,
-    /// Why, in Slack's words: `timeout`, ….
-    pub(crate) reason: String,
 }
 
 /// What is in an envelope.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Payload {
     /// Something that we subscribed to.
-    Event(Box<Callback>),
-    /// Somebody pressed a button.
-    Click(Box<Click>),
-    /// Somebody typed a command with a slash.
-    SlashCommand(Box<SlashCommand>),
-    /// It means nothing to us.
+    Event(Event),
+    /// It means nothing to us: a button, a command, what Slack will think of.
     Unknown {
         /// What Slack calls it.
         kind: String,
     },
-}
-
-/// An event and where it comes from.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Callback {
-    /// The event's id; a redelivery bears the same.
-    pub(crate) id: Option<String>,
-    /// The workspace through which we hear of it.
-    pub(crate) team: Option<TeamId>,
-    /// Whether the conversation is shared with another organisation (Slack Connect).
-    pub(crate) is_shared: bool,
-    /// What happened.
-    pub(crate) event: Event,
 }
 
 /// What happened.
@@ -130,28 +95,10 @@ pub(crate) enum Event {
     },
     /// A reaction came or went.
     Reaction(Reaction),
-    /// Somebody joined or left a conversation, perhaps we.
-    Member {
-        /// Who.
-        user: UserId,
-        /// Where.
-        chat: ConversationId,
-        /// Which of the two.
-        change: Change,
-    },
     /// A conversation has another name.
     Renamed {
         /// Which.
         chat: ConversationId,
-        /// The name it has now.
-        name: String,
-    },
-    /// A conversation was archived, or deleted, or taken out of the archive again.
-    Archived {
-        /// Which.
-        chat: ConversationId,
-        /// Whether it can be written to again.
-        change: Change,
     },
     /// The stop button of an agent's session was pressed.
     Stopped {
@@ -180,12 +127,12 @@ pub(crate) enum Event {
     },
 }
 
-/// Whether something or somebody came or went.
+/// Whether a reaction came or went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Joined, added, taken out of the archive.
+    /// Added.
     Came,
-    /// Left, removed, archived.
+    /// Taken back.
     Went,
 }
 
@@ -211,15 +158,11 @@ impl Frame {
         if let Some(id) = word(frame, "envelope_id") {
             return Self::Envelope(Envelope {
                 id: id.to_owned(),
-                retry: Retry::parse(frame),
                 payload: Payload::parse(kind, frame.get("payload").unwrap_or(&Value::Null)),
             });
         }
         match kind {
-            "hello" => {
-                let connections = frame.get("num_connections").and_then(Value::as_u64);
-                Self::Hello { connections }
-            }
+            "hello" => Self::Hello,
             "disconnect" => Self::Goodbye(match word(frame, "reason").unwrap_or_default() {
                 "warning" => Goodbye::Warning,
                 "refresh_requested" => Goodbye::Refresh,
@@ -232,44 +175,13 @@ impl Frame {
     }
 }
 
-impl Retry {
-    /// The first delivery carries a zero and no reason.
-    fn parse(frame: &Value) -> Option<Self> {
-        let attempt = frame.get("retry_attempt")?.as_u64().filter(|attempt| *attempt > 0)?;
-        let reason = word(frame, "retry_reason").unwrap_or_default();
-        Some(Self { attempt, reason: one_line(reason, MOST_KIND) })
-    }
-}
-
 impl Payload {
     fn parse(kind: &str, payload: &Value) -> Self {
-        let read = match kind {
-            "events_api" => Some(Self::Event(Box::new(Callback::parse(payload)))),
-            "interactive" => Click::parse(payload).map(|click| Self::Click(Box::new(click))),
-            "slash_commands" => {
-                SlashCommand::parse(payload).map(|command| Self::SlashCommand(Box::new(command)))
-            }
-            _ => None,
-        };
-        read.unwrap_or_else(|| {
-            let inner = word(payload, "type").map(|inner| format!(".{inner}")).unwrap_or_default();
-            Self::Unknown { kind: one_line(&format!("{kind}{inner}"), MOST_KIND) }
-        })
-    }
-}
-
-impl Callback {
-    fn parse(payload: &Value) -> Self {
-        let authorized = list(payload, "authorizations").next();
-        let team = parsed(payload, "context_team_id")
-            .or_else(|| parsed(authorized?, "team_id"))
-            .or_else(|| parsed(payload, "team_id"));
-        Self {
-            id: word(payload, "event_id").map(str::to_owned),
-            team,
-            is_shared: is_true(payload, "is_ext_shared_channel"),
-            event: Event::parse(payload.get("event").unwrap_or(&Value::Null)),
+        if kind == "events_api" {
+            return Self::Event(Event::parse(payload.get("event").unwrap_or(&Value::Null)));
         }
+        let inner = word(payload, "type").map(|inner| format!(".{inner}")).unwrap_or_default();
+        Self::Unknown { kind: one_line(&format!("{kind}{inner}"), MOST_KIND) }
     }
 }
 
@@ -298,21 +210,8 @@ impl Event {
             },
             "reaction_added" => Self::Reaction(Reaction::parse(event, Change::Came)?),
             "reaction_removed" => Self::Reaction(Reaction::parse(event, Change::Went)?),
-            "member_joined_channel" => Self::member(event, Change::Came)?,
-            "member_left_channel" => Self::member(event, Change::Went)?,
-            "channel_rename" | "group_rename" => Self::Renamed {
-                chat: chat_of(event).ok_or("channel")?,
-                name: event
-                    .get("channel")
-                    .and_then(|channel| word(channel, "name"))
-                    .ok_or("name")?
-                    .to_owned(),
-            },
-            "channel_archive" | "group_archive" | "channel_deleted" | "group_deleted" => {
-                Self::Archived { chat: chat_of(event).ok_or("channel")?, change: Change::Went }
-            }
-            "channel_unarchive" | "group_unarchive" => {
-                Self::Archived { chat: chat_of(event).ok_or("channel")?, change: Change::Came }
+            "channel_rename" | "group_rename" => {
+                Self::Renamed { chat: chat_of(event).ok_or("channel")? }
             }
             "agent_session_stopped" => Self::stopped(event)?,
             "tokens_revoked" => Self::TokensRevoked,
@@ -325,18 +224,13 @@ impl Event {
     fn edited(event: &Value) -> Result<Self, &'static str> {
         let now = event.get("message").ok_or("message")?;
         let message = Message::parse(now, chat_of(event))?;
-        if word(now, "subtype") == Some("tombstone") {
+        if message.is_gone() {
             return Ok(Self::Deleted { chat: message.chat, ts: message.ts });
         }
         let before = event.get("previous_message");
         let before = before.map(words::own);
         let reworded = before.is_none_or(|before| before != message.text);
         Ok(Self::Edited { message: Box::new(message), reworded })
-    }
-
-    fn member(event: &Value, change: Change) -> Result<Self, &'static str> {
-        let user = parsed(event, "user").ok_or("user")?;
-        Ok(Self::Member { user, chat: chat_of(event).ok_or("channel")?, change })
     }
 
     /// Which names the fields bear is nowhere fixed: they are looked for where other events have them.

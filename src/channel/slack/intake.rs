@@ -19,12 +19,18 @@ use super::id::{ConversationId, Ts, UserId};
 use super::people;
 use super::text::{Readable, Reader};
 use super::workspace::Workspace;
-use crate::channel::{Intake, Kept, NotKept};
+use crate::channel::{Found, Intake, Kept, NotKept};
 use crate::model::{self, Incoming, Sender};
 
 /// How many threads are remembered whose beginnings are kept, and how long.
 const MOST_THREADS: usize = 10_000;
 const THREADS_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Changes of messages that have not come yet: how many are remembered, and how long. Slack's last attempt to bring a
+/// message comes after six minutes.
+const MOST_AHEAD: usize = 256;
+const AHEAD_FOR: Duration = Duration::from_secs(15 * 60);
+/// How many lanes there are before those that nobody is in are cleared away.
+const MOST_LANES: usize = 1_000;
 /// How many kinds of what means nothing to us are named in the log.
 const MOST_ODD: usize = 100;
 
@@ -36,10 +42,12 @@ pub(super) struct Inlet<'a> {
     pub(super) missed: Mutex<Missed>,
     /// Wakes who fetches it.
     pub(super) away: Notify,
-    /// One for each Slack channel that has been heard of; an app is in no more than it was invited to.
+    /// One for each Slack channel that has been heard of lately.
     lanes: Mutex<HashMap<ConversationId, Arc<tokio::sync::Mutex<()>>>>,
     /// Threads whose beginnings are kept.
     threads: Mutex<Cache<(ConversationId, Ts), ()>>,
+    /// What became of messages that have not come yet: as they are now, or `None` for deleted.
+    ahead: Mutex<Cache<(ConversationId, Ts), Option<Message>>>,
     odd: Mutex<BTreeSet<String>>,
 }
 
@@ -64,6 +72,7 @@ impl<'a> Inlet<'a> {
             away: Notify::new(),
             lanes: Mutex::default(),
             threads: Mutex::new(Cache::new(MOST_THREADS, THREADS_FOR)),
+            ahead: Mutex::new(Cache::new(MOST_AHEAD, AHEAD_FOR)),
             odd: Mutex::default(),
         }
     }
@@ -71,15 +80,13 @@ impl<'a> Inlet<'a> {
     /// Takes an envelope; tells whether it is done with, so that it may be acked.
     pub(super) async fn accept(&self, envelope: Envelope) -> bool {
         match envelope.payload {
-            Payload::Event(callback) => match self.event(callback.event).await {
+            Payload::Event(event) => match self.event(event).await {
                 Ok(()) => return true,
                 Err(NotKept { reason }) => {
                     warn!(channel.name = "slack", reason, "not kept, and not acked");
                     return false;
                 }
             },
-            Payload::Click(_) => self.odd("interactive"),
-            Payload::SlashCommand(_) => self.odd("slash_commands"),
             Payload::Unknown { kind } => self.odd(&kind),
         }
         true
@@ -89,21 +96,28 @@ impl<'a> Inlet<'a> {
         match event {
             Event::Said(message) => self.live(&message, Origin::Said).await,
             Event::Mentioned(message) => self.live(&message, Origin::Mentioned).await,
-            Event::Edited { message, reworded: true } => self.edited(&message).await,
-            Event::Deleted { chat, ts } => self.deleted(&chat, ts).await,
-            Event::Reaction(reaction) => self.reaction(&reaction).await,
-            Event::Stopped { chat, thread, .. } => {
-                self.cancel(&chat, thread).await;
-                Ok(())
+            Event::Edited { message, reworded: true } => {
+                let lane = self.lane(&message.chat);
+                let _turn = lane.lock().await;
+                self.edited(&message).await
             }
-            Event::Renamed { chat, .. } => {
+            Event::Deleted { chat, ts } => {
+                let lane = self.lane(&chat);
+                let _turn = lane.lock().await;
+                self.deleted(&chat, ts).await
+            }
+            Event::Reaction(reaction) => self.reaction(&reaction).await,
+            Event::Stopped { user, chat, thread } => {
+                self.stopped(user.as_ref(), &chat, thread).await
+            }
+            Event::Renamed { chat } => {
                 self.workspace.directory.forget_chat(&chat);
                 Ok(())
             }
             Event::TokensRevoked | Event::AppUninstalled => {
                 // Which tokens, the event does not say in a way to rely on: Slack is asked.
-                if let Err(error) = self.workspace.api.read("auth.test", &[]).await {
-                    self.workspace.note(&error);
+                if let Err(error) = self.workspace.identify().await {
+                    info!(channel.name = "slack", %error, "tokens were revoked");
                 }
                 Ok(())
             }
@@ -115,7 +129,7 @@ impl<'a> Inlet<'a> {
                 self.odd(&format!("{kind} without {lacks}"));
                 Ok(())
             }
-            Event::Edited { .. } | Event::Member { .. } | Event::Archived { .. } => Ok(()),
+            Event::Edited { .. } => Ok(()),
         }
     }
 
@@ -123,14 +137,38 @@ impl<'a> Inlet<'a> {
     async fn live(&self, message: &Message, origin: Origin) -> Result<(), NotKept> {
         let lane = self.lane(&message.chat);
         let _turn = lane.lock().await;
-        self.catch_up(&message.chat).await?;
-        self.keep(message, origin).await
+        let kept = match self.catch_up(&message.chat).await {
+            Ok(()) => self.keep(message, origin).await,
+            Err(error) => Err(error),
+        };
+        // Nothing later is kept here before it is.
+        kept.map(drop).inspect_err(|_| self.lacks(message))
+    }
+
+    /// Leaves an envelope for later, for too many are being kept: it is fetched, whether Slack brings it again or not.
+    pub(super) fn passed_over(&self, envelope: &Envelope) {
+        if let Payload::Event(Event::Said(message) | Event::Mentioned(message)) = &envelope.payload
+        {
+            self.lacks(message);
+        }
     }
 
     /// Keeps a message of somebody; its lane is held.
-    pub(super) async fn keep(&self, message: &Message, origin: Origin) -> Result<(), NotKept> {
-        let Some(ours) = self.workspace.ours() else { return Ok(()) };
-        let Speaker::Person(user) = message.speaker(&ours.me) else { return Ok(()) };
+    pub(super) async fn keep(
+        &self,
+        message: &Message,
+        origin: Origin,
+    ) -> Result<Option<Kept>, NotKept> {
+        let Some(ours) = self.workspace.ours() else { return Ok(None) };
+        let Speaker::Person(user) = message.speaker(&ours.me) else { return Ok(None) };
+        let key = (message.chat.clone(), message.ts);
+        let ahead = lock(&self.ahead).get(&key, Instant::now()).cloned();
+        let message = match &ahead {
+            Some(Some(changed)) => changed,
+            Some(None) => return Ok(None),
+            None => message,
+        };
+        self.workspace.directory.spoke(&message.chat, &user);
         let (incoming, mentioned) = self.read(message, &user, origin).await.map_err(unread)?;
         let begins = mentioned && origin != Origin::Before && message.is_reply();
         if let (true, Some(root)) = (begins, message.thread) {
@@ -142,7 +180,7 @@ impl<'a> Inlet<'a> {
             self.workspace.progress.heard(&message.chat, conversation.thread.as_ref(), message.ts);
         }
         debug!(channel.name = "slack", ?kept, "a message");
-        Ok(())
+        Ok(Some(kept))
     }
 
     /// Keeps what was said in a thread before the bot is mentioned there for the first time.
@@ -174,7 +212,7 @@ impl<'a> Inlet<'a> {
         origin: Origin,
     ) -> Result<(Incoming, bool), ApiError> {
         let workspace = self.workspace;
-        let person = workspace.person(user).await?;
+        let person = workspace.sender(user).await?;
         let Readable { text, mentioned } = self.words(message).await?;
         let mentioned = mentioned || origin == Origin::Mentioned;
         let direct = message.chat_kind == Some(ChatKind::Direct);
@@ -182,9 +220,15 @@ impl<'a> Inlet<'a> {
         let name = person.as_ref().map_or_else(|| user.to_string(), |person| person.name.clone());
         let chat_name =
             if direct { Some(name.clone()) } else { workspace.chat_name(&message.chat).await };
+        let context = origin == Origin::Before;
+        let thread = if context {
+            message.thread.or(Some(message.ts))
+        } else {
+            thread(message, mentioned, direct)
+        };
         let message = model::Message {
             chat,
-            thread: thread(message, mentioned, direct).and_then(|ts| ts.to_string().parse().ok()),
+            thread: thread.and_then(|ts| ts.to_string().parse().ok()),
             id: message.ts.to_string().parse().map_err(|_odd| ApiError::failed("no such ts"))?,
             sender: Sender {
                 id: user.to_string(),
@@ -193,16 +237,16 @@ impl<'a> Inlet<'a> {
             },
             text,
             attachments: Vec::new(),
-            addressed: (mentioned || direct) && origin != Origin::Before,
+            addressed: (mentioned || direct) && !context,
             sent_at: message.ts.time(),
             from_me: false,
         };
-        Ok((Incoming { message, chat_name }, mentioned))
+        Ok((Incoming { message, chat_name, context }, mentioned))
     }
 
     /// What a message says, with names in place of ids, and the names of its files.
-    async fn words(&self, message: &Message) -> Result<Readable, ApiError> {
-        let names = self.workspace.names_in(message).await?;
+    pub(super) async fn words(&self, message: &Message) -> Result<Readable, ApiError> {
+        let names = self.workspace.names_in(message).await;
         let ours = self.workspace.ours().ok_or_else(|| ApiError::failed("not connected"))?;
         let assistant = &self.workspace.assistant;
         let mut readable = Reader { bot: &ours.me.user, assistant, names: &names }.message(message);
@@ -213,26 +257,35 @@ impl<'a> Inlet<'a> {
         Ok(readable)
     }
 
-    async fn edited(&self, message: &Message) -> Result<(), NotKept> {
-        let lane = self.lane(&message.chat);
-        let _turn = lane.lock().await;
+    /// Follows a change of a message; its lane is held.
+    pub(super) async fn edited(&self, message: &Message) -> Result<(), NotKept> {
         let Some(chat) = self.workspace.chat(&message.chat) else { return Ok(()) };
         let Ok(id) = message.ts.to_string().parse() else { return Ok(()) };
         let text = self.words(message).await.map_err(unread)?.text;
-        self.intake.amend(&chat, &id, text).await.map(drop)
+        if self.intake.amend(&chat, &id, text).await? == Found::Unknown {
+            let key = (message.chat.clone(), message.ts);
+            lock(&self.ahead).put(key, Some(message.clone()), Instant::now());
+        }
+        Ok(())
     }
 
-    async fn deleted(&self, channel: &ConversationId, ts: Ts) -> Result<(), NotKept> {
-        let lane = self.lane(channel);
-        let _turn = lane.lock().await;
+    /// Follows the deletion of a message; its lane is held.
+    pub(super) async fn deleted(&self, channel: &ConversationId, ts: Ts) -> Result<(), NotKept> {
         let Some(chat) = self.workspace.chat(channel) else { return Ok(()) };
         let Ok(id) = ts.to_string().parse() else { return Ok(()) };
-        self.intake.retract(&chat, &id).await.map(drop)
+        if self.intake.retract(&chat, &id).await? == Found::Unknown {
+            lock(&self.ahead).put((channel.clone(), ts), None, Instant::now());
+        }
+        Ok(())
     }
 
     /// The lane of a chat.
     pub(super) fn lane(&self, channel: &ConversationId) -> Arc<tokio::sync::Mutex<()>> {
-        lock(&self.lanes).entry(channel.clone()).or_default().clone()
+        let mut lanes = lock(&self.lanes);
+        if lanes.len() >= MOST_LANES && !lanes.contains_key(channel) {
+            lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
+        }
+        lanes.entry(channel.clone()).or_default().clone()
     }
 
     /// Notes in the log, once, that something came that means nothing to us.
@@ -244,8 +297,8 @@ impl<'a> Inlet<'a> {
     }
 }
 
-/// The thread that a message belongs to: its own, where it mentions the bot at the top of a channel.
-fn thread(message: &Message, mentioned: bool, direct: bool) -> Option<Ts> {
+/// The thread that a message is a part of: its own, where it mentions the bot at the top of a channel.
+pub(super) fn thread(message: &Message, mentioned: bool, direct: bool) -> Option<Ts> {
     match message.thread {
         Some(root) if message.is_reply() => Some(root),
         _ => (mentioned && !direct).then_some(message.ts),

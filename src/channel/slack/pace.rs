@@ -37,7 +37,7 @@ impl Default for Pace {
             settled: Duration::from_secs(10),
             back_off: Duration::from_millis(500),
             back_off_cap: Duration::from_secs(60),
-            refused: Duration::from_secs(600),
+            refused: Duration::from_secs(60),
             renew: Duration::from_secs(90),
             change: Duration::from_secs(1),
         }

@@ -65,7 +65,7 @@ impl Address<'_> {
     /// Posts the parts that are not there.
     async fn post(&self, there: &BTreeSet<u64>) -> Result<Receipt, SendError> {
         let Self { workspace, parcel, .. } = self;
-        let may_ping = |user: &_| workspace.directory.knows(user);
+        let may_ping = |user: &_| workspace.directory.may_ping(&self.channel, user);
         let pieces = outgoing(&parcel.text, &may_ping);
         let (of, mut posted, mut ts) = (pieces.len(), there.len(), None);
         for (part, Outgoing { markdown, notification, source }) in (1_u64..).zip(pieces) {

@@ -48,13 +48,24 @@ pub(super) async fn run(
 ) {
     let mut sockets: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
     let work = async {
-        let mut failures = 0_u32;
+        let (mut failures, mut is_refresh) = (0_u32, false);
         loop {
-            let failure = match Box::pin(beside(&mut sockets, open(workspace, tls, inlet))).await {
+            let opened = Box::pin(beside(&mut sockets, open(workspace, tls))).await;
+            // What comes over a new socket is not read before the marks are set.
+            let marked = match opened {
+                Ok(stream) => {
+                    let has_gap = !is_refresh || sockets.is_empty();
+                    let marked = inlet.connected(has_gap).await;
+                    marked.map_or_else(|NotKept { reason }| Err(passing(reason)), |()| Ok(stream))
+                }
+                Err(failure) => Err(failure),
+            };
+            is_refresh = false;
+            let failure = match marked {
                 Ok(stream) => {
                     let born = Instant::now();
                     let (told, mut leaving) = mpsc::channel(2);
-                    workspace.set_state(ChannelState::Up { since: workspace.clock.now() });
+                    workspace.set_link(ChannelState::Up { since: workspace.clock.now() });
                     info!(channel.name = "slack", workspace = workspace.label(), "connected");
                     let pace = &workspace.pace;
                     sockets.push(Box::pin(connection::serve(stream, inlet, pace, told)));
@@ -65,6 +76,7 @@ pub(super) async fn run(
                         Leaving::Fatal(code) => Failure::Fatal(code),
                         Leaving::Asked if failures < PATIENT => {
                             failures += u32::from(!settled);
+                            is_refresh = true;
                             continue;
                         }
                         Leaving::Asked => passing("refreshed too often"),
@@ -77,7 +89,7 @@ pub(super) async fn run(
             let wait = note(workspace, failure, failures);
             beside(&mut sockets, sleep(wait)).await;
             if !matches!(workspace.state(), ChannelState::Refused { .. }) {
-                workspace.set_state(ChannelState::Connecting);
+                workspace.set_link(ChannelState::Connecting);
             }
         }
     };
@@ -120,14 +132,14 @@ fn note(workspace: &Workspace, failure: Failure, failures: u32) -> Duration {
                     "Slack refuses the tokens"
                 );
             }
-            workspace.set_state(ChannelState::Refused { reason });
+            workspace.set_link(ChannelState::Refused { reason });
             workspace.pace.refused
         }
         Failure::Passing { why: reason, after } => {
             let wait = after.unwrap_or_else(|| workspace.pace.wait(failures));
             let until = workspace.clock.now().checked_add(wait);
             warn!(channel.name = "slack", workspace = label, reason, "not connected");
-            workspace.set_state(ChannelState::BackingOff {
+            workspace.set_link(ChannelState::BackingOff {
                 until: until.unwrap_or(jiff::Timestamp::MAX),
                 reason,
             });
@@ -136,13 +148,38 @@ fn note(workspace: &Workspace, failure: Failure, failures: u32) -> Duration {
     }
 }
 
+/// Asks whether the bot's token is good again as long as Slack turns it away, until `stop`. The socket, for which there is
+/// another token, may be up all the time.
+pub(super) async fn watch(workspace: &Workspace, inlet: &Inlet<'_>, stop: &CancellationToken) {
+    let work = async {
+        loop {
+            workspace.turned_away.notified().await;
+            while workspace.is_turned_away() {
+                sleep(workspace.pace.refused).await;
+                if workspace.identify().await.is_err() {
+                    continue;
+                }
+                info!(
+                    channel.name = "slack",
+                    workspace = workspace.label(),
+                    "the token is good again"
+                );
+                // What came meanwhile could not be read.
+                if let Err(NotKept { reason }) = inlet.connected(true).await {
+                    warn!(channel.name = "slack", reason, "not caught up after a refusal");
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = stop.cancelled() => {}
+    }
+}
+
 /// Opens a socket, up to Slack's `hello`.
-async fn open(
-    workspace: &Workspace,
-    tls: &Arc<ClientConfig>,
-    inlet: &Inlet<'_>,
-) -> Result<Stream, Failure> {
-    workspace.identify().await?;
+async fn open(workspace: &Workspace, tls: &Arc<ClientConfig>) -> Result<Stream, Failure> {
+    workspace.take_part().await?.map_err(Failure::Fatal)?;
     let url = workspace.api.socket_url().await?;
     let step = workspace.pace.step;
     let connector = Some(Connector::Rustls(tls.clone()));
@@ -158,10 +195,7 @@ async fn open(
         Err(_elapsed) => return Err(passing("no hello in time")),
     };
     match Frame::parse(&first) {
-        Frame::Hello { .. } => {
-            inlet.connected().await.map_err(|NotKept { reason }| passing(reason))?;
-            Ok(stream)
-        }
+        Frame::Hello => Ok(stream),
         Frame::Goodbye(goodbye) => Err(match connection::leaving(goodbye) {
             Leaving::Fatal(code) => Failure::Fatal(code),
             Leaving::Asked => passing("refreshed before hello"),

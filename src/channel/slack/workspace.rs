@@ -1,14 +1,16 @@
 //! One workspace: who we are in it, how the connection stands, and what is remembered of it.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::api::Api;
 use super::event::Me;
 use super::fault::ApiError;
-use super::id::ConversationId;
+use super::id::{ConversationId, TeamId};
 use super::json::parsed;
 use super::names::Directory;
 use super::pace::Pace;
@@ -39,8 +41,19 @@ pub(super) struct Workspace {
     pub(super) progress: Progress,
     /// Who people are.
     pub(super) directory: Directory,
+    taken: Taken,
     ours: OnceLock<Ours>,
-    state: Mutex<ChannelState>,
+    standing: Mutex<Standing>,
+    /// Told when Slack turns the bot's token away.
+    pub(super) turned_away: Notify,
+}
+
+/// How a workspace stands.
+struct Standing {
+    /// The connection.
+    link: ChannelState,
+    /// Slack's word by which it turns the bot's token away, whatever the connection does.
+    refused: Option<String>,
 }
 
 /// What all workspaces have in common.
@@ -50,7 +63,12 @@ pub(super) struct Common {
     pub(super) assistant: String,
     pub(super) clock: SharedClock,
     pub(super) pace: Pace,
+    pub(super) taken: Taken,
 }
+
+/// The workspaces that somebody takes part in, each with the name of the tokens. Who holds it asks Slack alone, so that of
+/// two pairs for one workspace it is the first that is let in.
+pub(super) type Taken = Arc<tokio::sync::Mutex<HashMap<TeamId, String>>>;
 
 /// Who we are, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,9 +82,9 @@ pub(super) struct Ours {
 impl Workspace {
     /// A workspace that is not connected yet.
     pub(super) fn new(tokens: &SlackTokens, api: Api, common: Common) -> Self {
-        let Common { channel, assistant, clock, pace } = common;
+        let Common { channel, assistant, clock, pace, taken } = common;
         Self {
-            label: tokens.name.clone().unwrap_or_default(),
+            label: tokens.name.clone().unwrap_or_else(|| "the first workspace".to_owned()),
             assistant,
             channel,
             api,
@@ -75,11 +93,13 @@ impl Workspace {
             progress: Progress::default(),
             directory: Directory::default(),
             ours: OnceLock::new(),
-            state: Mutex::new(ChannelState::Connecting),
+            taken,
+            standing: Mutex::new(Standing { link: ChannelState::Connecting, refused: None }),
+            turned_away: Notify::new(),
         }
     }
 
-    /// What its pair of tokens is called, for people; empty for the nameless one.
+    /// What its pair of tokens is called, for people.
     pub(super) fn label(&self) -> &str {
         &self.label
     }
@@ -89,17 +109,30 @@ impl Workspace {
         self.ours.get()
     }
 
-    /// Asks Slack who we are, unless that is known.
+    /// Asks Slack who we are; with that it also says whether the bot's token is good.
     ///
     /// # Errors
     /// When Slack does not say it.
-    pub(super) async fn identify(&self) -> Result<&Ours, ApiError> {
-        if let Some(ours) = self.ours.get() {
-            return Ok(ours);
+    pub(super) async fn identify(&self) -> Result<Ours, ApiError> {
+        let answer = self.ask_once("auth.test", &[]).await?;
+        lock(&self.standing).refused = None;
+        Ours::parse(&answer).ok_or_else(|| ApiError::failed("Slack does not say who the bot is"))
+    }
+
+    /// Takes part in the workspace that the tokens are for, unless another pair does: the two would fight for the same
+    /// chats.
+    ///
+    /// # Errors
+    /// When Slack does not say which it is; the inner one says who takes part in it.
+    pub(super) async fn take_part(&self) -> Result<Result<(), String>, ApiError> {
+        let mut taken = self.taken.lock().await;
+        let ours = self.identify().await?;
+        let owner = taken.entry(ours.home.team.clone()).or_insert_with(|| self.label.clone());
+        if *owner != self.label {
+            return Ok(Err(format!("its tokens are for the same workspace as those of {owner}")));
         }
-        let ours = Ours::parse(&self.api.read("auth.test", &[]).await?);
-        let ours = ours.ok_or_else(|| ApiError::failed("Slack does not say who the bot is"))?;
-        Ok(self.ours.get_or_init(|| ours))
+        self.ours.get_or_init(|| ours);
+        Ok(Ok(()))
     }
 
     /// Asks Slack something, and again when there is no answer or Slack wants to be asked later.
@@ -114,11 +147,10 @@ impl Workspace {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let error = match self.api.read(method, args).await {
+            let error = match self.ask_once(method, args).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            self.note(&error);
             if attempt == ATTEMPTS {
                 return Err(error);
             }
@@ -131,21 +163,43 @@ impl Workspace {
         }
     }
 
-    /// How its connection stands.
+    /// Asks Slack something, once.
+    ///
+    /// # Errors
+    /// When it is refused, or there is no answer.
+    pub(super) async fn ask_once(
+        &self,
+        method: &'static str,
+        args: &[(&str, &str)],
+    ) -> Result<Value, ApiError> {
+        self.api.read(method, args).await.inspect_err(|error| self.note(error))
+    }
+
+    /// How it stands: a connection without a token that is good is of no use.
     pub(super) fn state(&self) -> ChannelState {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let standing = lock(&self.standing);
+        match &standing.refused {
+            Some(reason) => ChannelState::Refused { reason: reason.clone() },
+            None => standing.link.clone(),
+        }
     }
 
     /// Says how its connection stands now.
-    pub(super) fn set_state(&self, state: ChannelState) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    pub(super) fn set_link(&self, link: ChannelState) {
+        lock(&self.standing).link = link;
     }
 
-    /// Takes note of an answer by which Slack turns the tokens away.
+    /// Takes note of an answer by which Slack turns the bot's token away.
     pub(super) fn note(&self, error: &ApiError) {
         if let Some(code) = error.revoked() {
-            self.set_state(ChannelState::Refused { reason: code.to_owned() });
+            lock(&self.standing).refused = Some(code.to_owned());
+            self.turned_away.notify_one();
         }
+    }
+
+    /// Whether Slack turns the bot's token away.
+    pub(super) fn is_turned_away(&self) -> bool {
+        lock(&self.standing).refused.is_some()
     }
 
     /// The chat that a Slack channel of this workspace is; `None` as long as it is not known which workspace it is.
@@ -178,4 +232,9 @@ impl Ours {
 /// The workspace and the Slack channel that a chat's name consists of.
 pub(super) fn parts(chat: &ChatId) -> Option<(&str, &str)> {
     chat.local().split_once('/')
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is whole between any two statements.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

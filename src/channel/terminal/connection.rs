@@ -192,7 +192,7 @@ impl Talk<'_> {
             sent_at: self.terminal.clock.now(),
             from_me: false,
         };
-        let kept = self.intake.keep(Incoming { message, chat_name: None }).await;
+        let kept = self.intake.keep(Incoming { message, chat_name: None, context: false }).await;
         if let Ok(Kept::Fresh(_)) = kept {
             self.terminal.clients.pass_on(self.client, &passed_on);
         }

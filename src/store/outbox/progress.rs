@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Params, params};
 
 use super::OutboxState;
-use crate::model::{Conversation, OutboxId, Receipt};
+use crate::model::{ChannelName, Conversation, OutboxId, Receipt};
 use crate::store::Store;
 use crate::store::error::{Step, StoreError};
 use crate::store::values::{Millis, thread_key};
@@ -82,7 +82,7 @@ impl Store {
         let name = name!("outbox_absent", "put a message back");
         self.write(name, move |connection| {
             let sql = "UPDATE outbox
-                       SET state = ?2, attempts = max(attempts - 1, 0), not_before = ?3
+                       SET state = ?2, attempts = max(attempts - 1, 0), not_before = ?3, error = NULL
                        WHERE id = ?1 AND state IN ('pending', 'sending')";
             let values = params![id, state, Millis(not_before)];
             changed(connection, id, sql, values).map(|_changed| ())
@@ -125,6 +125,23 @@ impl Store {
             for Conversation { chat, thread } in &to {
                 statement.execute(params![chat.channel(), chat, thread_key(thread.as_ref())])?;
             }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes that they may be there again for whom nobody was there: what was put off for that waits no longer.
+    ///
+    /// # Errors
+    /// When it is not on disk.
+    pub(crate) async fn outbox_returned(&self, channel: &ChannelName) -> Result<(), StoreError> {
+        let channel = channel.clone();
+        let name = name!("outbox_returned", "hurry what waits for a channel");
+        self.write(name, move |connection| {
+            let sql = "UPDATE outbox SET not_before = NULL
+                       WHERE channel = ?1 AND state IN ('pending', 'sending') AND error IS NULL
+                           AND not_before IS NOT NULL";
+            connection.prepare_cached(sql)?.execute([channel])?;
             Ok(())
         })
         .await

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Home, said};
+use crate::clock::Clock;
 use crate::model::{ChannelName, Conversation, Group, GroupName, Mark, ThreadId};
 use crate::store::{GroupChats, Store};
 
@@ -28,8 +29,8 @@ async fn say(store: &Store, place: &Conversation, seconds: u64) {
 /// The marks, each as the place and the id of its last message.
 async fn marks(store: &Store, threads_since: u64) -> Vec<String> {
     let since = Timestamp::UNIX_EPOCH + Duration::from_secs(threads_since);
-    let marks = store.marks(&slack(), since).await.unwrap().into_iter();
-    let text = |Mark { place, last }: Mark| match last {
+    let marks = store.marks(&slack(), None, since).await.unwrap().into_iter();
+    let text = |Mark { place, last, .. }: Mark| match last {
         Some(last) => {
             let seconds = last.sent_at.as_second();
             assert_eq!(last.id.as_str(), format!("{seconds}.0"));
@@ -95,4 +96,20 @@ async fn a_chat_that_leaves_its_group_is_not_looked_through() {
     let work: GroupName = "work".parse().unwrap();
     store.change_group(&work, chats, Ok).await.unwrap();
     assert_eq!(marks(&store, 0).await, ["slack:T/B -"]);
+}
+
+#[tokio::test]
+async fn one_chat_is_marked_alone_and_says_since_when_it_is_registered() {
+    let home = Home::new();
+    let store = with_chats(&home).await;
+    let (one, since) = ("slack:T/A".parse().unwrap(), Timestamp::UNIX_EPOCH);
+    say(&store, &place("slack:T/A", Some("t")), 10).await;
+    say(&store, &place("slack:T/B", None), 11).await;
+    let marked = store.marks(&slack(), Some(&one), since).await.unwrap();
+    let places: Vec<_> = marked.iter().map(|mark| mark.place.to_string()).collect();
+    assert_eq!(places, ["slack:T/A", "slack:T/A#t"]);
+    assert_eq!(marked[0].since, home.clock.now());
+    say(&store, &place("slack:T/A", None), 20).await;
+    say(&store, &place("slack:T/B", None), 21).await;
+    assert_eq!(marks(&store, 0).await, ["slack:T/A 10", "slack:T/B 21", "slack:T/A#t 10"]);
 }

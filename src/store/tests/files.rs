@@ -35,7 +35,7 @@ async fn what_was_kept_is_there_after_a_restart() {
         drop(store);
     }
     let store = home.open();
-    let kept = store.keep(said(&main_chat(), "m2", "again")).await.unwrap();
+    let kept = store.keep(said(&main_chat(), "m2", "again")).await.unwrap().0;
     assert_eq!(kept, Kept::Known(Seq(2)));
     assert_eq!(store.messages(&main_chat(), Seq(0), 10).await.unwrap().len(), 3);
 }

@@ -122,7 +122,7 @@ async fn several_chats_belong_to_a_group_and_leave_it() {
     assert_eq!(registered().await, [""; 0]);
     assert_eq!(store.messages(&conversation, Seq(0), 10).await.unwrap().len(), 1);
     assert_eq!(store.news(10).await.unwrap().unseen, []);
-    let late = store.keep(super::said(&conversation, "m2", "")).await.unwrap();
+    let late = store.keep(super::said(&conversation, "m2", "")).await.unwrap().0;
     assert_eq!(late, Kept::Unregistered);
     let claim = ClaimRun { conversation, max_messages: 10, seen: None, sandbox: None, kind: None };
     assert_eq!(store.claim_run(claim).await.unwrap(), None);

@@ -17,7 +17,7 @@ async fn order_is_by_arrival_and_a_redelivery_finds_its_place() {
     assert_eq!(keep(&store, &thread, "a").await, Seq(2));
     assert_eq!(keep(&store, &main_chat(), "c").await, Seq(3));
     for (id, seq) in [("b", 1), ("a", 2), ("c", 3)] {
-        let again = store.keep(said(&main_chat(), id, "other words")).await.unwrap();
+        let again = store.keep(said(&main_chat(), id, "other words")).await.unwrap().0;
         assert_eq!(again, Kept::Known(Seq(seq)));
     }
     assert_eq!(keep(&store, &main_chat(), "d").await, Seq(4), "a redelivery uses up no number");
@@ -66,7 +66,7 @@ async fn of_a_chat_without_a_group_only_its_existence_is_kept() {
     let stranger = Conversation { chat: "slack:T01/C02".parse().unwrap(), thread: None };
     let mut incoming = said(&stranger, "1", "private");
     incoming.chat_name = Some("general".to_owned());
-    assert_eq!(store.keep(incoming.clone()).await.unwrap(), Kept::Unregistered);
+    assert_eq!(store.keep(incoming.clone()).await.unwrap().0, Kept::Unregistered);
     let last = async || store.newest_chats(9).await.unwrap()[0].last_message_at;
     let first = incoming.message.sent_at;
     assert_eq!(last().await, Some(first));
@@ -75,7 +75,7 @@ async fn of_a_chat_without_a_group_only_its_existence_is_kept() {
     for (later, expected) in [(30, 0), (90, 90), (10, 90)] {
         incoming.message.id = later.to_string().parse().unwrap();
         incoming.message.sent_at = first + Duration::from_secs(later);
-        assert_eq!(store.keep(incoming.clone()).await.unwrap(), Kept::Unregistered);
+        assert_eq!(store.keep(incoming.clone()).await.unwrap().0, Kept::Unregistered);
         assert_eq!(last().await, Some(first + Duration::from_secs(expected)), "{later}");
     }
     assert_eq!(store.messages(&stranger, Seq(0), 10).await.unwrap(), []);
@@ -88,7 +88,7 @@ async fn what_the_assistant_said_is_kept_and_wakes_nobody() {
     let store = home.with_main().await;
     let mut own = said(&main_chat(), "1", "@Andy");
     own.message.from_me = true;
-    assert_eq!(store.keep(own.clone()).await.unwrap(), Kept::Fresh(Seq(1)));
+    assert_eq!(store.keep(own.clone()).await.unwrap().0, Kept::Fresh(Seq(1)));
     assert_eq!(store.news(10).await.unwrap().unseen, []);
     assert_eq!(keep(&store, &main_chat(), "2").await, Seq(2));
     own.message.id = "3".parse().unwrap();
@@ -116,4 +116,26 @@ async fn a_chat_keeps_its_newest_name_and_time() {
     assert_eq!(row().await.name.as_deref(), Some("House"));
     assert_eq!(row().await.last_message_at, Some(incoming.message.sent_at));
     assert_eq!(row().await.group.unwrap().as_str(), "main");
+}
+
+#[tokio::test]
+async fn what_is_addressed_with_the_second_word_of_it_is_looked_at_again() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    let seq = keep(&store, &main_chat(), "1").await;
+    store.mark_seen(&main_chat(), seq, None).await.unwrap();
+    let mut again = said(&main_chat(), "1", "1");
+    assert_eq!(store.keep(again.clone()).await.unwrap(), (Kept::Known(seq), None));
+    again.message.addressed = true;
+    let (kept, unseen) = store.keep(again.clone()).await.unwrap();
+    assert_eq!(kept, Kept::Known(seq));
+    assert!(unseen.unwrap().messages[0].message.addressed);
+    assert_eq!(store.keep(again).await.unwrap(), (Kept::Known(seq), None), "it is known by now");
+    let mut context = said(&main_chat(), "2", "2");
+    context.context = true;
+    store.keep(context.clone()).await.unwrap();
+    context.message.addressed = true;
+    assert_eq!(store.keep(context).await.unwrap().1, None, "context wakes nobody");
+    let messages = store.messages(&main_chat(), Seq(0), 9).await.unwrap();
+    assert_eq!(messages.iter().map(|kept| kept.context).collect::<Vec<_>>(), [false, true]);
 }

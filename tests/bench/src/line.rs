@@ -56,7 +56,7 @@ impl Line {
             from_me: false,
         };
         let (kept, committed) = oneshot::channel();
-        let incoming = Incoming { message, chat_name: None };
+        let incoming = Incoming { message, chat_name: None, context: false };
         self.said.send(Job { incoming, kept }).ok().context("the gateway has stopped")?;
         committed.await?
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use hermitcrab::sandbox::fake::FakeSandbox;
 use serde_json::{Value, json};
-use test_servers::slack::{ALICE, BOB, Fault, GENERAL, HistoryFrom, Options, Post, Slack};
+use test_servers::slack::{
+    ALICE, BOB, Fault, GENERAL, HistoryFrom, Options, PRIVATE, Post, Slack, World,
+};
 
 use super::{Office, pace};
 use crate::inside::{done, input, leave, obliging};
@@ -42,6 +44,7 @@ async fn what_was_said_meanwhile_is_kept_in_order_and_once_and_mentions_are_answ
             }
             let in_thread = Post::new(GENERAL, ALICE, "and in the thread").in_thread(&before);
             slack.user_message(in_thread);
+            // Its thread is read after what was said in the channel itself.
             let ts = slack.user_message(Post::new(GENERAL, ALICE, &format!("<@{bot}> while away")));
             asked.push(ts);
         })
@@ -56,7 +59,7 @@ async fn what_was_said_meanwhile_is_kept_in_order_and_once_and_mentions_are_answ
         office.slack.wait_for(|world| world.answers(GENERAL, &before).len() == 2).await;
         let mut expected = vec!["@Andy before".to_owned()];
         expected.extend((0..450).map(|number| format!("talk {number}")));
-        let rest = ["and in the thread", "@Andy while away", "@Andy now"];
+        let rest = ["@Andy while away", "and in the thread", "@Andy now"];
         expected.extend(rest.map(str::to_owned));
         assert_eq!(kept(&office), expected);
         for ts in &asked {
@@ -160,6 +163,160 @@ async fn what_a_thread_began_with_comes_before_the_first_mention() {
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{answer}");
     let stored = kept(&office);
     assert_eq!(stored, ["the build is red", "since when?", "since noon", "@Andy why?"]);
+    assert!(answer.find("the build is red") < answer.find("since when?"), "{answer}");
+    office.close().await;
+}
+
+#[tokio::test]
+async fn what_a_thread_began_with_wakes_nobody_whatever_it_says() {
+    let slack = Slack::start(Options::default()).await.unwrap();
+    let root = slack.user_message(Post::new(GENERAL, ALICE, "@Andy knows why the build is red"));
+    for text in ["@Andy since when?", "ask @Andy"] {
+        slack.user_message(Post::new(GENERAL, BOB, text).in_thread(&root));
+    }
+    let office = Office::open(slack).await;
+    // Where everything that is said is for the assistant.
+    office.inhouse.json(&["group", "set", "team", "--no-trigger", "--json"]).await;
+    office.connected().await;
+    let asked = format!("<@{}> why?", office.slack.options().bot_user);
+    office.slack.user_message(Post::new(GENERAL, ALICE, &asked).in_thread(&root));
+    assert_eq!(office.answer(&root).await, "answer of run 1");
+    office.settled().await;
+    assert!(office.slack.edit(GENERAL, &root, "@Andy, really?"));
+    let last = office.mention("and this?");
+    assert_eq!(office.answer(&last).await, "answer of run 2");
+    office.settled().await;
+    let context = office.kept("SELECT content FROM messages WHERE context ORDER BY seq");
+    assert_eq!(context, ["@Andy, really?", "@Andy since when?", "ask @Andy"]);
+    assert_eq!(office.slack.look(|world| world.said(GENERAL).len()), 2);
+    office.close().await;
+}
+
+#[tokio::test]
+async fn more_threads_than_a_hundred_are_all_read() {
+    let office = Office::open(Slack::start(Options::default()).await.unwrap()).await;
+    office.connected().await;
+    let roots: Vec<String> = (0..120).map(|number| office.say(&format!("root {number}"))).collect();
+    office.slack.wait_for(|world| world.unacked() == 0).await;
+    let office = away(office, async |slack| {
+        for (number, root) in roots.iter().enumerate() {
+            let answer = format!("answer {number}");
+            slack.user_message(Post::new(GENERAL, BOB, &answer).in_thread(root));
+        }
+    })
+    .await;
+    office.connected().await;
+    let now = office.mention("now");
+    office.answer(&now).await;
+    let answers = "SELECT content FROM messages WHERE content LIKE 'answer %' AND NOT is_from_me";
+    assert_eq!(office.kept(answers).len(), 120);
+    assert_eq!(kept(&office).last().unwrap(), "@Andy now");
+    office.close().await;
+}
+
+#[tokio::test]
+async fn a_chat_that_cannot_be_read_now_holds_up_no_other() {
+    let office = Office::open(Slack::start(Options::default()).await.unwrap()).await;
+    assert!(GENERAL < PRIVATE, "the one that fails would have its turn first");
+    let chat = office.chat(PRIVATE);
+    office.inhouse.json(&["group", "add", "private", "--chat", &chat, "--json"]).await;
+    office.connected().await;
+    let before = office.mention("before");
+    office.answer(&before).await;
+    let mut asked = (String::new(), String::new());
+    let office = away(office, async |slack| {
+        slack.fault(Fault::status(500).on("conversations.history").in_channel(GENERAL));
+        let text = format!("<@{}> while away", slack.options().bot_user);
+        asked.0 = slack.user_message(Post::new(GENERAL, ALICE, &text));
+        asked.1 = slack.user_message(Post::new(PRIVATE, ALICE, &text));
+    })
+    .await;
+    // Nothing was ever kept there: it is read from its registration on.
+    office.slack.wait_for(|world| !world.answers(PRIVATE, &asked.1).is_empty()).await;
+    assert!(office.slack.look(|world| world.answers(GENERAL, &asked.0).is_empty()));
+    office.slack.clear_faults();
+    office.answer(&asked.0).await;
+    office.close().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_fetched_before_anything_later_is_kept() {
+    // Slack brings nothing again.
+    let options = Options { retry_delays: Vec::new(), ..Options::default() };
+    let office = Office::open(Slack::start(options).await.unwrap()).await;
+    office.connected().await;
+    office.slack.fault(Fault::status(500).on("users.info").first(1));
+    let (first, second) = (office.mention("first"), office.mention("second"));
+    office.answer(&first).await;
+    office.answer(&second).await;
+    assert_eq!(kept(&office), ["@Andy first", "@Andy second"]);
+    office.close().await;
+}
+
+#[tokio::test]
+async fn more_than_is_kept_at_once_is_fetched_later() {
+    let options = Options { retry_delays: Vec::new(), ..Options::default() };
+    let office = Office::open(Slack::start(options).await.unwrap()).await;
+    office.connected().await;
+    office.slack.fault(Fault::hang().on("users.info").first(1));
+    let words: Vec<String> = (0..1_100).map(|number| format!("word {number}")).collect();
+    for word in &words {
+        office.say(word);
+    }
+    office.slack.wait_for(|world| world.hung() == 1).await;
+    office.slack.release();
+    loop {
+        let stored = kept(&office);
+        if stored.len() == words.len() {
+            assert_eq!(stored, words);
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(office.slack.look(World::unacked) < words.len());
+    office.close().await;
+}
+
+#[tokio::test]
+async fn what_was_changed_meanwhile_and_what_comes_after_its_end_is_followed() {
+    let office = Office::open(Slack::start(Options::default()).await.unwrap()).await;
+    office.connected().await;
+    let one = office.say("one");
+    let before = office.mention("before");
+    office.answer(&before).await;
+    let office = away(office, async |slack| {
+        assert!(slack.edit(GENERAL, &one, "one, really"));
+    })
+    .await;
+    office.connected().await;
+    // Its end comes first, as after a lost ack.
+    let gone = json!({
+        "type": "message", "subtype": "message_deleted", "channel": GENERAL,
+        "ts": "1700000001.000000", "deleted_ts": "1700000000.000000",
+    });
+    let message = json!({
+        "type": "message", "channel": GENERAL, "channel_type": "channel", "user": ALICE,
+        "ts": "1700000000.000000", "text": "gone",
+    });
+    office.slack.emit(&gone);
+    office.slack.wait_for(|world| world.unacked() == 0).await;
+    office.slack.emit(&message);
+    let last = office.mention("last");
+    office.answer(&last).await;
+    assert_eq!(kept(&office), ["one, really", "@Andy before", "@Andy last"]);
+    office.close().await;
+}
+
+#[tokio::test]
+async fn a_mention_in_the_blocks_alone_is_answered_in_its_thread() {
+    let office = Office::open(Slack::start(Options::default()).await.unwrap()).await;
+    office.connected().await;
+    let user = json!({ "type": "user", "user_id": office.slack.options().bot_user });
+    let blocks = json!([{ "type": "rich_text", "elements": [
+        { "type": "rich_text_section", "elements": [user] },
+    ] }]);
+    let ts = office.slack.user_message(Post::new(GENERAL, ALICE, "look").with("blocks", blocks));
+    assert_eq!(office.answer(&ts).await, "answer of run 1");
     office.close().await;
 }
 
@@ -209,6 +366,6 @@ async fn frames_that_mean_nothing_do_no_harm() {
     let ts = office.mention("hello");
     office.answer(&ts).await;
     office.slack.wait_for(|world| world.unacked() == 0).await;
-    assert_eq!(office.slack.look(test_servers::slack::World::sockets_opened), 1);
+    assert_eq!(office.slack.look(World::sockets_opened), 1);
     tokio::time::timeout(Duration::from_secs(5), office.close()).await.unwrap();
 }

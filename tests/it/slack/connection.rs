@@ -1,10 +1,14 @@
 //! The connection: refused, refreshed, lost, silent, one too many.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use test_servers::slack::{Fault, Options, Slack};
+use hermitcrab::channel::slack::Pace;
+use hermitcrab::sandbox::fake::FakeSandbox;
+use test_servers::slack::{Fault, Options, Slack, World};
 
-use super::Office;
+use super::{Office, pace};
+use crate::inside::obliging;
+use crate::support::gateway::Home;
 
 #[tokio::test]
 async fn a_token_that_is_no_good_is_a_state_and_not_a_loop() {
@@ -132,6 +136,55 @@ async fn a_token_that_is_revoked_later_is_a_state_too() {
     while office.state().await != "refused: token_revoked" {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(office.slack.look(|world| world.count("apps.connections.open")), 2);
+    office.slack.look(|world| {
+        assert_eq!((world.count("auth.test"), world.count("apps.connections.open")), (2, 1));
+    });
     office.close().await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_good_again_is_noticed_and_what_waits_leaves_at_once() {
+    let slack = Slack::start(Options::default()).await.unwrap();
+    let sandbox = FakeSandbox::new();
+    sandbox.always(obliging);
+    let pace = Pace { refused: Duration::from_millis(100), ..pace() };
+    let office = Office::open_with(slack, sandbox, pace).await;
+    office.connected().await;
+    let before = office.mention("before");
+    office.answer(&before).await;
+    office.slack.revoke("invalid_auth");
+    let asked = office.mention("while the app is not installed");
+    // The socket stays, for it has a token of its own.
+    while office.state().await != "refused: invalid_auth" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    office.slack.restore();
+    let restored = Instant::now();
+    office.answer(&asked).await;
+    assert!(restored.elapsed() < Duration::from_secs(10), "{:?}", restored.elapsed());
+    assert!(office.state().await.starts_with("up since "));
+    assert_eq!(office.slack.look(World::sockets_opened), 1);
+    office.close().await;
+}
+
+/// The address of a socket lets anybody in who has it.
+#[tokio::test]
+async fn no_level_of_the_log_lets_a_secret_out() {
+    let slack = Slack::start(Options::default()).await.unwrap();
+    let (options, url) = (slack.options(), slack.api_url());
+    let mut home = Home::new().with("LOG_LEVEL", "trace").with("SLACK_API_URL", &url);
+    for (name, token) in
+        [("SLACK_BOT_TOKEN", &options.bot_token), ("SLACK_APP_TOKEN", &options.app_token)]
+    {
+        home = home.with(name, token);
+    }
+    let gateway = home.start(None).await.unwrap();
+    slack.wait_for(|world| world.sockets() == 1).await;
+    gateway.terminate().await;
+    let log = home.read_log();
+    assert!(log.contains("connected") && log.contains("TRACE"), "{log}");
+    for secret in ["ticket-", &options.bot_token, &options.app_token] {
+        assert!(!log.contains(secret), "{secret} stands in the log");
+    }
+    slack.stop().await;
 }

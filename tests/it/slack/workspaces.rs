@@ -36,3 +36,25 @@ async fn a_workspace_whose_tokens_are_no_good_is_nobody_elses_trouble() {
     );
     office.close().await;
 }
+
+#[tokio::test]
+async fn of_two_pairs_for_one_workspace_the_second_is_refused_with_both_names() {
+    let slack = Slack::start(slack::Options::default()).await.unwrap();
+    let bot = &slack.options().bot_token;
+    let second = format!("SLACK_BOT_TOKEN_HQ={bot}\nSLACK_APP_TOKEN_HQ=xapp-another\n");
+    let env = format!("{}{second}", super::tokens(&slack));
+    let sandbox = FakeSandbox::new();
+    sandbox.always(obliging);
+    let options = Options { bounds: bounds(), slack: pace(), ..Options::default() };
+    let inhouse = Inhouse::start_in(home(&env), sandbox, options).await;
+    let office = Office { slack, inhouse };
+    office.register().await;
+    office.connected().await;
+    let ts = office.mention("hello");
+    office.answer(&ts).await;
+    let state = office.state().await;
+    let refused =
+        "hq is refused: its tokens are for the same workspace as those of the first workspace";
+    assert!(state.starts_with("up since ") && state.ends_with(refused), "{state}");
+    office.close().await;
+}

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::words;
-use crate::channel::slack::id::{BotId, ConversationId, TeamId, Ts, UserId};
+use crate::channel::slack::id::{BotId, ConversationId, Ts, UserId};
 use crate::channel::slack::json::{list, parsed, scalar, word};
 use crate::model::OutboxId;
 
@@ -65,14 +65,16 @@ pub(crate) struct Message {
     pub(crate) subtype: Option<String>,
     /// What was said, in Slack's markup; [`Reader`](crate::channel::slack::text::Reader) makes it readable.
     pub(crate) text: String,
+    /// What stands in its blocks where the text says something else: there the bot may be mentioned, too.
+    pub(crate) in_blocks: String,
     /// What others said, passed on with it, in Slack's markup.
     pub(crate) forwarded: Vec<String>,
     /// The files that came with it.
     pub(crate) files: Vec<File>,
     /// When it was last edited.
     pub(crate) edited: Option<Ts>,
-    /// The thread below it, if it is the root of one.
-    pub(crate) replies: Option<Replies>,
+    /// When somebody last answered in the thread below it, if it is the root of one.
+    pub(crate) latest_reply: Option<Ts>,
     /// The row of the outbox that it came from. Another app could have written that: it counts on our own only.
     pub(crate) outbox: Option<OutboxId>,
 }
@@ -97,10 +99,6 @@ pub(crate) struct Author {
     pub(crate) user: Option<UserId>,
     /// The bot.
     pub(crate) bot: Option<BotId>,
-    /// The name that came with it.
-    pub(crate) name: Option<String>,
-    /// The workspace that the author belongs to.
-    pub(crate) team: Option<TeamId>,
 }
 
 /// Who we are in a workspace.
@@ -123,15 +121,6 @@ pub(crate) enum Speaker {
     Bot,
     /// Slack itself.
     Platform,
-}
-
-/// The thread below a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Replies {
-    /// How many.
-    pub(crate) count: u64,
-    /// The last of them.
-    pub(crate) latest: Option<Ts>,
 }
 
 /// A file that came with a message.
@@ -183,10 +172,11 @@ impl Message {
             author: Author::parse(message),
             subtype,
             text: words::own(message),
+            in_blocks: words::in_blocks(message),
             forwarded: words::forwarded(message),
             files: files(message),
             edited: message.get("edited").and_then(|edited| parsed(edited, "ts")),
-            replies: Replies::parse(message),
+            latest_reply: parsed(message, "latest_reply"),
             outbox: outbox(message),
         })
     }
@@ -194,6 +184,11 @@ impl Message {
     /// Whether it is an answer in a thread, and not the root of one.
     pub(crate) fn is_reply(&self) -> bool {
         self.thread.is_some_and(|root| root != self.ts)
+    }
+
+    /// Whether it was deleted, and stands there for the answers below it only.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.subtype.as_deref() == Some("tombstone")
     }
 
     /// Who speaks. Where nothing is said of the author it is no person: nobody is answered by mistake.
@@ -233,25 +228,7 @@ impl ChatKind {
 
 impl Author {
     fn parse(message: &Value) -> Self {
-        let of = |key: &str, name: &str| message.get(key).and_then(|inner| word(inner, name));
-        let name = word(message, "username")
-            .or_else(|| of("user_profile", "display_name"))
-            .or_else(|| of("user_profile", "real_name"))
-            .or_else(|| of("bot_profile", "name"));
-        let teams = ["user_team", "source_team", "team"];
-        Self {
-            user: parsed(message, "user"),
-            bot: parsed(message, "bot_id"),
-            name: name.map(str::to_owned),
-            team: teams.iter().find_map(|key| parsed(message, key)),
-        }
-    }
-}
-
-impl Replies {
-    fn parse(message: &Value) -> Option<Self> {
-        let count = message.get("reply_count")?.as_u64().filter(|count| *count > 0)?;
-        Some(Self { count, latest: parsed(message, "latest_reply") })
+        Self { user: parsed(message, "user"), bot: parsed(message, "bot_id") }
     }
 }
 

@@ -21,6 +21,12 @@ pub(super) fn own(message: &Value) -> String {
     lines(attachments.map(attachment), "\n")
 }
 
+/// What stands in the blocks, where there is a text beside them.
+pub(super) fn in_blocks(message: &Value) -> String {
+    let has_text = word(message, "text").is_some_and(|text| !text.trim().is_empty());
+    if has_text { blocks(message, "blocks") } else { String::new() }
+}
+
 /// What others said, passed on with the message.
 pub(super) fn forwarded(message: &Value) -> Vec<String> {
     let forwarded = list(message, "attachments").filter(|attachment| is_forwarded(attachment));

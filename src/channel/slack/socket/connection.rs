@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tracing::warn;
 
 use crate::channel::slack::event::{Envelope, Frame, Goodbye};
 use crate::channel::slack::intake::Inlet;
@@ -21,7 +22,8 @@ use crate::channel::slack::pace::Pace;
 /// A connected socket.
 pub(super) type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// The most envelopes that are being handed over at once; what comes beyond is left for Slack to bring again.
+/// The most envelopes that are being handed over at once. What comes beyond is not acked, so that Slack brings it again,
+/// and messages are fetched whether it does or not.
 const MOST_AT_ONCE: usize = 1_024;
 
 /// Why a socket is to be replaced.
@@ -56,7 +58,7 @@ pub(super) async fn serve(
     let mut accepting = FuturesUnordered::new();
     let mut ping = interval(pace.ping);
     let mut heard = Instant::now();
-    let mut until = None;
+    let (mut until, mut is_full) = (None, false);
     let why = loop {
         let written = tokio::select! {
             frame = frames.next() => {
@@ -65,7 +67,7 @@ pub(super) async fn serve(
                     Some(Ok(Message::Text(text))) => {
                         let Ok(frame) = serde_json::from_str::<Value>(&text) else { continue };
                         match Frame::parse(&frame) {
-                            Frame::Hello { .. } => {}
+                            Frame::Hello => {}
                             Frame::Goodbye(goodbye) => {
                                 until = Some(Instant::now() + pace.drain);
                                 tell(&told, leaving(goodbye));
@@ -73,7 +75,12 @@ pub(super) async fn serve(
                             Frame::Envelope(envelope) if accepting.len() < MOST_AT_ONCE => {
                                 accepting.push(accept(inlet, envelope));
                             }
-                            Frame::Envelope(_) => {}
+                            Frame::Envelope(envelope) => {
+                                if !std::mem::replace(&mut is_full, true) {
+                                    warn!(channel.name = "slack", "more comes than can be kept; the rest is fetched later");
+                                }
+                                inlet.passed_over(&envelope);
+                            }
                             Frame::Unknown { kind } => inlet.odd(&kind),
                         }
                         true

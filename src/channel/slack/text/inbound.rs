@@ -53,6 +53,7 @@ impl Reader<'_> {
     /// Reads a message with what was passed on in it.
     pub(crate) fn message(&self, message: &Message) -> Readable {
         let Readable { mut text, mentioned } = self.text(&message.text);
+        let mentioned = mentioned || self.text(&message.in_blocks).mentioned;
         for forwarded in &message.forwarded {
             if !text.is_empty() {
                 text.push_str("\n\n");

@@ -77,6 +77,21 @@ fn only_a_real_mention_is_one() {
 }
 
 #[test]
+fn a_mention_in_the_blocks_alone_is_one() {
+    let user = |id: &str| {
+        json!([{ "type": "rich_text", "elements": [{ "type": "rich_text_section",
+        "elements": [{ "type": "user", "user_id": id }] }] }])
+    };
+    for (user, mentioned) in [(user("UBOT"), true), (user("U1"), false), (json!(7), false)] {
+        let message = json!({ "ts": "1.000001", "text": "look", "blocks": user });
+        let message = Message::parse(&message, "C1".parse().ok()).unwrap();
+        let bot = "UBOT".parse().unwrap();
+        let reader = Reader { bot: &bot, assistant: "Andy", names: &Few };
+        assert_eq!(reader.message(&message), Readable { text: "look".to_owned(), mentioned });
+    }
+}
+
+#[test]
 fn what_is_passed_on_is_quoted_and_mentions_nobody() {
     let message = json!({
         "ts": "1.000001", "text": "look",

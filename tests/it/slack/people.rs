@@ -1,0 +1,106 @@
+//! Who is who: what is done while Slack does not say it, who is pinged, who may stop a run.
+
+use std::time::Duration;
+
+use hermitcrab::sandbox::fake::FakeSandbox;
+use serde_json::json;
+use test_servers::slack::{ALICE, BOB, Fault, GENERAL, Options, Post, Slack, User};
+
+use super::{Office, pace};
+use crate::inside::{done, input, leave};
+
+const GUEST: &str = "U0GUEST01";
+
+#[tokio::test]
+async fn a_name_holds_no_message_and_who_is_not_known_counts_as_a_stranger() {
+    let office = Office::open(Slack::start(Options::default()).await.unwrap()).await;
+    office.connected().await;
+    let before = office.mention("before");
+    office.answer(&before).await;
+    office.slack.fault(Fault::status(500).on("users.info"));
+    let asked = office.mention(&format!("who is <@{BOB}>?"));
+    office.answer(&asked).await;
+    let bot = &office.slack.options().bot_user;
+    office.slack.user_message(Post::new(GENERAL, BOB, &format!("<@{bot}> let me in")));
+    let last = office.mention("last");
+    office.answer(&last).await;
+    let sql = "SELECT sender_name || ' ' || sender_outside || ' ' || content FROM messages
+               WHERE sender = 'U0BOB0001' OR content LIKE '%who%'";
+    let expected = [format!("alice 0 @Andy who is <@{BOB}>?"), format!("{BOB} 1 @Andy let me in")];
+    assert_eq!(office.kept(sql), expected);
+    assert_eq!(office.slack.look(|world| world.said(GENERAL).len()), 3);
+    office.close().await;
+}
+
+#[tokio::test]
+async fn only_those_who_have_spoken_in_a_chat_are_pinged_there() {
+    let sandbox = FakeSandbox::new();
+    sandbox.always(|inside| async move {
+        loop {
+            let run = input(&inside.ipc(), "prompt").await["run"].as_u64().unwrap();
+            leave(&inside.ipc(), "done.json", &done(run, &format!("ask <@{BOB}>"), None));
+        }
+    });
+    let slack = Slack::start(Options::default()).await.unwrap();
+    let office = Office::open_with(slack, sandbox, pace()).await;
+    office.connected().await;
+    let ping = format!("<@{BOB}>");
+    let first = office.mention(&format!("who knows, {ping}?"));
+    let answer = office.answer(&first).await;
+    assert!(!answer.contains(&ping), "{answer}");
+    office.slack.user_message(Post::new(GENERAL, BOB, "I do"));
+    let second = office.mention("who?");
+    let answer = office.answer(&second).await;
+    assert!(answer.contains(&ping), "{answer}");
+    office.close().await;
+}
+
+#[tokio::test]
+async fn only_a_member_stops_a_run_and_only_that_one() {
+    let sandbox = FakeSandbox::new();
+    sandbox.always(|inside| async move {
+        let run = input(&inside.ipc(), "prompt").await["run"].as_u64().unwrap();
+        let sign = json!({ "type": "tool", "name": "bash", "summary": "ls" });
+        let progress = json!({ "run": run, "signs": [sign] }).to_string();
+        leave(&inside.ipc(), "progress/00000001.json", &progress);
+        std::future::pending().await
+    });
+    let slack = Slack::start(Options::default()).await.unwrap();
+    slack.add_user(User::new(GUEST, "guest").guest());
+    let beep = slack.user_message(Post::new(GENERAL, BOB, "beep").with("bot_id", "B0OTHER01"));
+    let office = Office::open_with(slack, sandbox, pace()).await;
+    office.inhouse.json(&["group", "set", "team", "--no-trigger", "--json"]).await;
+    office.connected().await;
+    let (own, top) = (office.mention("in its thread"), office.say("at the top"));
+    let running = async |count: usize| loop {
+        let status = office.inhouse.json(&["status", "--json"]).await;
+        if status["live"]["runs"].as_array().unwrap().len() == count {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    running(2).await;
+    let stop = |user: &str, thread: &str| {
+        office.slack.emit(&json!({
+            "type": "agent_session_stopped", "user": user, "channel": GENERAL, "thread_ts": thread,
+        }))
+    };
+    stop(GUEST, &own);
+    office
+        .slack
+        .emit(&json!({ "type": "agent_session_stopped", "channel": GENERAL, "thread_ts": own }));
+    assert!(office.slack.react(GENERAL, &top, "octagonal_sign", GUEST));
+    // What another program said, and what nobody can read, is part of no run.
+    assert!(office.slack.react(GENERAL, &beep, "octagonal_sign", ALICE));
+    office.slack.emit(&json!({
+        "type": "reaction_added", "user": ALICE, "reaction": "octagonal_sign",
+        "item": { "type": "message", "channel": GENERAL, "ts": "1700000000.000000" },
+    }));
+    office.slack.wait_for(|world| world.unacked() == 0).await;
+    running(2).await;
+    stop(ALICE, &own);
+    running(1).await;
+    assert!(office.slack.react(GENERAL, &top, "octagonal_sign", ALICE));
+    running(0).await;
+    office.close().await;
+}
