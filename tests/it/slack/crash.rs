@@ -37,9 +37,10 @@ const RANDOM: usize = 24;
 
 /// What only a channel comes by that people also use when we are away, that changes what was said, and that may
 /// take a message later, never, or nobody knows.
-const OWN: [Place; 7] = [
+const OWN: [Place; 8] = [
     Commit("marks"),
     Commit("caught_up"),
+    Commit("outbox_returned"),
     Commit("amend"),
     Commit("retract"),
     Commit("outbox_doubtful"),
@@ -79,7 +80,7 @@ async fn every_mention_is_answered_once_in_its_thread_whatever_dies() {
             town.kill_at(&point, hit).await;
         }
     }
-    for point in points(&[Commit("marks"), Commit("caught_up")]) {
+    for point in points(&[Commit("marks"), Commit("caught_up"), Commit("outbox_returned")]) {
         town.kill_at(&point, 0).await;
     }
     for point in points(&[Commit("outbox_doubtful")]) {
