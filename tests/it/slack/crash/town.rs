@@ -49,9 +49,14 @@ type Thread = (&'static str, String);
 
 impl Town {
     pub(super) async fn found() -> Self {
-        let patience = Options { patience: PATIENCE * 2, ..Options::default() };
-        let slack =
-            Slack::start(patience.impatient(Duration::from_millis(500), 200)).await.unwrap();
+        // As Slack has it, only sooner, and as often as it takes until a gateway lives long enough.
+        let options = Options {
+            patience: PATIENCE * 2,
+            ack_timeout: Duration::from_secs(2),
+            retry_delays: vec![Duration::from_secs(1); 100],
+            ..Options::default()
+        };
+        let slack = Slack::start(options).await.unwrap();
         let members = [ALICE, BOB, slack.options().bot_user.as_str()];
         for channel in MAIN.into_iter().chain(TEAM).chain([SEALED]) {
             let name = channel.to_lowercase();
@@ -206,9 +211,11 @@ impl Town {
         change: fn(&Slack, &str),
     ) {
         let noted = async {
-            let before = self.slack.look(World::acked);
             let ts = self.slack.user_message(Post::new(MAIN[0], BOB, operation));
-            self.slack.wait_for(|world| world.acked() > before && world.unacked() == 0).await;
+            let is_kept = |world: &World| {
+                world.deliveries().iter().any(|told| told.ts == ts && told.acked.is_some())
+            };
+            self.slack.wait_for(is_kept).await;
             change(&self.slack, &ts);
             std::future::pending::<()>().await;
         };
