@@ -10,6 +10,7 @@ use test_servers::slack::{ALICE, GENERAL, Post, Slack};
 
 use crate::inside::{Inhouse, bounds, home, obliging};
 
+mod burst;
 mod catch_up;
 mod connection;
 pub(crate) mod crash;
