@@ -22,6 +22,10 @@ pub(crate) trait Venue: Sized + Send + Sync {
     fn channel(&self) -> &dyn Channel;
     /// The conversation that the person takes part in.
     fn conversation(&self) -> Conversation;
+    /// The name that the platform gives to what the person said as `said`: the same, where the person may choose it.
+    fn id_of(&self, said: &str) -> String {
+        said.to_owned()
+    }
     /// The person says something, and the platform is told what became of it.
     async fn say(&self, id: &str, text: &str) -> Result<Kept, NotKept>;
     /// Waits until the person has been shown `count` messages, and returns them.
@@ -77,6 +81,7 @@ pub(crate) struct RecordingIntake {
     cancelled: Mutex<Vec<Conversation>>,
     changed: Mutex<Vec<Change>>,
     broken: Mutex<Option<String>>,
+    outcome: Mutex<Option<Result<Kept, NotKept>>>,
     entered: Notify,
     open: Semaphore,
 }
@@ -88,6 +93,7 @@ impl Default for RecordingIntake {
             cancelled: Mutex::default(),
             changed: Mutex::default(),
             broken: Mutex::default(),
+            outcome: Mutex::default(),
             entered: Notify::new(),
             open: Semaphore::new(Semaphore::MAX_PERMITS),
         }
@@ -110,6 +116,11 @@ impl RecordingIntake {
         *self.broken.lock().unwrap() = Some(reason.to_owned());
     }
 
+    /// What became of the last message: not every platform is told more than whether it was kept.
+    pub(crate) fn outcome(&self) -> Option<Result<Kept, NotKept>> {
+        self.outcome.lock().unwrap().clone()
+    }
+
     /// What was kept.
     pub(crate) fn kept(&self) -> Vec<Incoming> {
         self.kept.lock().unwrap().clone()
@@ -118,6 +129,22 @@ impl RecordingIntake {
     /// What was said to have changed.
     pub(crate) fn changed(&self) -> Vec<Change> {
         self.changed.lock().unwrap().clone()
+    }
+
+    fn enter(&self, incoming: Incoming) -> Result<Kept, NotKept> {
+        if let Some(reason) = self.broken.lock().unwrap().clone() {
+            return Err(NotKept { reason });
+        }
+        let mut kept = self.kept.lock().unwrap();
+        let known = kept.iter().position(|old| {
+            old.message.chat == incoming.message.chat && old.message.id == incoming.message.id
+        });
+        Ok(if let Some(at) = known {
+            Kept::Known(Seq(at as u64 + 1))
+        } else {
+            kept.push(incoming);
+            Kept::Fresh(Seq(kept.len() as u64))
+        })
     }
 
     fn change(
@@ -146,19 +173,9 @@ impl Intake for RecordingIntake {
     async fn keep(&self, incoming: Incoming) -> Result<Kept, NotKept> {
         self.entered.notify_one();
         self.open.acquire().await.unwrap().forget();
-        if let Some(reason) = self.broken.lock().unwrap().clone() {
-            return Err(NotKept { reason });
-        }
-        let mut kept = self.kept.lock().unwrap();
-        let known = kept.iter().position(|old| {
-            old.message.chat == incoming.message.chat && old.message.id == incoming.message.id
-        });
-        Ok(if let Some(at) = known {
-            Kept::Known(Seq(at as u64 + 1))
-        } else {
-            kept.push(incoming);
-            Kept::Fresh(Seq(kept.len() as u64))
-        })
+        let outcome = self.enter(incoming);
+        *self.outcome.lock().unwrap() = Some(outcome.clone());
+        outcome
     }
 
     async fn receive(
@@ -218,7 +235,7 @@ pub(crate) async fn what_is_said_is_kept_before_that_is_confirmed<V: Venue>() {
     let kept = intake.kept();
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0].message.conversation(), venue.conversation());
-    assert_eq!(kept[0].message.id.as_str(), "m1");
+    assert_eq!(kept[0].message.id.as_str(), venue.id_of("m1"));
     assert_eq!(kept[0].message.text, "hello");
     assert!(!kept[0].message.from_me);
     venue.close().await;
@@ -240,7 +257,7 @@ pub(crate) async fn a_redelivery_bears_the_same_id<V: Venue>() {
         assert!(venue.say(id, "hello").await.is_ok());
     }
     let ids: Vec<_> = intake.kept().iter().map(|i| i.message.id.to_string()).collect();
-    assert_eq!(ids, ["m1", "m2"]);
+    assert_eq!(ids, ["m1", "m2"].map(|said| venue.id_of(said)));
     venue.close().await;
 }
 

@@ -25,6 +25,8 @@ pub(crate) mod scopes;
 mod send;
 mod socket;
 mod stop;
+#[cfg(test)]
+mod tests;
 pub(crate) mod text;
 mod upload;
 mod workspace;

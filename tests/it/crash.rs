@@ -6,7 +6,7 @@
 
 mod agent;
 mod people;
-mod places;
+pub(crate) mod places;
 mod plain;
 mod rare;
 mod rounds;

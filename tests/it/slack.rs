@@ -10,13 +10,19 @@ use test_servers::slack::{ALICE, GENERAL, PRIVATE, Post, Slack};
 
 use crate::inside::{Inhouse, bounds, home, obliging};
 
+mod burst;
 mod catch_up;
 mod connection;
+pub(crate) mod crash;
+mod faults;
 mod files_in;
 mod files_out;
 mod people;
 mod progress;
+mod real;
 mod sending;
+mod two;
+mod whole;
 mod workspaces;
 
 /// A workspace, and a gateway that takes part in it.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use crate::Place;
-use crate::line::Line;
+use crate::line::{Line, NAME};
 use hermitcrab::channel::Parcel;
 
 /// How long an answer may take on a busy machine.
@@ -69,13 +69,23 @@ impl Home {
         chats: impl IntoIterator<Item = (String, String)>,
         trigger: bool,
     ) -> anyhow::Result<()> {
+        self.add_chats_on(NAME, chats, trigger)
+    }
+
+    /// The same on another channel.
+    pub(crate) fn add_chats_on(
+        &self,
+        channel: &str,
+        chats: impl IntoIterator<Item = (String, String)>,
+        trigger: bool,
+    ) -> anyhow::Result<()> {
         let mut connection = Connection::open(self.database())?;
         let transaction = connection.transaction()?;
         for (group, chat) in chats {
             let sql = "INSERT OR IGNORE INTO registered_groups VALUES (?1, NULL, ?2, '{}', 0)";
             transaction.prepare_cached(sql)?.execute((&group, trigger))?;
-            let sql = "INSERT INTO chats (chat_id, group_name) VALUES ('bench:' || ?1, ?2)";
-            transaction.prepare_cached(sql)?.execute((&chat, &group))?;
+            let sql = "INSERT INTO chats (chat_id, group_name) VALUES (?1, ?2)";
+            transaction.prepare_cached(sql)?.execute((format!("{channel}:{chat}"), &group))?;
         }
         transaction.commit()?;
         Ok(())

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::measure;
 
 /// The name of the channel.
-const NAME: &str = "bench";
+pub(crate) const NAME: &str = "bench";
 
 /// The channel.
 pub(crate) struct Line {

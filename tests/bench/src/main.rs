@@ -9,6 +9,7 @@ mod idle;
 mod intake;
 mod line;
 mod measure;
+mod slack;
 mod start;
 mod table;
 mod warm;
@@ -30,7 +31,7 @@ pub(crate) struct Place {
 
 fn main() -> anyhow::Result<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
-    let first = arguments.next().context("usage: bench BINARY FOLDER [a|b|c|d|e|f]...")?;
+    let first = arguments.next().context("usage: bench BINARY FOLDER [a|b|c|d|e|f|g]...")?;
     let second = arguments.next().context("a folder to work in is missing")?;
     if first == "wake" {
         warm::wake(Path::new(&second))?;
@@ -51,7 +52,7 @@ fn main() -> anyhow::Result<ExitCode> {
 
 /// Takes the figures, each by the letter that the table knows it by; all of them when none is named.
 async fn measure_all(place: &Place, wanted: &[String]) -> anyhow::Result<Table> {
-    if let Some(unknown) = wanted.iter().find(|name| !"abcdef".contains(name.as_str())) {
+    if let Some(unknown) = wanted.iter().find(|name| !"abcdefg".contains(name.as_str())) {
         bail!("there is no figure {unknown}");
     }
     let mut table = Table::begin()?;
@@ -73,6 +74,9 @@ async fn measure_all(place: &Place, wanted: &[String]) -> anyhow::Result<Table> 
     }
     if wants("f") {
         crowd::measure(place, &mut table).await.context("(f) crowd")?;
+    }
+    if wants("g") {
+        slack::measure(place, &mut table).await.context("(g) Slack")?;
     }
     table.end()?;
     Ok(table)

@@ -4,7 +4,8 @@
 //! does not read, texts that are too long), so that a client that works against it is right for a
 //! reason; it misbehaves on demand; and it keeps what it saw. The unmodified Bolt, Slack's own
 //! framework, is held against it in `tests/bolt.rs`. One server is one workspace: a test of
-//! several starts several. It listens on loopback only.
+//! several starts several, and has one [take in](Slack::take_in) the calls of the others, because
+//! Slack has one address for all. It listens on loopback only.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -84,6 +85,8 @@ struct Shared {
     released: watch::Sender<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Other workspaces, whose calls come in here.
+    others: Mutex<Vec<Arc<Shared>>>,
 }
 
 impl Slack {
@@ -102,6 +105,7 @@ impl Slack {
             released: watch::Sender::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            others: Mutex::default(),
         });
         let running = shared.stop.clone().drop_guard();
         shared.spawn(serve::accept(listener, Arc::clone(&shared)));
@@ -124,6 +128,12 @@ impl Slack {
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.shared.options
+    }
+
+    /// From now on calls with a token of another workspace may come in here; they are that one's.
+    pub fn take_in(&self, other: &Slack) {
+        let mut others = self.shared.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.push(Arc::clone(&other.shared));
     }
 
     /// Looks at the workspace as it is now.
@@ -183,6 +193,15 @@ impl Shared {
         }
         self.changed.send_replace(());
         result
+    }
+
+    /// The workspace that a call with this token is for.
+    fn of_token(self: &Arc<Self>, token: &str) -> Arc<Self> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = |other: &&Arc<Self>| {
+            [&other.options.bot_token, &other.options.app_token].iter().any(|it| *it == token)
+        };
+        Arc::clone(others.iter().find(mine).unwrap_or(self))
     }
 
     /// Runs something until it ends or the server does.

@@ -113,7 +113,7 @@ async fn respond(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Reply 
             let channel = args.channel().to_owned();
             let method = rest.to_owned();
             let call = call(rest, &head);
-            answer(shared, call, &channel, move |world, call| {
+            answer(&shared.of_token(&token), call, &channel, move |world, call| {
                 let outcome = api::call(world, &method, &args, &token);
                 call.args = args.into_json();
                 outcome
