@@ -5,6 +5,7 @@ mod chat;
 mod denied;
 mod doctor;
 mod exit;
+mod finding;
 mod group;
 mod outbox;
 mod output;
@@ -64,7 +65,11 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         // It reads the settings itself: the wrong ones are among what it finds.
         Command::Doctor(format) => doctor::run(home, format).await,
         Command::Group(command) => {
-            let faults = if matches!(command, GroupCommand::List(_)) { Told } else { Matter };
+            let faults = if matches!(command, GroupCommand::List(_) | GroupCommand::Chats(_)) {
+                Told
+            } else {
+                Matter
+            };
             at(home, faults, async |place| group::run(&place, command).await).await
         }
         Command::Runs(options) => {
@@ -74,7 +79,9 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
             at(home, Told, async |place| outbox::run(&place, options).await).await
         }
         #[cfg(feature = "slack")]
-        Command::Slack(command) => at(home, Told, async |place| slack::run(&place, command)).await,
+        Command::Slack(command) => {
+            at(home, Told, async |place| slack::run(&place, command).await).await
+        }
     }
 }
 

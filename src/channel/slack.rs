@@ -7,6 +7,7 @@
 mod api;
 mod cache;
 mod catch_up;
+pub(crate) mod check;
 mod download;
 #[cfg_attr(
     not(any(test, fuzzing)),
@@ -23,10 +24,6 @@ mod names;
 mod pace;
 mod people;
 mod progress;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "what was granted is not yet compared with what is needed")
-)]
 pub(crate) mod scopes;
 mod send;
 mod socket;

@@ -97,6 +97,8 @@ pub(super) struct ChatOptions {
 pub(super) enum GroupCommand {
     /// List the groups
     List(Format),
+    /// List the chats that the channels have told of, with the group that each belongs to
+    Chats(Format),
     /// Add a group with a folder of its own
     Add(GroupChange),
     /// Change a group; what is not named stays as it is
@@ -125,7 +127,12 @@ pub(super) enum SlackCommand {
             value_parser = NonEmptyStringValueParser::new()
         )]
         name: Option<String>,
+        /// Print an address instead that brings the manifest along, to open in a browser
+        #[arg(long)]
+        link: bool,
     },
+    /// Ask Slack whether it takes the tokens, and whether they may do all that is needed
+    Check(Format),
 }
 
 #[derive(Debug, Clone, Args)]

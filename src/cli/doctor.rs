@@ -5,50 +5,11 @@ mod surroundings;
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-
 use super::args::Format;
 use super::exit::{CONFIGURATION, FAILED, Failure};
-use super::output;
+use super::finding::{Finding, tell};
 use super::place::Place;
 use crate::config::{CURRENT_FOLDER, ConfigError, Fault, HOME_VARIABLE, Loaded, Settings};
-
-/// What was looked at and found, as `doctor --json` shows it. The names are part of the interface.
-#[derive(Debug, Serialize)]
-struct Finding {
-    check: &'static str,
-    verdict: Verdict,
-    finding: String,
-    /// What mends it: mostly a command.
-    mend: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Verdict {
-    /// All is well.
-    Good,
-    /// It works, but the owner should know.
-    Warning,
-    /// It does not work.
-    Fault,
-}
-
-impl Finding {
-    fn good(check: &'static str, finding: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Good, finding: finding.into(), mend: None }
-    }
-
-    fn warning(check: &'static str, finding: impl Into<String>, mend: impl Into<String>) -> Self {
-        let mend = Some(mend.into());
-        Self { check, verdict: Verdict::Warning, finding: finding.into(), mend }
-    }
-
-    fn fault(check: &'static str, finding: impl Into<String>, mend: impl Into<String>) -> Self {
-        let mend = Some(mend.into());
-        Self { check, verdict: Verdict::Fault, finding: finding.into(), mend }
-    }
-}
 
 /// Reads the settings and checks everything else; wrong settings are findings too.
 ///
@@ -69,7 +30,7 @@ pub(super) async fn run(home: Option<PathBuf>, format: Format) -> Result<(), Fai
     findings.extend(examine_home(&place).await);
     // What comes of wrong settings says nothing about the right ones.
     let later = "the gateway, its sandbox and the model are looked at once the settings are right";
-    findings.push(Finding { mend: None, ..Finding::warning("settings", later, "") });
+    findings.push(Finding::note("settings", later));
     tell(&findings, format, CONFIGURATION)
 }
 
@@ -101,61 +62,4 @@ fn settings_faults(error: &ConfigError) -> Vec<Finding> {
     };
     let fault = |fault: &Fault| Finding::fault("settings", fault.to_string(), mend(fault));
     error.faults().iter().map(fault).collect()
-}
-
-/// Writes the findings; with a fault among them, the program ends with `code`.
-fn tell(findings: &[Finding], format: Format, code: u8) -> Result<(), Failure> {
-    if format.json {
-        output::json(&findings)?;
-    } else {
-        in_words(findings).iter().try_for_each(output::line)?;
-    }
-    let is_fault = |finding: &Finding| finding.verdict == Verdict::Fault;
-    if findings.iter().any(is_fault) { Err(Failure::said(code)) } else { Ok(()) }
-}
-
-/// The findings, a line each, and what mends them; those that the same mends stand together, and it beneath them.
-fn in_words(findings: &[Finding]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for alike in findings.chunk_by(|one, next| one.mend == next.mend) {
-        for Finding { check, verdict, finding, .. } in alike {
-            let mark = match verdict {
-                Verdict::Good => '✓',
-                Verdict::Warning => '!',
-                Verdict::Fault => '✗',
-            };
-            lines.push(format!("{mark} {check:<11} {finding}"));
-        }
-        let mend = alike.first().and_then(|finding| finding.mend.as_ref());
-        lines.extend(mend.map(|mend| format!("  {:<11} → {mend}", "")));
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_mends_several_things_is_said_once() {
-        let lines = in_words(&[
-            Finding::fault("settings", "A", "set it right"),
-            Finding::fault("settings", "B", "set it right"),
-            Finding::good("home", "/home"),
-            Finding::good("store", "sound"),
-            Finding::warning("groups", "C", "allow it"),
-            Finding::warning("groups", "D", "make it"),
-        ]);
-        insta::assert_snapshot!(lines.join("\n"), @r"
-        ✗ settings    A
-        ✗ settings    B
-                      → set it right
-        ✓ home        /home
-        ✓ store       sound
-        ! groups      C
-                      → allow it
-        ! groups      D
-                      → make it
-        ");
-    }
 }

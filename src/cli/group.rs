@@ -1,6 +1,7 @@
 //! `hermitcrab group`: groups, listed and changed.
 
 mod change;
+mod chats;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -51,6 +52,7 @@ struct MountEntry {
 pub(super) async fn run(place: &Place, command: GroupCommand) -> Result<(), Failure> {
     match command {
         GroupCommand::List(format) => list(place, format).await,
+        GroupCommand::Chats(format) => chats::list(place, format).await,
         GroupCommand::Add(change) => add(place, change).await,
         GroupCommand::Set(change) => set(place, change).await,
         GroupCommand::Remove { name, yes, format } => {

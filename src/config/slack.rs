@@ -31,6 +31,16 @@ pub struct SlackTokens {
     pub app: SecretString,
 }
 
+impl SlackTokens {
+    /// The names of the two variables that the pair stands in: the bot's and the app's.
+    #[must_use]
+    pub fn variables(&self) -> (String, String) {
+        let end = self.name.as_ref().map(|name| format!("_{}", name.to_uppercase()));
+        let end = end.unwrap_or_default();
+        (format!("{BOT}{end}"), format!("{APP}{end}"))
+    }
+}
+
 /// The end of a variable's name that says which workspace it is for.
 pub(super) fn workspace_of(name: &str) -> Option<&str> {
     let end = [BOT, APP].into_iter().find_map(|token| name.strip_prefix(token)?.strip_prefix('_'));

@@ -1,5 +1,6 @@
 //! The command line as people and scripts meet it: words, exit codes, JSON.
 
+mod slack;
 mod status;
 
 use std::process::Output;
@@ -39,7 +40,7 @@ async fn help_is_as_documented() {
         assert_eq!(code, 0);
         insta::assert_snapshot!(format!("help {command}").trim().replace(' ', "_"), out);
     }
-    for command in ["list", "add", "set", "remove"] {
+    for command in ["list", "chats", "add", "set", "remove"] {
         let (code, out, _) = run(&home, &["group", command, "--help"]).await;
         assert_eq!(code, 0);
         insta::assert_snapshot!(format!("help_group_{command}"), out);
@@ -47,6 +48,9 @@ async fn help_is_as_documented() {
     let (code, out, _) = run(&home, &["slack", "manifest", "--help"]).await;
     assert_eq!(code, 0);
     insta::assert_snapshot!("help_slack_manifest", out);
+    let (code, out, _) = run(&home, &["slack", "check", "--help"]).await;
+    assert_eq!(code, 0);
+    insta::assert_snapshot!("help_slack_check", out);
 }
 
 #[tokio::test]
@@ -121,7 +125,7 @@ async fn what_only_looks_works_with_the_settings_that_are_right() {
     let home = Home::new();
     json_of(&home, &["group", "add", "family", "--json"]).await;
     std::fs::write(home.path().join(".env"), "ANTHROPIC_BASE_URL=not a url\n").unwrap();
-    for args in [&["status"][..], &["runs"], &["outbox"], &["group", "list"]] {
+    for args in [&["status"][..], &["runs"], &["outbox"], &["group", "list"], &["group", "chats"]] {
         let (code, out, err) = run(&home, args).await;
         assert_eq!(code, 0, "{args:?}: {err}");
         assert!(!out.is_empty(), "{args:?}");
@@ -199,7 +203,12 @@ async fn looking_at_an_empty_folder_says_how_to_begin_and_leaves_nothing_behind(
 #[tokio::test]
 async fn an_empty_home_has_empty_listings() {
     let home = Home::new();
-    for listing in [&["group", "list", "--json"][..], &["runs", "--json"], &["outbox", "--json"]] {
+    for listing in [
+        &["group", "list", "--json"][..],
+        &["group", "chats", "--json"],
+        &["runs", "--json"],
+        &["outbox", "--json"],
+    ] {
         assert_eq!(json_of(&home, listing).await, json!([]), "{listing:?}");
     }
     let status = json_of(&home, &["status", "--json"]).await;

@@ -6,7 +6,7 @@ use hermitcrab::channel::slack::Pace;
 use hermitcrab::gateway::Options;
 use hermitcrab::sandbox::fake::FakeSandbox;
 use serde_json::Value;
-use test_servers::slack::{ALICE, GENERAL, Post, Slack};
+use test_servers::slack::{ALICE, GENERAL, PRIVATE, Post, Slack};
 
 use crate::inside::{Inhouse, bounds, home, obliging};
 
@@ -171,5 +171,22 @@ async fn what_does_not_mention_the_bot_is_kept_and_not_answered() {
     assert_eq!(office.answer(&ts).await, "answer of run 1");
     let kept = office.kept("SELECT content FROM messages WHERE is_from_me = 0 ORDER BY seq");
     assert_eq!(kept, ["nobody in particular", "@Andy hello"]);
+    office.close().await;
+}
+
+#[tokio::test]
+async fn a_chat_that_belongs_to_nobody_is_listed_and_nothing_of_it_is_kept() {
+    let office = Office::open(Slack::start(Default::default()).await.unwrap()).await;
+    office.connected().await;
+    let bot = office.slack.options().bot_user.clone();
+    office.slack.user_message(Post::new(PRIVATE, ALICE, &format!("<@{bot}> hello?")));
+    office.slack.wait_for(|world| world.acked() >= 2).await;
+    let chats = office.inhouse.json(&["group", "chats", "--json"]).await;
+    let found = chats.as_array().unwrap().iter().find(|chat| chat["group"].is_null()).unwrap();
+    assert_eq!(found["chat"], office.chat(PRIVATE).as_str());
+    assert_eq!(found["name"], "#secret");
+    assert_eq!(chats.as_array().unwrap().len(), 2, "{chats}");
+    assert!(office.kept("SELECT content FROM messages").is_empty());
+    office.slack.look(|world| assert_eq!(world.count("chat.postMessage"), 0));
     office.close().await;
 }

@@ -122,11 +122,14 @@ fn needed_scope(body: &str) -> Option<String> {
 fn in_words(code: &str) -> String {
     let hint = match code.split(' ').next().unwrap_or(code) {
         "channel_not_found" => "there is no such channel, or the bot may not see it",
+        "invalid_auth" => "Slack does not know the token",
         "is_archived" => "the channel is archived",
         "missing_scope" => "the app lacks a scope; add it and install the app again",
         "msg_too_long" => "the message is too long for Slack",
+        "not_allowed_token_type" => "it is a token of another kind",
         "not_in_channel" => "the bot is not in the channel; invite it there",
         "restricted_action" => "the workspace does not let the bot post there",
+        "token_revoked" | "account_inactive" => "the app was removed; install it again",
         _ => return code.to_owned(),
     };
     format!("{code}: {hint}")

@@ -1,36 +1,38 @@
 //! The manifest of the app, which Slack's "create an app from a manifest" takes as JSON.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::scopes::BOT_SCOPES;
 
+/// Where apps are made and changed.
+pub(crate) const APPS: &str = "https://api.slack.com/apps";
 /// The longest name of an app, in characters: Slack's page of the app manifest.
 const MOST_NAME: usize = 35;
 
-/// What the app wants to hear of.
+/// What the app wants to hear of. Nothing is done at `app_home_opened` and `app_context_changed`, which Slack's page of
+/// the agent view asks for.
 const BOT_EVENTS: &[&str] = &[
     "agent_session_stopped",
-    "agent_session_title_changed",
     "app_context_changed",
     "app_home_opened",
     "app_mention",
     "app_uninstalled",
-    "channel_archive",
     "channel_rename",
-    "channel_unarchive",
-    "group_archive",
     "group_rename",
-    "group_unarchive",
-    "member_joined_channel",
-    "member_left_channel",
     "message.channels",
     "message.groups",
     "message.im",
     "message.mpim",
     "reaction_added",
-    "reaction_removed",
     "tokens_revoked",
 ];
+
+/// Where an app is made from a manifest that the address brings along.
+pub(crate) fn link(manifest: &Value) -> String {
+    let manifest = utf8_percent_encode(&manifest.to_string(), NON_ALPHANUMERIC).to_string();
+    format!("{APPS}?new_app=1&manifest_json={manifest}")
+}
 
 /// The manifest of an app of this name, over Socket Mode: it needs no address of ours.
 pub(crate) fn manifest(name: &str) -> Value {
@@ -84,6 +86,16 @@ mod tests {
         assert!(BOT_EVENTS.is_sorted());
     }
 
+    #[test]
+    fn the_link_brings_all_of_it_along() {
+        let manifest = manifest("Andy & Söhne");
+        let link = link(&manifest);
+        let brought = link.strip_prefix("https://api.slack.com/apps?new_app=1&manifest_json=");
+        let brought = percent_encoding::percent_decode_str(brought.unwrap()).decode_utf8().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&brought).unwrap(), manifest);
+        assert!(link.is_ascii() && link.len() < 8_000, "{}", link.len());
+    }
+
     /// Slack refuses a subscription without the scope that its page names.
     #[test]
     fn every_event_may_be_heard() {
@@ -94,12 +106,10 @@ mod tests {
                 "message.groups" => "groups:history",
                 "message.im" => "im:history",
                 "message.mpim" => "mpim:history",
-                "reaction_added" | "reaction_removed" => "reactions:read",
-                "member_joined_channel" | "member_left_channel" => "channels:read",
-                channel if channel.starts_with("channel_") => "channels:read",
-                group if group.starts_with("group_") => "groups:read",
-                agent if agent.starts_with("agent_") => "assistant:write",
-                "app_context_changed" => "assistant:write",
+                "reaction_added" => "reactions:read",
+                "channel_rename" => "channels:read",
+                "group_rename" => "groups:read",
+                "agent_session_stopped" | "app_context_changed" => "assistant:write",
                 _ => continue,
             };
             assert!(BOT_SCOPES.iter().any(|(granted, _)| *granted == scope), "{event}");

@@ -4,8 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use super::Finding;
 use crate::cli::denied;
+use crate::cli::finding::Finding;
 use crate::cli::place::Place;
 use crate::config::{EnvFile, HOME_VARIABLE};
 use crate::model::Group;
@@ -55,7 +55,7 @@ pub(super) fn env_file(place: &Place) -> Vec<Finding> {
             Some(meant) => {
                 Finding::warning(CHECK, finding, format!("write {meant}, if that was meant"))
             }
-            None => Finding { mend: None, ..Finding::warning(CHECK, finding, "") },
+            None => Finding::note(CHECK, finding),
         });
     }
     if findings.is_empty() {
@@ -118,7 +118,7 @@ pub(super) async fn store(place: &Place) -> Vec<Finding> {
         Ok(None) => {
             let mend = "`hermitcrab chat` begins one here; --home names another folder";
             let finding = "there is none: this is no gateway's home yet";
-            findings.push(Finding { mend: Some(mend.to_owned()), ..Finding::good(CHECK, finding) });
+            findings.push(Finding::good(CHECK, finding).with_mend(mend));
         }
         Ok(Some(store)) => {
             match store.counts().await {
@@ -151,7 +151,7 @@ pub(super) fn disk(place: &Place) -> Finding {
         Ok(facts) => facts.f_bavail.saturating_mul(facts.f_frsize),
         Err(error) => {
             let finding = format!("the free room cannot be told: {error}");
-            return Finding { mend: None, ..Finding::warning(CHECK, finding, "") };
+            return Finding::note(CHECK, finding);
         }
     };
     let finding = format!("{} MiB free", free / (1024 * 1024));

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use jiff::civil::date;
 use serde_json::Value;
 
-use super::Finding;
 use crate::broker::{Allowance, Broker, Client, Ledger};
+use crate::cli::finding::Finding;
 use crate::cli::output;
 use crate::cli::place::Place;
 use crate::clock;
@@ -54,6 +54,9 @@ pub(super) async fn gateway(place: &Place) -> Vec<Finding> {
             let mut findings =
                 vec![Finding::good(CHECK, "none runs here; `hermitcrab run` starts one")];
             findings.extend(probed_sandbox(place).await);
+            // One that runs says itself how its channels are.
+            #[cfg(feature = "slack")]
+            findings.extend(crate::cli::slack::findings(place).await);
             findings
         }
         Err(failure) => {
@@ -120,7 +123,7 @@ fn live_channels(live: &Value) -> Vec<Finding> {
         let (name, state) = (part("name"), part("state"));
         let finding = format!("{name} {state}");
         findings.push(if state.contains("refused: ") {
-            let mend = format!("set the tokens of {name} right in .env, and restart the gateway");
+            let mend = format!("`hermitcrab {name} check` says more; set the tokens right in .env, and restart the gateway");
             Finding::fault("channel", finding, mend)
         } else if state.starts_with("up") {
             Finding::good("channel", finding)
@@ -162,7 +165,7 @@ async fn left_alive(sandbox: &dyn Sandbox) -> Option<Finding> {
         Ok(listed) => listed,
         Err(error) => {
             let finding = format!("it cannot be told whether sandboxes were left: {error}");
-            return Some(Finding { mend: None, ..Finding::warning(SANDBOX, finding, "") });
+            return Some(Finding::note(SANDBOX, finding));
         }
     };
     let left: Vec<String> = listed
