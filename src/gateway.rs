@@ -188,6 +188,7 @@ impl Gateway {
                 reaper,
                 runner,
                 bounds: options.bounds,
+                given: desk.given(),
                 reserve: Reserve::new(settings.store_dir(), broker.clone()),
             },
             shelf: shelf.clone(),

@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub(crate) use active::Active;
+pub(crate) use disk::Given;
 pub(crate) use live::Live;
 pub(crate) use opener::{NotOpened, Opener};
 pub(crate) use outcome::{Audience, End, Verdict};

@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::queue::{Hold, Queue, Stopping};
 use crate::router::Router;
-use crate::run::Runs;
+use crate::run::{Given, Runs};
 use crate::store::{Store, StoreError};
 use crate::trigger::{Place, Rule, Trigger};
 
@@ -33,6 +33,7 @@ pub(super) struct Desk {
     store: Store,
     broker: Broker,
     router: Arc<Notify>,
+    given: Given,
     staff: Mutex<Option<Staff>>,
 }
 
@@ -52,7 +53,13 @@ impl Desk {
         broker: Broker,
         router: Arc<Notify>,
     ) -> Arc<Self> {
-        Arc::new(Self { settings, store, broker, router, staff: Mutex::new(None) })
+        let given = Given::default();
+        Arc::new(Self { settings, store, broker, router, given, staff: Mutex::new(None) })
+    }
+
+    /// What it has put into the folders of groups.
+    pub(super) fn given(&self) -> Given {
+        self.given.clone()
     }
 
     /// Tells the desk whom to ask about messages, the queue and the runs.
@@ -88,12 +95,11 @@ impl Intake for Desk {
         number: usize,
         name: &str,
     ) -> Result<Option<Box<dyn FileSink>>, NotKept> {
-        let group = self.store.awaits(chat, message).await.map_err(not_kept)?;
+        let place = self.store.files_of(chat, message).await.map_err(not_kept)?;
+        let Some((group, None)) = place else { return Ok(None) };
+        let name = arrivals::file_name(message, number, name);
         let groups = self.settings.groups_dir();
-        Ok(group.map(|group| {
-            let sink = Sink::new(groups, group, (message, number), name);
-            Box::new(sink) as Box<dyn FileSink>
-        }))
+        Ok(Some(Box::new(Sink::new(groups, group, self.given.clone(), name))))
     }
 
     async fn amend(
@@ -113,7 +119,8 @@ impl Intake for Desk {
 
     async fn retract(&self, chat: &ChatId, message: &MessageId) -> Result<Found, NotKept> {
         // Before the message forgets where they lie.
-        if let Some((group, files)) = self.store.files_of(chat, message).await.map_err(not_kept)? {
+        let place = self.store.files_of(chat, message).await.map_err(not_kept)?;
+        if let Some((group, Some(files))) = place {
             arrivals::remove(&self.settings.groups_dir(), &group, &files);
         }
         let found = self.store.retract(chat, message).await.map_err(not_kept)?;

@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{self, AtFlags, RenameFlags};
+use rustix::fs::{self, AtFlags};
 use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
 
@@ -27,15 +27,13 @@ const FILES: &str = "files";
 const ARRIVING: &str = ".arriving";
 /// How much of the disk is left free, for the store and everything else.
 const SPARE_BYTES: u64 = 256 * 1024 * 1024;
-/// How many names are tried for a file.
-const ATTEMPTS: usize = 4;
 
 /// A file that is being written.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     file: tokio::fs::File,
     /// Its name where it is written, until it is moved.
-    unfinished: Option<String>,
+    unfinished: String,
     arriving: OwnedFd,
     folder: OwnedFd,
     owner: (u32, u32),
@@ -54,9 +52,8 @@ impl Arrival {
         }
         let folder = confined::open_dir(&home, group.as_str())?;
         let arriving = confined::ensure_dir(&home, ARRIVING)?;
-        let name = format!("{:016x}", fastrand::u64(..));
-        let file = File::from(confined::create_file(&arriving, name.as_str())?);
-        let unfinished = Some(name);
+        let unfinished = format!("{:016x}", fastrand::u64(..));
+        let file = File::from(confined::create_file(&arriving, unfinished.as_str())?);
         Ok(Self { file: file.into(), unfinished, arriving, folder, owner })
     }
 
@@ -68,55 +65,30 @@ impl Arrival {
         self.file.write_all(bytes).await
     }
 
-    /// Moves the file in, as `name` or, where another lies there, as something that ends so; returns its path in the
-    /// group's folder. When this returns, it is on disk.
+    /// Moves the file in under this name, and returns its path in the group's folder. When this returns, it is on disk.
     ///
     /// # Errors
-    /// When it cannot be moved in.
+    /// When it cannot be moved in, or something else lies there.
     pub(crate) async fn settle(mut self, name: &str) -> io::Result<PathBuf> {
         self.file.flush().await?;
         confined::give(self.file.as_fd(), self.owner)?;
         self.file.sync_all().await?;
+        let size = self.file.metadata().await?.len();
         let files = confined::ensure_dir(&self.folder, FILES)?;
         confined::give(&files, self.owner)?;
-        let size = self.file.metadata().await?.len();
-        let name = self.move_in(&files, name, size)?;
+        let (from, unfinished) = (self.arriving.as_fd(), self.unfinished.as_str());
+        match confined::move_new(from, unfinished, files.as_fd(), name) {
+            // It came before, and the message that it belongs to was not kept then.
+            Err(Errno::EXIST) if is_of_size(&files, name, size) => {
+                fs::renameat(from, unfinished, &files, name)
+            }
+            moved => moved,
+        }?;
+        self.unfinished.clear();
         for directory in [files, self.folder.try_clone()?] {
             tokio::fs::File::from(File::from(directory)).sync_all().await?;
         }
         Ok(Path::new(FILES).join(name))
-    }
-
-    fn move_in(&mut self, files: &OwnedFd, name: &str, size: u64) -> io::Result<String> {
-        let unfinished = self.unfinished.clone().unwrap_or_default();
-        for attempt in 0..ATTEMPTS {
-            let (name, first) = match attempt {
-                0 => (name.to_owned(), true),
-                _ => (format!("{:04x}-{name}", fastrand::u16(..)), false),
-            };
-            let moved = match fs::renameat_with(
-                &self.arriving,
-                unfinished.as_str(),
-                files,
-                name.as_str(),
-                RenameFlags::NOREPLACE,
-            ) {
-                // It came before, and the message that it belongs to was not kept then.
-                Err(Errno::EXIST) if first && is_of_size(files, &name, size) => {
-                    fs::renameat(&self.arriving, unfinished.as_str(), files, name.as_str())
-                }
-                moved => moved,
-            };
-            match moved {
-                Err(Errno::EXIST) => {}
-                moved => {
-                    moved?;
-                    self.unfinished = None;
-                    return Ok(name);
-                }
-            }
-        }
-        Err(Errno::EXIST.into())
     }
 
     /// Removes a file that was moved in; that it is gone already is no fault.
@@ -151,7 +123,10 @@ impl Arrival {
 
 impl Drop for Arrival {
     fn drop(&mut self) {
-        let Some(name) = self.unfinished.take() else { return };
+        if self.unfinished.is_empty() {
+            return;
+        }
+        let name = self.unfinished.as_str();
         if let Err(error) = fs::unlinkat(&self.arriving, name, AtFlags::empty()) {
             tracing::debug!(%error, "an unfinished file stays until the next start");
         }
@@ -162,4 +137,95 @@ impl Drop for Arrival {
 fn is_of_size(files: &OwnedFd, name: &str, size: u64) -> bool {
     confined::stat(files, name)
         .is_ok_and(|stat| confined::is_file(&stat) && u64::try_from(stat.st_size) == Ok(size))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    use super::*;
+
+    /// A folder of groups, and the group in it.
+    fn groups() -> (tempfile::TempDir, GroupName) {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("team")).unwrap();
+        (home, "team".parse().unwrap())
+    }
+
+    fn me() -> (u32, u32) {
+        (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+    }
+
+    async fn put(home: &Path, group: &GroupName, name: &str, content: &str) -> io::Result<PathBuf> {
+        let mut arrival = Arrival::begin(home, group, me())?;
+        arrival.write(content.as_bytes()).await?;
+        arrival.settle(name).await
+    }
+
+    fn count(folder: &Path) -> usize {
+        std::fs::read_dir(folder).unwrap().count()
+    }
+
+    #[tokio::test]
+    async fn a_file_is_moved_in_whole_and_replaces_nothing_but_itself() {
+        let (home, group) = groups();
+        let folder = home.path().join("team");
+        let path = put(home.path(), &group, "1-a.txt", "one").await.unwrap();
+        assert_eq!(path, Path::new("files/1-a.txt"));
+        let metadata = std::fs::metadata(folder.join(&path)).unwrap();
+        assert_eq!((metadata.permissions().mode() & 0o777, metadata.uid()), (0o600, me().0));
+        // The same file again, as after a crash before its message was kept.
+        assert_eq!(put(home.path(), &group, "1-a.txt", "two").await.unwrap(), path);
+        assert_eq!(std::fs::read_to_string(folder.join(&path)).unwrap(), "two");
+        put(home.path(), &group, "1-a.txt", "another").await.unwrap_err();
+        assert_eq!(std::fs::read_to_string(folder.join(&path)).unwrap(), "two");
+        std::fs::create_dir(folder.join("files/2-b")).unwrap();
+        put(home.path(), &group, "2-b", "").await.unwrap_err();
+        assert_eq!(count(&home.path().join(ARRIVING)), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_given_up_leaves_nothing_and_what_a_crash_left_is_cleared_away() {
+        let (home, group) = groups();
+        let mut arrival = Arrival::begin(home.path(), &group, me()).unwrap();
+        arrival.write(b"half").await.unwrap();
+        let arriving = home.path().join(ARRIVING);
+        assert_eq!(count(&arriving), 1);
+        drop(arrival);
+        assert_eq!((count(&arriving), count(&home.path().join("team"))), (0, 0));
+        std::fs::write(arriving.join("0123456789abcdef"), "half").unwrap();
+        Arrival::clear_away(home.path()).unwrap();
+        Arrival::clear_away(home.path()).unwrap();
+        assert!(!arriving.exists());
+    }
+
+    #[tokio::test]
+    async fn no_link_is_followed_and_nothing_else_is_removed() {
+        let (home, group) = groups();
+        let (folder, elsewhere) = (home.path().join("team"), tempfile::tempdir().unwrap());
+        std::fs::write(elsewhere.path().join("victim"), "x").unwrap();
+        symlink(elsewhere.path(), folder.join(FILES)).unwrap();
+        put(home.path(), &group, "a", "x").await.unwrap_err();
+        Arrival::remove(home.path(), &group, Path::new("files/victim")).unwrap_err();
+        std::fs::remove_file(folder.join(FILES)).unwrap();
+        std::fs::write(folder.join(FILES), "").unwrap();
+        put(home.path(), &group, "a", "x").await.unwrap_err();
+        std::fs::remove_file(folder.join(FILES)).unwrap();
+        std::fs::create_dir(folder.join(FILES)).unwrap();
+        // A link in the place of the file itself is not the file.
+        symlink(elsewhere.path().join("victim"), folder.join("files/a")).unwrap();
+        put(home.path(), &group, "a", "x").await.unwrap_err();
+        for path in ["files/../CLAUDE.md", "CLAUDE.md", "/files/a", "files", "files/a/b"] {
+            Arrival::remove(home.path(), &group, Path::new(path)).unwrap_err();
+        }
+        for path in ["files/a", "files/gone"] {
+            Arrival::remove(home.path(), &group, Path::new(path)).unwrap();
+        }
+        assert_eq!((count(&folder.join(FILES)), count(elsewhere.path())), (0, 1));
+        assert_eq!(std::fs::read_to_string(elsewhere.path().join("victim")).unwrap(), "x");
+        // A group that is a link is no group.
+        std::fs::rename(&folder, home.path().join("moved")).unwrap();
+        symlink(elsewhere.path(), &folder).unwrap();
+        put(home.path(), &group, "a", "x").await.unwrap_err();
+    }
 }

@@ -6,14 +6,18 @@
 //! runs, and the size at the end of one run is where the next begins. Where a measure takes longer than runs do, there
 //! is still one at a time only, and the runs since the last known size are allowed their growth together.
 //!
+//! What people send lies in the same folders and is not the agent's doing: as much as the gateway puts there, they may
+//! grow besides.
+//!
 //! The measure is rough on purpose, and stops an agent that fills the disk. A file that is removed while a program
 //! holds it open is not seen; the end of the sandbox frees it.
 
+use std::collections::HashMap;
 use std::fs::ReadDir;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -21,6 +25,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Bounds;
 use super::outcome::Excess;
+use crate::model::GroupName;
 use crate::sandbox::{Access, SandboxSpec};
 
 /// What an entry counts for, beside the blocks that its content takes up: many empty files are much as well.
@@ -36,6 +41,8 @@ const SHARE: u32 = 20;
 pub(crate) struct Growth {
     folders: Arc<[PathBuf]>,
     bounds: Bounds,
+    /// How much the gateway itself has put there.
+    given: Arc<AtomicU64>,
     /// From where growth is counted, once it is known.
     first: Option<Size>,
     /// How many runs may have grown since then, the present one included.
@@ -58,6 +65,26 @@ struct Size {
     entries: u64,
     /// Folders that could not be looked into.
     hidden: u64,
+    /// What the gateway had put there before it was counted.
+    given: u64,
+}
+
+/// How much the gateway itself has put into the folder of each group since its start.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Given(Arc<Mutex<HashMap<GroupName, Arc<AtomicU64>>>>);
+
+impl Given {
+    /// Notes that a file of so many bytes is about to be put there.
+    pub(crate) fn add(&self, group: &GroupName, bytes: u64) {
+        // Its last block may be taken up in part only.
+        let counted = bytes.saturating_add(2 * ENTRY_BYTES);
+        self.of(group).fetch_add(counted, Ordering::Relaxed);
+    }
+
+    fn of(&self, group: &GroupName) -> Arc<AtomicU64> {
+        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        given.entry(group.clone()).or_default().clone()
+    }
 }
 
 /// A size, and how long it took to find out.
@@ -70,16 +97,18 @@ struct Measure {
 
 impl Growth {
     /// Begins to watch what a sandbox that is to start may write to.
-    pub(super) fn begin(spec: &SandboxSpec, bounds: Bounds) -> Self {
+    pub(super) fn begin(spec: &SandboxSpec, bounds: Bounds, given: &Given) -> Self {
         let writable = spec.mounts.iter().filter(|mount| mount.access == Access::ReadWrite);
-        Self::of(writable.map(|mount| mount.host.clone()).collect(), bounds)
+        let folders = writable.map(|mount| mount.host.clone()).collect();
+        Self::of(folders, bounds, given.of(&spec.group))
     }
 
-    fn of(folders: Arc<[PathBuf]>, bounds: Bounds) -> Self {
+    fn of(folders: Arc<[PathBuf]>, bounds: Bounds, given: Arc<AtomicU64>) -> Self {
         let now = Instant::now();
         let mut growth = Self {
             folders,
             bounds,
+            given,
             first: None,
             runs: 1,
             later: 0,
@@ -114,7 +143,7 @@ impl Growth {
             if size.entries > MOST_ENTRIES {
                 return Excess::Entries(MOST_ENTRIES);
             }
-            if size.bytes.saturating_sub(first.bytes) > self.allowed() {
+            if size.bytes > self.allowed(first) {
                 return Excess::Bytes(self.bounds.growth);
             }
             if size.hidden > first.hidden {
@@ -128,9 +157,11 @@ impl Growth {
         }
     }
 
-    /// By how much all that is counted may have grown.
-    fn allowed(&self) -> u64 {
-        self.bounds.growth.saturating_mul(self.runs)
+    /// How much all that is counted may come to by now.
+    fn allowed(&self, first: Size) -> u64 {
+        let grown = self.bounds.growth.saturating_mul(self.runs);
+        let given = self.given.load(Ordering::Relaxed).saturating_sub(first.given);
+        first.bytes.saturating_add(grown).saturating_add(given)
     }
 
     /// The next size, and whether it is only a part. Nothing is lost when this is dropped: the measure goes on.
@@ -155,13 +186,14 @@ impl Growth {
     fn measure(&mut self) {
         self.later = 0;
         let (folders, abandoned) = (self.folders.clone(), self.abandoned.clone());
-        let enough =
-            self.first.map_or(u64::MAX, |first| first.bytes.saturating_add(self.allowed()));
+        let given = self.given.clone();
+        let enough = self.first.map_or(u64::MAX, |first| self.allowed(first));
         self.measuring.spawn_blocking(move || {
             let begun = std::time::Instant::now();
+            let before = given.load(Ordering::Relaxed);
             let (size, cut) =
                 measure(&folders, |size| size.bytes > enough || abandoned.load(Ordering::Relaxed));
-            Measure { size, cut, took: begun.elapsed() }
+            Measure { size: Size { given: before, ..size }, cut, took: begun.elapsed() }
         });
     }
 }
@@ -275,7 +307,7 @@ mod tests {
         write(&dir.path().join("old"), 1_000_000);
         let bounds =
             Bounds { growth: 100_000, measure: Duration::from_millis(1), ..Bounds::default() };
-        let mut growth = Growth::of([dir.path().to_owned()].into(), bounds);
+        let mut growth = Growth::of([dir.path().to_owned()].into(), bounds, Arc::default());
         let calm = tokio::time::timeout(Duration::from_millis(50), growth.exceeded()).await;
         assert!(calm.is_err(), "a large folder that does not grow is no fault: {calm:?}");
         write(&dir.path().join("new"), 80_000);
@@ -290,9 +322,28 @@ mod tests {
         assert_eq!(growth.exceeded().await, Excess::Bytes(100_000));
     }
 
+    #[tokio::test]
+    async fn what_people_send_is_not_the_agents_growth() {
+        let dir = tempfile::tempdir().unwrap();
+        let bounds =
+            Bounds { growth: 100_000, measure: Duration::from_millis(1), ..Bounds::default() };
+        let (given, team) = (Given::default(), "team".parse().unwrap());
+        given.add(&team, 1_000_000);
+        let mut growth = Growth::of([dir.path().to_owned()].into(), bounds, given.of(&team));
+        for number in 0..3 {
+            let calm = tokio::time::timeout(Duration::from_millis(50), growth.exceeded()).await;
+            assert!(calm.is_err(), "{calm:?}");
+            given.add(&team, 200_000);
+            given.add(&"other".parse().unwrap(), 10_000_000);
+            write(&dir.path().join(format!("sent {number}")), 200_000);
+        }
+        write(&dir.path().join("made"), 150_000);
+        assert_eq!(growth.exceeded().await, Excess::Bytes(100_000));
+    }
+
     /// Growth whose measure is under way as long as the sender lives, then finds this size.
     fn under_way(folder: &Path, bounds: Bounds) -> (Growth, std::sync::mpsc::Sender<Size>) {
-        let mut growth = Growth::of([folder.to_owned()].into(), bounds);
+        let mut growth = Growth::of([folder.to_owned()].into(), bounds, Arc::default());
         let (tx, rx) = std::sync::mpsc::channel();
         growth.measuring = JoinSet::new();
         growth.measuring.spawn_blocking(move || Measure {
@@ -338,7 +389,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_walks_on_for_a_sandbox_that_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let growth = Growth::of([dir.path().to_owned()].into(), Bounds::default());
+        let growth = Growth::of([dir.path().to_owned()].into(), Bounds::default(), Arc::default());
         let abandoned = growth.abandoned.clone();
         drop(growth);
         assert!(abandoned.load(Ordering::Relaxed));

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::Bounds;
-use super::disk::Growth;
+use super::disk::{Given, Growth};
 use super::live::{Live, Way};
 use super::reaper::{self, Doomed, Ended, Grip, Maker, Reaper};
 use super::reserve::{Reserve, Spare, ipc_root};
@@ -43,6 +43,8 @@ pub(crate) struct Opener {
     pub(crate) runner: PathBuf,
     /// How much may grow.
     pub(crate) bounds: Bounds,
+    /// How much of that people have sent.
+    pub(crate) given: Given,
     /// The sandbox to come.
     pub(crate) reserve: Reserve,
 }
@@ -161,7 +163,7 @@ impl Opener {
         grip.doomed().place = Some(place);
         let started = async {
             let spec = self.spec(group, &id)?;
-            let growth = Growth::begin(&spec, self.bounds);
+            let growth = Growth::begin(&spec, self.bounds, &self.given);
             let client = client(group, &id);
             grip.doomed().way = socket.map(|socket| self.door(socket, client.clone()));
             found.sandbox.start(&spec).await?;
@@ -200,7 +202,7 @@ impl Opener {
             let owner = (spec.user.uid, spec.user.gid);
             let ipc = IpcDir::open(&self.ipc_root(), &group.name, id, owner)?;
             grip.doomed().ipc = Some(ipc.clone());
-            let (watch, growth) = (ipc.watch()?, Growth::begin(&spec, self.bounds));
+            let (watch, growth) = (ipc.watch()?, Growth::begin(&spec, self.bounds, &self.given));
             let client = client(group, id);
             if found.strength.socket {
                 grip.doomed().way = Some(self.door(self.bind(id)?, client));

@@ -29,27 +29,8 @@ impl Store {
             .await
     }
 
-    /// The group whose folder takes what comes with a message; none where the chat belongs to none, or the message is
-    /// kept already.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub(crate) async fn awaits(
-        &self,
-        chat: &ChatId,
-        id: &MessageId,
-    ) -> Result<Option<GroupName>, StoreError> {
-        let (chat, id) = (chat.clone(), id.clone());
-        self.read("look whether a message is kept", move |connection| {
-            let sql = "SELECT group_name FROM chats WHERE chat_id = ?1 AND group_name IS NOT NULL
-                       AND NOT EXISTS (SELECT 1 FROM messages WHERE chat_id = ?1 AND id = ?2)";
-            let mut statement = connection.prepare_cached(sql)?;
-            Ok(statement.query_row(params![chat, id], |row| row.get(0)).optional()?)
-        })
-        .await
-    }
-
-    /// The files of a kept message, and the group in whose folder they lie.
+    /// The group in whose folder the files of a message lie, or are to lie, and those of one that is kept; `None` where
+    /// its chat belongs to no group.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -57,14 +38,17 @@ impl Store {
         &self,
         chat: &ChatId,
         id: &MessageId,
-    ) -> Result<Option<(GroupName, Vec<Attachment>)>, StoreError> {
+    ) -> Result<Option<(GroupName, Option<Vec<Attachment>>)>, StoreError> {
         let (chat, id) = (chat.clone(), id.clone());
         self.read("look up a message's files", move |connection| {
-            let sql = "SELECT group_name, attachments FROM messages JOIN chats USING (chat_id)
-                       WHERE chat_id = ?1 AND id = ?2 AND group_name IS NOT NULL";
-            let mut statement = connection.prepare_cached(sql)?;
-            let files = |row: &Row<'_>| Ok((row.get(0)?, attachments(row)?));
-            Ok(statement.query_row(params![chat, id], files).optional()?)
+            let sql = "SELECT c.group_name, m.seq, m.attachments FROM chats c
+                       LEFT JOIN messages m ON m.chat_id = c.chat_id AND m.id = ?2
+                       WHERE c.chat_id = ?1 AND c.group_name IS NOT NULL";
+            let files = |row: &Row<'_>| {
+                let kept: Option<Seq> = row.get(1)?;
+                Ok((row.get(0)?, kept.map(|_seq| attachments(row)).transpose()?))
+            };
+            Ok(connection.prepare_cached(sql)?.query_row(params![chat, id], files).optional()?)
         })
         .await
     }

@@ -12,6 +12,7 @@ use crate::inside::{Inhouse, bounds, home, obliging};
 
 mod catch_up;
 mod connection;
+mod files_in;
 mod files_out;
 mod progress;
 mod sending;

@@ -191,7 +191,8 @@ async fn a_text_is_kept_whatever_is_odd_beside_it() {
         .with("files", json!([{ "id": "F1", "name": "x", "url_private": "" }]));
     let ts = office.slack.user_message(odd);
     office.answer(&ts).await;
-    assert_eq!(kept(&office), ["@Andy odd\n[file: x]"]);
+    let line = "@Andy odd\n[file: x: not fetched: Slack does not say where it is]";
+    assert_eq!(kept(&office), [line]);
     office.close().await;
 }
 

@@ -256,8 +256,7 @@ impl Replies {
 }
 
 impl File {
-    /// Reads a file, where it is one.
-    pub(crate) fn parse(file: &Value) -> Option<Self> {
+    fn parse(file: &Value) -> Option<Self> {
         if !file.is_object() {
             return None;
         }

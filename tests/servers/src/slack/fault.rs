@@ -66,6 +66,8 @@ pub enum FaultKind {
     Drop,
     /// It is carried out, and the connection closes without an answer.
     DropAfter,
+    /// It is carried out, and the connection closes in the middle of the answer.
+    Cut,
     /// Slack's log-in page in place of an answer, by a redirect, as downloads have it.
     LogIn,
 }
@@ -124,6 +126,12 @@ impl Fault {
     #[must_use]
     pub fn drop_after() -> Self {
         FaultKind::DropAfter.into()
+    }
+
+    /// Its answer breaks off in the middle.
+    #[must_use]
+    pub fn cut() -> Self {
+        FaultKind::Cut.into()
     }
 
     /// The log-in page.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
+use futures_util::StreamExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::{
     CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, UPGRADE,
 };
@@ -86,7 +88,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     }
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
-        async move { respond(&shared, request).await }
+        async move { respond(&shared, request).await.map(write) }
     });
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     // An error here is a client that went away, or a fault that closes the connection.
@@ -200,7 +202,38 @@ async fn answer(
     if fault == Some(FaultKind::HangAfter) {
         shared.released().await;
     }
-    if closes { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(outcome.response) }
+    if closes {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    let mut response = outcome.response;
+    if fault == Some(FaultKind::Cut) {
+        response.extensions_mut().insert(Cut);
+    }
+    Ok(response)
+}
+
+/// Marks an answer that is to break off in the middle.
+#[derive(Debug, Clone)]
+struct Cut;
+
+/// Writes an answer, or half of it.
+fn write(response: Response<Full<Bytes>>) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
+    let is_cut = response.extensions().get::<Cut>().is_some();
+    response.map(|body| {
+        let size = body.size_hint().lower();
+        let whole = body.map_err(|never| match never {});
+        if !is_cut {
+            return whole.boxed_unsync();
+        }
+        let half = async move {
+            let bytes = whole.collect().await?.to_bytes();
+            let half = usize::try_from(size / 2).map_err(io::Error::other)?;
+            Ok(Frame::data(bytes.slice(..half)))
+        };
+        let broken = async { Err(io::ErrorKind::ConnectionAborted.into()) };
+        StreamBody::new(futures_util::stream::once(half).chain(futures_util::stream::once(broken)))
+            .boxed_unsync()
+    })
 }
 
 /// What a fault answers in place of the call, if it keeps the call from being carried out.
@@ -216,9 +249,11 @@ fn befall(fault: &FaultKind, base: &str) -> Option<Outcome> {
         }
         FaultKind::LogIn => Outcome::log_in(base, "fault"),
         FaultKind::Drop => Outcome::refused(text_response(StatusCode::OK, ""), "dropped"),
-        FaultKind::Delay { .. } | FaultKind::Hang | FaultKind::HangAfter | FaultKind::DropAfter => {
-            return None;
-        }
+        FaultKind::Delay { .. }
+        | FaultKind::Hang
+        | FaultKind::HangAfter
+        | FaultKind::DropAfter
+        | FaultKind::Cut => return None,
     })
 }
 
