@@ -17,6 +17,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_runs_of_sandbox.sql"),
     include_str!("migrations/0004_kind_of_sandbox.sql"),
     include_str!("migrations/0005_changed_and_attached.sql"),
+    include_str!("migrations/0006_drafts.sql"),
 ];
 
 /// What marks a database as ours: `CRAB`, in SQLite's application id.

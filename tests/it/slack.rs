@@ -13,7 +13,9 @@ use crate::inside::{Inhouse, bounds, home, obliging};
 mod catch_up;
 mod connection;
 mod progress;
+mod rate;
 mod sending;
+mod streaming;
 mod workspaces;
 
 /// A workspace, and a gateway that takes part in it.
@@ -139,6 +141,11 @@ fn pace() -> Pace {
         refused: Duration::from_secs(600),
         renew: ms(300),
         change: ms(10),
+        post: ms(10),
+        minute: ms(100),
+        grow: ms(20),
+        stream: Duration::from_secs(270),
+        forsaken: ms(500),
     }
 }
 

@@ -18,6 +18,7 @@ use super::fault::ApiError;
 use super::id::{ConversationId, Ts};
 use super::intake::{Inlet, Origin, lock, unread};
 use super::json::list;
+use super::limit::Haste;
 use crate::channel::{Mark, NotKept};
 
 /// What is older is not caught up with: three days, a weekend and a bit.
@@ -218,7 +219,7 @@ impl Inlet<'_> {
                 args.iter().map(|(name, value)| (*name, value.as_str())).collect();
             args.extend([("channel", channel.as_str()), ("limit", PAGE), ("cursor", &cursor)]);
             args.retain(|(_, value)| !value.is_empty());
-            let page = self.workspace.ask(method, &args).await?;
+            let page = self.workspace.ask_with(method, &args, Haste::AtLeisure).await?;
             found.extend(messages(&page, channel).filter(|message| seen.insert(message.ts)));
             let next = page.pointer("/response_metadata/next_cursor").and_then(Value::as_str);
             cursor = next.unwrap_or_default().to_owned();

@@ -16,6 +16,7 @@ use super::catch_up::Missed;
 use super::event::{ChatKind, Envelope, Event, File, Message, Payload, Speaker};
 use super::fault::ApiError;
 use super::id::{ConversationId, Ts, UserId};
+use super::limit::Haste;
 use super::people;
 use super::text::{Readable, Reader};
 use super::workspace::Workspace;
@@ -102,7 +103,7 @@ impl<'a> Inlet<'a> {
             }
             Event::TokensRevoked | Event::AppUninstalled => {
                 // Which tokens, the event does not say in a way to rely on: Slack is asked.
-                if let Err(error) = self.workspace.api.read("auth.test", &[]).await {
+                if let Err(error) = self.workspace.api.read("auth.test", &[], Haste::Now).await {
                     self.workspace.note(&error);
                 }
                 Ok(())
@@ -139,7 +140,8 @@ impl<'a> Inlet<'a> {
         let conversation = incoming.message.conversation();
         let kept = self.intake.keep(incoming).await?;
         if origin != Origin::Before && matches!(kept, Kept::Fresh(_)) {
-            self.workspace.progress.heard(&message.chat, conversation.thread.as_ref(), message.ts);
+            let thread = conversation.thread.as_ref();
+            self.workspace.progress.heard(&message.chat, thread, (message.ts, user));
         }
         debug!(channel.name = "slack", ?kept, "a message");
         Ok(())

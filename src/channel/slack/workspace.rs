@@ -10,10 +10,12 @@ use super::event::Me;
 use super::fault::ApiError;
 use super::id::ConversationId;
 use super::json::parsed;
+use super::limit::Haste;
 use super::names::Directory;
 use super::pace::Pace;
 use super::people::Home;
 use super::progress::Progress;
+use super::stream::Streams;
 use crate::channel::ChannelState;
 use crate::clock::SharedClock;
 use crate::config::SlackTokens;
@@ -37,6 +39,8 @@ pub(super) struct Workspace {
     pub(super) pace: Pace,
     /// What people see of the work.
     pub(super) progress: Progress,
+    /// The answers that grow.
+    pub(super) streams: Streams,
     /// Who people are.
     pub(super) directory: Directory,
     ours: OnceLock<Ours>,
@@ -73,6 +77,7 @@ impl Workspace {
             clock,
             pace,
             progress: Progress::default(),
+            streams: Streams::default(),
             directory: Directory::default(),
             ours: OnceLock::new(),
             state: Mutex::new(ChannelState::Connecting),
@@ -97,7 +102,7 @@ impl Workspace {
         if let Some(ours) = self.ours.get() {
             return Ok(ours);
         }
-        let ours = Ours::parse(&self.api.read("auth.test", &[]).await?);
+        let ours = Ours::parse(&self.api.read("auth.test", &[], Haste::Now).await?);
         let ours = ours.ok_or_else(|| ApiError::failed("Slack does not say who the bot is"))?;
         Ok(self.ours.get_or_init(|| ours))
     }
@@ -111,10 +116,23 @@ impl Workspace {
         method: &'static str,
         args: &[(&str, &str)],
     ) -> Result<Value, ApiError> {
+        self.ask_with(method, args, Haste::Now).await
+    }
+
+    /// The same for who says how soon the answer is wanted.
+    ///
+    /// # Errors
+    /// When it is refused, or there is no answer after several attempts.
+    pub(super) async fn ask_with(
+        &self,
+        method: &'static str,
+        args: &[(&str, &str)],
+        haste: Haste,
+    ) -> Result<Value, ApiError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let error = match self.api.read(method, args).await {
+            let error = match self.api.read(method, args, haste).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
