@@ -120,6 +120,27 @@ pub trait Intake: Send + Sync {
     /// When that could not be kept; at the next connect it is looked for again.
     async fn caught_up(&self, place: &Conversation) -> Result<(), NotKept>;
 
+    /// Keeps that a message of ours is shown in a conversation which is no answer yet; when this returns, it is on disk.
+    ///
+    /// # Errors
+    /// When that could not be kept; the message must not be shown.
+    async fn drafted(&self, place: &Conversation, message: &MessageId) -> Result<(), NotKept>;
+
+    /// Forgets such a message: it has become an answer, or is gone.
+    ///
+    /// # Errors
+    /// When that could not be kept; at the next start it is looked at again.
+    async fn settled(&self, place: &Conversation, message: &MessageId) -> Result<(), NotKept>;
+
+    /// Such messages of a channel: what an earlier process left half written.
+    ///
+    /// # Errors
+    /// When the store does not tell.
+    async fn drafts(
+        &self,
+        channel: &ChannelName,
+    ) -> Result<Vec<(Conversation, MessageId)>, NotKept>;
+
     /// Asks for the end of the run of a conversation, if there is one.
     async fn cancel(&self, conversation: &Conversation);
 }
@@ -163,6 +184,8 @@ pub struct Parcel {
     pub through: Option<Seq>,
     /// Whether it ends the run that wrote it, and how.
     pub ends: Option<RunEnd>,
+    /// When it was put into the outbox, by our clock: it cannot have arrived much before.
+    pub created_at: Timestamp,
 }
 
 /// A message was not sent.
@@ -184,6 +207,8 @@ pub enum SendError {
     Doubtful {
         /// What happened.
         reason: String,
+        /// When the platform wants to be asked again.
+        retry_at: Option<Timestamp>,
     },
     /// The platform has it and shows it to nobody yet. To be noted, and sent on as [`Parcel::begun`]: by this name it is
     /// found again.

@@ -172,8 +172,9 @@ impl Outbox {
                 Ok(Some(receipt)) => return self.sent(row, &receipt, stop).await,
                 Ok(None) => {}
                 // Whatever kept it from being looked up, whether it arrived stays as open as it was.
-                Err(SendError::Later { reason, .. }) => {
-                    return self.not_sent(row, SendError::Doubtful { reason }, stop).await;
+                Err(SendError::Later { reason, retry_at }) => {
+                    let doubt = SendError::Doubtful { reason, retry_at };
+                    return self.not_sent(row, doubt, stop).await;
                 }
                 Err(error) => return self.put_off(row, error, &state, stop).await,
             }
@@ -234,11 +235,12 @@ impl Outbox {
         let is_last = row.attempts + 1 >= ATTEMPTS;
         let refused = match error {
             SendError::Refused { .. } => true,
-            SendError::Later { retry_at: None, .. }
-            | SendError::Begun { .. }
-            | SendError::Doubtful { .. } => is_last,
+            SendError::Begun { .. } => is_last,
             // A platform that names a time has not failed.
-            SendError::Later { retry_at: Some(_), .. } | SendError::Absent => false,
+            SendError::Later { retry_at, .. } | SendError::Doubtful { retry_at, .. } => {
+                retry_at.is_none() && is_last
+            }
+            SendError::Absent => false,
         };
         if refused {
             warn!(outbox.id = %row.id, chat.id = %row.conversation.chat, %reason, "not sent, and given up");
@@ -257,9 +259,11 @@ impl Outbox {
                 self.store.outbox_later(row.id, retry_at.unwrap_or(again), &reason).await
             }
             // The row stays marked, so that it is looked up before it is sent again.
-            SendError::Begun { .. } | SendError::Doubtful { .. } | SendError::Refused { .. } => {
-                self.store.outbox_doubtful(row.id, again, &reason).await
+            SendError::Doubtful { retry_at, .. } => {
+                self.store.outbox_doubtful(row.id, retry_at.unwrap_or(again), &reason).await
             }
+            SendError::Begun { .. } => self.store.outbox_doubtful(row.id, again, &reason).await,
+            SendError::Refused { .. } => self.store.outbox_failed(row.id, &reason).await,
         })
         .await
     }
@@ -274,6 +278,7 @@ impl Outbox {
             conversation: row.conversation.clone(),
             content,
             begun: row.external_id.clone(),
+            created_at: row.created_at,
             through: row.through,
             ends: row.ends,
         }
@@ -309,15 +314,4 @@ fn after(now: Timestamp, wait: Duration) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_and_stay_under_the_cap() {
-        for (attempts, seconds) in [(0, 1), (1, 2), (5, 32), (11, 1_800), (200, 1_800)] {
-            let wait = back_off(attempts).as_secs_f64();
-            let base = f64::from(seconds);
-            assert!((base..=base * 1.25).contains(&wait), "{attempts}: {wait}");
-        }
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@
 mod catch_up;
 mod check;
 mod connection;
+mod drafts;
 mod error;
 mod groups;
 mod intake;

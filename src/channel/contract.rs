@@ -68,6 +68,7 @@ pub(crate) fn parcel(conversation: &Conversation, id: u64, text: &str) -> Parcel
         begun: None,
         through: Some(Seq(id)),
         ends: Some(RunEnd { through: Seq(id), answered: true }),
+        created_at: Timestamp::UNIX_EPOCH,
     }
 }
 
@@ -212,6 +213,21 @@ impl Intake for RecordingIntake {
 
     async fn caught_up(&self, _place: &Conversation) -> Result<(), NotKept> {
         Ok(())
+    }
+
+    async fn drafted(&self, _place: &Conversation, _message: &MessageId) -> Result<(), NotKept> {
+        Ok(())
+    }
+
+    async fn settled(&self, _place: &Conversation, _message: &MessageId) -> Result<(), NotKept> {
+        Ok(())
+    }
+
+    async fn drafts(
+        &self,
+        _channel: &ChannelName,
+    ) -> Result<Vec<(Conversation, MessageId)>, NotKept> {
+        Ok(Vec::new())
     }
 
     async fn cancel(&self, conversation: &Conversation) {

@@ -245,10 +245,12 @@ impl Channel for FakeChannel {
             Some(Mishap::Absent) => Err(SendError::Absent),
             Some(Mishap::Later) => Err(SendError::Later { reason: reason(), retry_at: None }),
             Some(Mishap::Refused) => Err(SendError::Refused { reason: reason() }),
-            Some(Mishap::DoubtfulLost) => Err(SendError::Doubtful { reason: reason() }),
+            Some(Mishap::DoubtfulLost) => {
+                Err(SendError::Doubtful { reason: reason(), retry_at: None })
+            }
             Some(Mishap::DoubtfulArrived) => {
                 self.arrive(parcel);
-                Err(SendError::Doubtful { reason: reason() })
+                Err(SendError::Doubtful { reason: reason(), retry_at: None })
             }
             Some(Mishap::Hang) => {
                 self.release.notified().await;

@@ -25,6 +25,7 @@ pub(crate) mod scopes;
 mod send;
 mod socket;
 mod stop;
+mod stream;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text;
@@ -36,7 +37,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use rustls::ClientConfig;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use self::download::Downloads;
 use self::id::ConversationId;
@@ -44,15 +47,16 @@ use self::intake::Inlet;
 pub use self::pace::Pace;
 use self::send::Address;
 use self::workspace::{Common, Workspace};
-use super::{Channel, ChannelState, Intake, Parcel, SendError};
+use super::{Channel, ChannelState, Intake, NotKept, Parcel, SendError};
 use crate::clock::SharedClock;
 use crate::config::SlackSettings;
-use crate::model::{Activity, ChannelName, ChatId, Conversation, Receipt};
+use crate::model::{Activity, ChannelName, ChatId, Conversation, MessageId, Receipt};
 
 /// The channel `slack`.
 pub(crate) struct Slack {
     name: ChannelName,
     workspaces: Vec<Workspace>,
+    pace: Pace,
     tls: Arc<ClientConfig>,
 }
 
@@ -76,12 +80,12 @@ impl Slack {
             taken: Arc::default(),
         };
         let workspace = |tokens| {
-            let api = api::Api::new(&settings.api_url, tokens, &tls, pace.step);
+            let api = api::Api::new(&settings.api_url, tokens, &tls, pace);
             let downloads = Downloads::new(&settings.api_url, tokens, &tls, pace.step);
             Workspace::new(tokens, api, downloads, common.clone())
         };
         let workspaces = settings.workspaces.iter().map(workspace).collect();
-        Some(Self { name, workspaces, tls })
+        Some(Self { name, workspaces, pace, tls })
     }
 
     /// The workspace of a chat and the chat's name there, where they can be written to.
@@ -96,6 +100,21 @@ impl Slack {
             None if self.workspaces.iter().any(|w| w.ours().is_none()) => Err(SendError::Absent),
             None => {
                 Err(SendError::Refused { reason: "there is no token for its workspace".to_owned() })
+            }
+        }
+    }
+
+    /// What was left half written, as soon as the store tells.
+    async fn drafts(&self, intake: &dyn Intake) -> Vec<(Conversation, MessageId)> {
+        let mut failures = 0;
+        loop {
+            match intake.drafts(&self.name).await {
+                Ok(drafts) => return drafts,
+                Err(NotKept { reason }) => {
+                    warn!(channel.name = "slack", reason, "not connected yet");
+                    failures += 1;
+                    sleep(self.pace.wait(failures)).await;
+                }
             }
         }
     }
@@ -130,6 +149,12 @@ impl Channel for Slack {
     }
 
     async fn run(&self, intake: &dyn Intake, stop: CancellationToken) {
+        // Known before anything can be sent.
+        let drafts = tokio::select! {
+            drafts = self.drafts(intake) => drafts,
+            () = stop.cancelled() => return,
+        };
+        self.workspaces.iter().for_each(|workspace| workspace.streams.recall(&drafts));
         let runs = self.workspaces.iter().map(|workspace| async {
             let inlet = Inlet::new(workspace, intake);
             tokio::join!(
@@ -137,6 +162,7 @@ impl Channel for Slack {
                 socket::run(workspace, &self.tls, &inlet, &stop),
                 socket::watch(workspace, &inlet, &stop),
                 workspace.progress.run(workspace, &stop),
+                workspace.streams.run(workspace, intake, &stop),
             );
         });
         join_all(runs).await;
@@ -152,7 +178,9 @@ impl Channel for Slack {
 
     async fn show(&self, conversation: &Conversation, activity: &Activity) {
         if let Ok((workspace, channel)) = self.place(&conversation.chat) {
-            workspace.progress.wish(&channel, conversation.thread.as_ref(), activity);
+            let seen = workspace.streams.hear(conversation, activity);
+            let thread = conversation.thread.as_ref();
+            workspace.progress.wish(&channel, thread, (activity, seen));
         }
     }
 }

@@ -146,6 +146,21 @@ impl Intake for Desk {
         self.store.caught_up(place).await.map_err(not_kept)
     }
 
+    async fn drafted(&self, place: &Conversation, message: &MessageId) -> Result<(), NotKept> {
+        self.store.drafted(place, message).await.map_err(not_kept)
+    }
+
+    async fn settled(&self, place: &Conversation, message: &MessageId) -> Result<(), NotKept> {
+        self.store.settled(place, message).await.map_err(not_kept)
+    }
+
+    async fn drafts(
+        &self,
+        channel: &ChannelName,
+    ) -> Result<Vec<(Conversation, MessageId)>, NotKept> {
+        self.store.drafts(channel).await.map_err(not_kept)
+    }
+
     async fn cancel(&self, conversation: &Conversation) {
         let Some(staff) = self.staff() else { return };
         let Stopping::Nothing(hold) = staff.queue.stop(conversation) else { return };

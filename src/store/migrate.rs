@@ -18,7 +18,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_kind_of_sandbox.sql"),
     include_str!("migrations/0005_changed_and_attached.sql"),
     include_str!("migrations/0006_files_and_reactions.sql"),
-    include_str!("migrations/0008_context_and_registration.sql"),
+    include_str!("migrations/0007_context_and_registration.sql"),
+    include_str!("migrations/0008_drafts.sql"),
 ];
 
 /// What marks a database as ours: `CRAB`, in SQLite's application id.

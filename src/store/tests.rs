@@ -1,6 +1,7 @@
 //! What the store promises, held against real SQLite in a temporary folder.
 
 mod catch_up;
+mod drafts;
 mod files;
 mod groups;
 mod intake;

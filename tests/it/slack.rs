@@ -19,8 +19,10 @@ mod files_in;
 mod files_out;
 mod people;
 mod progress;
+mod rate;
 mod real;
 mod sending;
+mod streaming;
 mod two;
 mod whole;
 mod workspaces;
@@ -148,6 +150,11 @@ fn pace() -> Pace {
         refused: Duration::from_secs(600),
         renew: ms(300),
         change: ms(10),
+        post: ms(10),
+        minute: ms(100),
+        grow: ms(20),
+        stream: Duration::from_secs(270),
+        forsaken: ms(500),
     }
 }
 

@@ -15,11 +15,12 @@ use serde_json::Value;
 use slack_morphism::prelude::{
     ClientResult, SlackApiToken, SlackClient, SlackClientHyperConnector, SlackHyperClient,
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::fault::ApiError;
-use super::limit::Limiter;
+use super::limit::{Haste, Limiter};
+use super::pace::Pace;
 use crate::config::SlackTokens;
 
 /// Slack for one workspace.
@@ -54,20 +55,15 @@ pub(super) fn connector(tls: &ClientConfig) -> HttpsConnector<HttpConnector> {
 }
 
 impl Api {
-    /// The API at `url`; a call that takes longer than `patience` has failed.
-    pub(super) fn new(
-        url: &str,
-        tokens: &SlackTokens,
-        tls: &ClientConfig,
-        patience: Duration,
-    ) -> Self {
+    /// The API at `url`; a call that takes longer than a step has failed.
+    pub(super) fn new(url: &str, tokens: &SlackTokens, tls: &ClientConfig, pace: Pace) -> Self {
         let connector = SlackClientHyperConnector::from(connector(tls)).with_slack_api_url(url);
         Self {
             client: SlackClient::new(connector),
             bot: token(&tokens.bot),
             app: token(&tokens.app),
-            patience,
-            limiter: Limiter::default(),
+            patience: pace.step,
+            limiter: Limiter::new(pace),
         }
     }
 
@@ -76,7 +72,13 @@ impl Api {
         let session = self.client.open_session(&self.app);
         let request = slack_morphism::api::SlackApiAppsConnectionOpenRequest::new();
         let call = session.apps_connections_open(&request);
-        Ok(self.call("apps.connections.open", "", call).await?.url.0.to_string())
+        let door = ("apps.connections.open", "", Haste::Now);
+        Ok(self.call(door, call).await?.url.0.to_string())
+    }
+
+    /// How many calls of a method could be made at once now.
+    pub(super) fn left(&self, method: &'static str) -> usize {
+        self.limiter.left(method)
     }
 
     /// Asks for something, and changes nothing.
@@ -84,12 +86,13 @@ impl Api {
         &self,
         method: &'static str,
         args: &[(&str, &str)],
+        haste: Haste,
     ) -> Result<Value, ApiError> {
         let args: Vec<(&str, Option<&str>)> =
             args.iter().map(|(name, value)| (*name, Some(*value))).collect();
         let session = self.client.open_session(&self.bot);
         let call = session.http_session_api.http_get(method, &args, None);
-        good(self.call(method, "", call).await?)
+        good(self.call((method, "", haste), call).await?)
     }
 
     /// Has something done; `body` names its `channel`.
@@ -101,17 +104,17 @@ impl Api {
         let channel = body.get("channel").and_then(Value::as_str).unwrap_or_default();
         let session = self.client.open_session(&self.bot);
         let call = session.http_session_api.http_post(method, body, None);
-        good(self.call(method, channel, call).await?)
+        good(self.call((method, channel, Haste::Now), call).await?)
     }
 
     async fn call<T>(
         &self,
-        method: &'static str,
-        channel: &str,
+        (method, channel, haste): (&'static str, &str, Haste),
         call: impl Future<Output = ClientResult<T>>,
     ) -> Result<T, ApiError> {
-        if let Some(after) = self.limiter.closed_for(method, channel) {
-            return Err(ApiError::Limited { after });
+        match self.limiter.turn(method, channel, haste) {
+            Ok(wait) => sleep(wait).await,
+            Err(after) => return Err(ApiError::Limited { after }),
         }
         let answer = match timeout(self.patience, call).await {
             Ok(answer) => answer.map_err(ApiError::from),

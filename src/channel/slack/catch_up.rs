@@ -33,6 +33,7 @@ use super::fault::ApiError;
 use super::id::{ConversationId, Ts};
 use super::intake::{Inlet, Origin, lock, unread};
 use super::json::list;
+use super::limit::Haste;
 use crate::channel::{Kept, Mark, NotKept};
 
 /// How many messages a page has at most.
@@ -310,7 +311,7 @@ impl Inlet<'_> {
                 args.iter().map(|(name, value)| (*name, value.as_str())).collect();
             args.extend([("channel", channel.as_str()), ("limit", PAGE), ("cursor", &cursor)]);
             args.retain(|(_, value)| !value.is_empty());
-            let page = self.workspace.ask(method, &args).await?;
+            let page = self.workspace.ask_with(method, &args, Haste::AtLeisure).await?;
             messages(&page, channel).for_each(|message| found.add(message));
             let next = page.pointer("/response_metadata/next_cursor").and_then(Value::as_str);
             cursor = next.unwrap_or_default().to_owned();

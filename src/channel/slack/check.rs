@@ -15,6 +15,8 @@ use tokio::time::timeout;
 use super::api::{self, Api};
 use super::fault::ApiError;
 use super::json::{is_true, word};
+use super::limit::Haste;
+use super::pace::Pace;
 use super::scopes::Scopes;
 use super::workspace::parts;
 use crate::config::{SlackSettings, SlackTokens};
@@ -54,7 +56,7 @@ pub(crate) async fn check(settings: &SlackSettings, chats: &[ChatId]) -> Vec<Tri
     let tls = api::tls();
     let mut tried = Vec::new();
     for tokens in &settings.workspaces {
-        let api = Api::new(&settings.api_url, tokens, &tls, PATIENCE);
+        let api = Api::new(&settings.api_url, tokens, &tls, Pace::default());
         let bot = who(&settings.api_url, tokens, &tls).await.map_err(|error| error.to_string());
         let connects = api.socket_url().await.map(drop).map_err(|error| error.to_string());
         let mut absent_from = Vec::new();
@@ -109,7 +111,7 @@ fn is_of(chat: &ChatId, team: &str) -> bool {
 /// Why the bot does not hear what is said in a chat; `None` when it does.
 async fn is_absent(api: &Api, chat: &ChatId) -> Option<String> {
     let (_, channel) = parts(chat)?;
-    match api.read("conversations.info", &[("channel", channel)]).await {
+    match api.read("conversations.info", &[("channel", channel)], Haste::Now).await {
         Ok(answer) => {
             let channel = answer.get("channel")?;
             let there = ["is_member", "is_im", "is_mpim"].iter().any(|is| is_true(channel, is));

@@ -57,6 +57,18 @@ const REVOKED: [&str; 6] = [
     "user_removed_from_team",
 ];
 
+/// Codes by which Slack says that an app, as it was made, may not use a method.
+const NOT_FOR_THIS_APP: [&str; 8] = [
+    "access_denied",
+    "feature_not_enabled",
+    "method_deprecated",
+    "missing_scope",
+    "no_permission",
+    "not_allowed_token_type",
+    "not_authorized",
+    "unknown_method",
+];
+
 /// Codes that tell of a fault at Slack's, after which nobody knows what was done.
 const PASSING: [&str; 4] =
     ["fatal_error", "internal_error", "request_timeout", "service_unavailable"];
@@ -73,6 +85,11 @@ impl ApiError {
             Self::Refused { code } => code.split(' ').next(),
             Self::Limited { .. } | Self::Failed { .. } => None,
         }
+    }
+
+    /// Whether it says that this app may not do such a thing, wherever it is.
+    pub(super) fn is_about_the_app(&self) -> bool {
+        self.code().is_some_and(|code| NOT_FOR_THIS_APP.contains(&code))
     }
 
     /// The word by which Slack says that a token is no good, whatever it is used for.

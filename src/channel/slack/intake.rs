@@ -179,7 +179,8 @@ impl<'a> Inlet<'a> {
         self.fetch(message, &mut incoming.message).await?;
         let kept = self.intake.keep(incoming).await?;
         if origin != Origin::Before && matches!(kept, Kept::Fresh(_)) {
-            self.workspace.progress.heard(&message.chat, conversation.thread.as_ref(), message.ts);
+            let thread = conversation.thread.as_ref();
+            self.workspace.progress.heard(&message.chat, thread, (message.ts, user));
         }
         debug!(channel.name = "slack", ?kept, "a message");
         Ok(Some(kept))

@@ -25,6 +25,16 @@ pub struct Pace {
     pub renew: Duration,
     /// The shortest time between two changes of a status.
     pub change: Duration,
+    /// The time in which a channel takes four posts.
+    pub post: Duration,
+    /// Slack's minute, in which it counts calls, and a little more for those that arrive late.
+    pub minute: Duration,
+    /// The shortest time between two pieces of one answer as it grows.
+    pub grow: Duration,
+    /// How long a message is streamed into; Slack ends that after five minutes.
+    pub stream: Duration,
+    /// How long after the end of a run its answer may take to come for what was streamed of it to stay.
+    pub forsaken: Duration,
 }
 
 impl Default for Pace {
@@ -40,6 +50,11 @@ impl Default for Pace {
             refused: Duration::from_secs(60),
             renew: Duration::from_secs(90),
             change: Duration::from_secs(1),
+            post: Duration::from_millis(4_200),
+            minute: Duration::from_secs(61),
+            grow: Duration::from_millis(1_500),
+            stream: Duration::from_secs(270),
+            forsaken: Duration::from_secs(60),
         }
     }
 }

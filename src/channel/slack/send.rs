@@ -3,14 +3,15 @@
 //! A long answer is several messages, and each says which part it is: what is missing after a doubt is posted then,
 //! and what is there is not posted again.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tracing::info;
 
 use super::event::{METADATA_TYPE, Message, Speaker};
 use super::fault::ApiError;
-use super::id::ConversationId;
+use super::id::{ConversationId, Ts};
 use super::json::{list, word};
 use super::text::{Outgoing, outgoing, plain};
 use super::workspace::Workspace;
@@ -19,6 +20,8 @@ use crate::model::Receipt;
 
 /// The most pages of a history that are looked through for one message.
 const MOST_PAGES: usize = 10;
+/// How much older than its row a message may be: clocks differ, and one that grew began before its answer was there.
+const LOOK_BACK: Duration = Duration::from_secs(2 * 60 * 60);
 /// Codes by which Slack says that it does not take a message in blocks.
 const NO_BLOCKS: [&str; 3] = ["invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"];
 
@@ -32,12 +35,10 @@ pub(super) struct Address<'a> {
 /// What is there of a parcel.
 #[derive(Debug, Default)]
 struct Found {
-    /// The parts, counted from 1.
-    parts: BTreeSet<u64>,
+    /// The parts, counted from 1, each with its message.
+    parts: BTreeMap<u64, Ts>,
     /// How many there are to be.
     of: u64,
-    /// The last message.
-    ts: Option<String>,
 }
 
 impl Found {
@@ -46,13 +47,8 @@ impl Found {
         let number = |name: &str| {
             json.pointer(&format!("/metadata/event_payload/{name}")).and_then(Value::as_u64)
         };
-        self.parts.insert(number("part").unwrap_or(1));
+        self.parts.insert(number("part").unwrap_or(1), message.ts);
         self.of = number("of").unwrap_or(1);
-        let latest = self.ts.as_deref().unwrap_or_default();
-        let ts = message.ts.to_string();
-        if ts.as_str() > latest {
-            self.ts = Some(ts);
-        }
     }
 }
 
@@ -63,7 +59,7 @@ impl Address<'_> {
     /// A failure after the first part is a doubt: what is there is looked up before the rest is posted.
     pub(super) async fn send(&self) -> Result<Receipt, SendError> {
         match &self.parcel.content {
-            Content::Text(text) => self.post(text, &BTreeSet::new()).await,
+            Content::Text(text) => self.post(text, &BTreeMap::new()).await,
             Content::File(file) => self.send_file(file).await,
             Content::Reaction { emoji, message } => self.react(emoji, message).await,
         }
@@ -81,34 +77,59 @@ impl Address<'_> {
             Content::Reaction { .. } => return Ok(None),
         };
         let found = self.look_up().await.map_err(|error| self.not_sent(&error))?;
+        if let Some(first) = found.parts.get(&1) {
+            // What grew may have become it, and nobody was told.
+            let Self { workspace, parcel, .. } = self;
+            workspace.streams.found(&parcel.conversation, &first.to_string()).await;
+        }
         match u64::try_from(found.parts.len()) {
             Ok(0) => Ok(None),
             Ok(count) if count < found.of => self.post(text, &found.parts).await.map(Some),
-            _ => Ok(Some(Receipt { external_id: found.ts })),
+            _ => Ok(Some(Receipt { external_id: found.parts.values().max().map(Ts::to_string) })),
         }
     }
 
     /// Posts the parts that are not there.
-    async fn post(&self, text: &str, there: &BTreeSet<u64>) -> Result<Receipt, SendError> {
+    async fn post(&self, text: &str, there: &BTreeMap<u64, Ts>) -> Result<Receipt, SendError> {
         let Self { workspace, parcel, .. } = self;
         let may_ping = |user: &_| workspace.directory.may_ping(&self.channel, user);
         let pieces = outgoing(text, &may_ping);
         let (of, mut posted, mut ts) = (pieces.len(), there.len(), None);
+        let metadata = |part: u64| {
+            let payload = json!({ "outbox": parcel.id.to_string(), "part": part, "of": of });
+            json!({ "event_type": METADATA_TYPE, "event_payload": payload })
+        };
+        let mut grown = None;
+        if !there.contains_key(&1) {
+            // What is said on the way stands below what grew above it no longer.
+            let first = pieces.first().filter(|_| parcel.ends.is_some());
+            let place = (*workspace, &parcel.conversation);
+            grown = workspace
+                .streams
+                .finish(place, first, &metadata(1))
+                .await
+                .map_err(|error| self.not_sent(&error))?;
+        }
         for (part, Outgoing { markdown, notification, source }) in (1_u64..).zip(pieces) {
-            if there.contains(&part) {
+            if there.contains_key(&part) {
                 continue;
             }
-            let payload = json!({ "outbox": parcel.id.to_string(), "part": part, "of": of });
+            if let Some(message) = grown.take() {
+                ts = Some(message);
+                posted += 1;
+                continue;
+            }
+            let metadata = metadata(part);
             let block = json!({ "type": "markdown", "text": markdown });
             let mut answer =
-                self.post_part(json!({ "text": notification, "blocks": [block] }), &payload).await;
+                self.post_part(json!({ "text": notification, "blocks": [block] }), &metadata).await;
             if let Err(error) = &answer
                 && error.code().is_some_and(|code| NO_BLOCKS.contains(&code))
             {
                 info!(channel.name = "slack", "Slack does not take the blocks; it is said as text");
                 // The same part, so that what is there can be told by its number whatever form it has.
                 let text = plain(&source, &may_ping).concat();
-                answer = self.post_part(json!({ "text": text }), &payload).await;
+                answer = self.post_part(json!({ "text": text }), &metadata).await;
             }
             ts = Some(answer.map_err(|error| self.half_sent(posted, &error))?);
             posted += 1;
@@ -118,12 +139,11 @@ impl Address<'_> {
     }
 
     /// Posts one part; returns its `ts`.
-    async fn post_part(&self, mut body: Value, payload: &Value) -> Result<String, ApiError> {
-        let metadata = json!({ "event_type": METADATA_TYPE, "event_payload": payload });
+    async fn post_part(&self, mut body: Value, metadata: &Value) -> Result<String, ApiError> {
         let thread = self.parcel.conversation.thread.as_ref();
         if let Some(fields) = body.as_object_mut() {
             fields.insert("channel".to_owned(), self.channel.as_str().into());
-            fields.insert("metadata".to_owned(), metadata);
+            fields.insert("metadata".to_owned(), metadata.clone());
             fields.insert("unfurl_links".to_owned(), false.into());
             if let Some(thread) = thread {
                 fields.insert("thread_ts".to_owned(), thread.as_str().into());
@@ -171,8 +191,11 @@ impl Address<'_> {
     }
 
     async fn page(&self, cursor: &str) -> Result<Value, ApiError> {
+        let since = self.parcel.created_at.checked_sub(LOOK_BACK);
+        let oldest = Ts::at(since.unwrap_or(self.parcel.created_at)).to_string();
         let mut args = vec![
             ("channel", self.channel.as_str()),
+            ("oldest", &oldest),
             ("include_all_metadata", "true"),
             ("limit", "200"),
             ("cursor", cursor),
@@ -190,7 +213,9 @@ impl Address<'_> {
 
     fn half_sent(&self, posted: usize, error: &ApiError) -> SendError {
         match self.not_sent(error) {
-            SendError::Later { reason, .. } if posted > 0 => SendError::Doubtful { reason },
+            SendError::Later { reason, retry_at } if posted > 0 => {
+                SendError::Doubtful { reason, retry_at }
+            }
             error => error,
         }
     }
@@ -206,7 +231,9 @@ impl Address<'_> {
                 reason: error.to_string(),
                 retry_at: self.workspace.clock.now().checked_add(*after).ok(),
             },
-            ApiError::Failed { what } => SendError::Doubtful { reason: what.clone() },
+            ApiError::Failed { what } => {
+                SendError::Doubtful { reason: what.clone(), retry_at: None }
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ mod inbound;
 mod outbound;
 
 pub(crate) use self::inbound::{Named, Names, Readable, Reader, named};
-pub(crate) use self::outbound::{Outgoing, outgoing, plain};
+pub(crate) use self::outbound::{MARKDOWN_LIMIT, Outgoing, outgoing, plain};
 
 /// Plain text in Slack's markup: the three characters that it reserves, as entities.
 pub(crate) fn escape(text: &str) -> String {

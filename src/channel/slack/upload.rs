@@ -117,7 +117,7 @@ impl Address<'_> {
         let brought = async {
             let size = file.bytes.to_string();
             let args = [("filename", &*file.name), ("length", &*size)];
-            let answer = self.workspace.api.read("files.getUploadURLExternal", &args).await?;
+            let answer = self.workspace.ask_once("files.getUploadURLExternal", &args).await?;
             let (url, id) = (word(&answer, "upload_url"), word(&answer, "file_id"));
             let (Some(url), Some(id)) = (url, id) else {
                 return Err(ApiError::failed("an answer that cannot be read"));
@@ -132,7 +132,7 @@ impl Address<'_> {
             Ok(name) => SendError::Begun { name },
             Err(error) => match self.not_sent(&error) {
                 // Nobody sees a file that was only brought.
-                SendError::Doubtful { reason } => SendError::Later { reason, retry_at: None },
+                SendError::Doubtful { reason, retry_at } => SendError::Later { reason, retry_at },
                 error => error,
             },
         }

@@ -13,10 +13,12 @@ use super::event::Me;
 use super::fault::ApiError;
 use super::id::{ConversationId, TeamId};
 use super::json::parsed;
+use super::limit::Haste;
 use super::names::Directory;
 use super::pace::Pace;
 use super::people::Home;
 use super::progress::Progress;
+use super::stream::Streams;
 use crate::channel::ChannelState;
 use crate::clock::SharedClock;
 use crate::config::SlackTokens;
@@ -42,6 +44,8 @@ pub(super) struct Workspace {
     pub(super) pace: Pace,
     /// What people see of the work.
     pub(super) progress: Progress,
+    /// The answers that grow.
+    pub(super) streams: Streams,
     /// Who people are.
     pub(super) directory: Directory,
     taken: Taken,
@@ -100,6 +104,7 @@ impl Workspace {
             clock,
             pace,
             progress: Progress::default(),
+            streams: Streams::default(),
             directory: Directory::default(),
             ours: OnceLock::new(),
             taken,
@@ -153,10 +158,24 @@ impl Workspace {
         method: &'static str,
         args: &[(&str, &str)],
     ) -> Result<Value, ApiError> {
+        self.ask_with(method, args, Haste::Now).await
+    }
+
+    /// The same for who says how soon the answer is wanted.
+    ///
+    /// # Errors
+    /// When it is refused, or there is no answer after several attempts.
+    pub(super) async fn ask_with(
+        &self,
+        method: &'static str,
+        args: &[(&str, &str)],
+        haste: Haste,
+    ) -> Result<Value, ApiError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let error = match self.ask_once(method, args).await {
+            let asked = self.api.read(method, args, haste).await;
+            let error = match asked.inspect_err(|error| self.note(error)) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -181,7 +200,7 @@ impl Workspace {
         method: &'static str,
         args: &[(&str, &str)],
     ) -> Result<Value, ApiError> {
-        self.api.read(method, args).await.inspect_err(|error| self.note(error))
+        self.api.read(method, args, Haste::Now).await.inspect_err(|error| self.note(error))
     }
 
     /// How it stands: a connection without a token that is good is of no use.

@@ -1,5 +1,6 @@
 //! The Web API: who may call what, and how; the methods themselves stand beneath.
 
+mod agents;
 mod assistant;
 mod chat;
 mod content;
@@ -71,6 +72,7 @@ const USERS: Scope = One("users:read");
 
 /// The methods that there are, with the scope, the bodies and the rate that their pages name.
 const METHODS: &[Method] = &[
+    method("agents.sessions.setStatus", CHAT, All, PerMinute(50), agents::status),
     method("apps.connections.open", App, Forms, PerMinute(20), workspace::connections_open),
     method("auth.test", Scope::None, All, PerMinute(600), workspace::auth_test),
     method("assistant.threads.setStatus", CHAT, All, PerMinute(600), assistant::status),

@@ -38,9 +38,9 @@ impl World {
         conversation.is_some_and(|c| c.fields.get("is_ext_shared") == Some(&Value::Bool(true)))
     }
 
-    /// Keeps a message, with a new ts, and counts it in its thread.
+    /// Keeps a message, with a new ts unless it was said at another time, and counts it in its thread.
     pub(super) fn store(&mut self, channel: &str, mut json: Value) -> Message {
-        let ts = self.next_ts();
+        let ts = json.at("ts").as_str().map_or_else(|| self.next_ts(), str::to_owned);
         json.put("ts", ts.as_str());
         let user = text(&json, "user").to_owned();
         let root = json.at("thread_ts").as_str().map(str::to_owned);

@@ -24,6 +24,8 @@ pub struct Options {
     pub app_token: String,
     /// What the bot's token may do; a method that needs more answers `missing_scope`.
     pub scopes: BTreeSet<String>,
+    /// Whether the app is declared as an agent.
+    pub is_agent: bool,
     /// The events that the app subscribed to (`app_mention`, `message.im`, …); empty, all.
     pub events: BTreeSet<String>,
     /// How long an envelope waits for its ack.
@@ -105,6 +107,7 @@ impl Default for Options {
             bot_token: "xoxb-fake-1".to_owned(),
             app_token: "xapp-fake-1".to_owned(),
             scopes: SCOPES.iter().map(|&scope| scope.to_owned()).collect(),
+            is_agent: true,
             events: BTreeSet::new(),
             ack_timeout: Duration::from_secs(3),
             retry_delays: [0, 60, 300].map(Duration::from_secs).to_vec(),

@@ -37,6 +37,8 @@ pub struct World {
     pub(super) files: BTreeMap<String, File>,
     pub(super) streams: HashMap<(String, String), Stream>,
     pub(super) views: BTreeMap<String, Value>,
+    /// What agents say of their work, by conversation and thread.
+    pub(super) sessions: HashMap<(String, String), String>,
     pub(super) grants: Grants,
     pub(super) sockets: Sockets,
     pub(super) deliveries: Deliveries,
@@ -124,6 +126,7 @@ impl World {
             files: BTreeMap::new(),
             streams: HashMap::new(),
             views: BTreeMap::new(),
+            sessions: HashMap::new(),
             grants: Grants::default(),
             sockets: Sockets::default(),
             deliveries: Deliveries::default(),
@@ -204,6 +207,13 @@ impl World {
         let shown = newest.find(|s| s.channel == channel && s.thread_ts == thread_ts);
         let shown = shown.filter(|status| status.at.elapsed() < self.options.status_ttl);
         shown.map(|status| status.text.as_str()).unwrap_or_default()
+    }
+
+    /// How the agent's session in a thread stands: `processing`, `active`, …; empty: there is none.
+    #[must_use]
+    pub fn session(&self, channel: &str, thread_ts: &str) -> &str {
+        let place = (channel.to_owned(), thread_ts.to_owned());
+        self.sessions.get(&place).map(String::as_str).unwrap_or_default()
     }
 
     /// Every status that was set or cleared, oldest first.

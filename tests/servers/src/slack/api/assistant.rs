@@ -51,7 +51,7 @@ pub(super) fn prompts(world: &mut World, args: &Args) -> Answer {
 }
 
 /// The thread that a call is about.
-fn thread(world: &mut World, args: &Args) -> Result<(String, String), Refusal> {
+pub(super) fn thread(world: &mut World, args: &Args) -> Result<(String, String), Refusal> {
     let channel = channel(world, args.text("channel_id"), Access::Member)?;
     let thread_ts = args.need("thread_ts")?;
     world.message(&channel, thread_ts).ok_or("invalid_thread_ts")?;

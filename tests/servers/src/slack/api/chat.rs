@@ -60,6 +60,10 @@ pub(super) fn update(world: &mut World, args: &Args) -> Answer {
             }
         }
         message.set("edited", edited);
+        // As people have seen it, this is what mends a message whose stream Slack has closed.
+        if message.streaming_state() == Some("in_progress") {
+            message.set("streaming_state", "completed".into());
+        }
     });
     let message = world.message(&channel, ts).ok_or("message_not_found")?;
     Ok(json!({ "channel": channel, "ts": ts, "text": message.text(), "message": message.json() }))

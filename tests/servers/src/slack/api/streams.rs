@@ -56,7 +56,17 @@ pub(super) fn stop(world: &mut World, args: &Args) -> Answer {
         }
     });
     let message = world.message(&channel, &ts).ok_or("message_not_found")?;
-    Ok(json!({ "channel": channel, "ts": ts, "message": message.json() }))
+    let json = json!({ "channel": channel, "ts": ts, "message": message.json() });
+    if let Some(thread) = message.thread_ts().map(str::to_owned) {
+        let status = match args.text("session_status") {
+            "" => "active",
+            status => status,
+        };
+        if let Some(session) = world.sessions.get_mut(&(channel, thread)) {
+            *session = status.to_owned();
+        }
+    }
+    Ok(json)
 }
 
 /// The message that a call streams into, and its text with what the call brings.
