@@ -54,6 +54,7 @@ async fn a_look_up_is_an_attempt_unless_the_platform_names_a_time() {
         store.answer_request(key, reply, Effect::Send(draft)).await.unwrap();
         let channel = Arc::new(Mute(ChannelName::terminal(), retry_at));
         let wake = Arc::new(Notify::new());
+        std::fs::create_dir(home.path().join("store")).unwrap();
         let files = Outgoing::open(home.path(), &HashSet::new()).unwrap();
         let outbox = Outbox::new(channel, store.clone(), files, clock::system(), wake);
         let row = async || store.outbox(1, Listed::All).await.unwrap().remove(0);
