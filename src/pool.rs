@@ -140,6 +140,7 @@ impl Pool {
                 Ran::Ended
             });
             drop(slot);
+            runs.channels.show(hold.conversation(), &Activity::Idle).await;
             if ran == Ran::PutBack {
                 give_up_if_wished(&runs, hold).await;
             } else {

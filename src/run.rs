@@ -166,7 +166,6 @@ impl Runs {
         };
         let ran = self.guard(order, work).await;
         drop(noted);
-        self.channels.show(conversation, &Activity::Idle).await;
         self.opener.reserve.fill(&self.opener.tasks);
         ran
     }

@@ -88,10 +88,14 @@ impl Slack {
         Some(Self { name, workspaces, pace, tls })
     }
 
-    /// The workspace of a chat and the chat's name there, where they can be written to.
+    /// The workspace of a chat and the chat's name there.
+    fn workspace_of(&self, chat: &ChatId) -> Option<(&Workspace, ConversationId)> {
+        self.workspaces.iter().find_map(|w| Some((w, w.channel_of(chat)?)))
+    }
+
+    /// The same, where they can be written to.
     fn place(&self, chat: &ChatId) -> Result<(&Workspace, ConversationId), SendError> {
-        let found = self.workspaces.iter().find_map(|w| Some((w, w.channel_of(chat)?)));
-        match found {
+        match self.workspace_of(chat) {
             Some((workspace, channel)) => match workspace.state() {
                 ChannelState::Up { .. } => Ok((workspace, channel)),
                 _ => Err(SendError::Absent),
@@ -177,7 +181,8 @@ impl Channel for Slack {
     }
 
     async fn show(&self, conversation: &Conversation, activity: &Activity) {
-        if let Ok((workspace, channel)) = self.place(&conversation.chat) {
+        // Also while it is away: what is not said of the end of a run now is said nevermore.
+        if let Some((workspace, channel)) = self.workspace_of(&conversation.chat) {
             let seen = workspace.streams.hear(conversation, activity);
             let thread = conversation.thread.as_ref();
             workspace.progress.wish(&channel, thread, (activity, seen));

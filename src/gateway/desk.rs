@@ -14,7 +14,7 @@ use crate::channel::{Channel, FileSink, Intake, Kept, NotKept};
 use crate::config::Settings;
 use crate::failpoint::fail_point;
 use crate::model::{
-    ChannelName, ChatId, Conversation, Found, GroupName, Incoming, Mark, MessageId,
+    Activity, ChannelName, ChatId, Conversation, Found, GroupName, Incoming, Mark, MessageId,
 };
 use crate::queue::{Hold, Queue, Stopping};
 use crate::router::Router;
@@ -239,6 +239,7 @@ fn not_kept(error: StoreError) -> NotKept {
 /// Gives up what waits in a conversation that is held, in the queue or for another attempt, also when the router has not
 /// looked at it yet or has not written down what it saw.
 async fn give_up(staff: Staff, router: Arc<Notify>, hold: Hold) {
+    let conversation = hold.conversation().clone();
     let mut held = Some(hold);
     while let Some(hold) = held {
         let given_up = match staff.router.look_at(hold.conversation()).await {
@@ -251,6 +252,8 @@ async fn give_up(staff: Staff, router: Arc<Notify>, hold: Hold) {
         // Somebody may have wished it again, of what has come since.
         held = hold.let_go();
     }
+    // It was said that it waits.
+    staff.runs.channels.show(&conversation, &Activity::Idle).await;
     router.notify_one();
 }
 

@@ -29,6 +29,8 @@ pub(super) enum ApiError {
 
 /// How long to wait when Slack does not say.
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+/// The longest that is waited, whatever it says.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 /// Codes after which no call with this token will work until a person has done something.
 const FATAL: [&str; 13] = [
@@ -118,7 +120,7 @@ impl From<SlackClientError> for ApiError {
                 Self::Refused { code: format!("{}{needed}", error.code) }
             }
             SlackClientError::RateLimitError(error) => {
-                Self::Limited { after: error.retry_after.unwrap_or(DEFAULT_WAIT) }
+                Self::Limited { after: error.retry_after.unwrap_or(DEFAULT_WAIT).min(LONGEST_WAIT) }
             }
             SlackClientError::HttpError(error) => {
                 Self::failed(format!("HTTP {}", error.status_code.as_u16()))

@@ -112,6 +112,11 @@ impl Progress {
         let heard = lock(&self.heard).get(&place, Instant::now()).map(|(ts, _)| ts.to_string());
         let mut signs = lock(&self.signs);
         if let Some(sign) = signs.get_mut(&place) {
+            if let (false, Some(heard)) = (sign.at_work, heard) {
+                // What was at work before stood under something else.
+                sign.under = thread.map_or_else(|| heard.clone(), |it| it.as_str().to_owned());
+                sign.message = heard;
+            }
             (sign.wanted, sign.at_work) = (wanted, at_work);
         } else if at_work {
             let under = thread.map(|thread| thread.as_str().to_owned()).or_else(|| heard.clone());
@@ -177,8 +182,10 @@ impl Progress {
         let now = Instant::now();
         let due: Vec<(Place, Sign)> = {
             let mut signs = lock(&self.signs);
-            signs.retain(|_, sign| sign.at_work || sign.button || sign.is_due(now, Duration::MAX));
             let buttons = !self.no_button.load(Ordering::Relaxed);
+            signs.retain(|_, sign| {
+                sign.at_work || (buttons && sign.button) || sign.is_due(now, Duration::MAX)
+            });
             let due = signs.iter().filter(|(_, sign)| {
                 sign.is_due(now, workspace.pace.renew) || (buttons && sign.at_work != sign.button)
             });
@@ -215,6 +222,7 @@ impl Progress {
                 if error.is_about_the_app() {
                     debug!(channel.name = "slack", %error, "Slack has no Stop button for this app");
                     self.no_button.store(true, Ordering::Relaxed);
+                    return false;
                 }
                 sign.at_work
             }

@@ -73,6 +73,10 @@ impl Address<'_> {
                 fields.insert(name.to_owned(), value.into());
             }
         }
+        // What has grown so far stands above the file no longer: its end comes below.
+        let grown = (self.workspace, &self.parcel.conversation);
+        let away = self.workspace.streams.finish(grown, None, &Value::Null).await;
+        away.map_err(|error| self.not_sent(&error))?;
         match self.workspace.api.write("files.completeUploadExternal", &body).await {
             Ok(_answer) => {
                 // What is said after it must not come before it. That Slack has it is known, whether it is seen or not.

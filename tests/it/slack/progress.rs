@@ -107,3 +107,36 @@ async fn a_stop_sign_ends_the_run() {
     }
     office.close().await;
 }
+
+#[tokio::test]
+async fn the_status_of_a_second_direct_message_stands_under_the_second() {
+    let (office, go) = office(Slack::start(Options::default()).await.unwrap()).await;
+    let chat = office.chat(DM);
+    office.inhouse.json(&["group", "set", "team", "--chat", &chat, "--json"]).await;
+    for text in ["first", "second"] {
+        let ts = office.slack.user_message(Post::new(DM, ALICE, text));
+        office.slack.wait_for(|world| world.status(DM, &ts) == "is using bash…").await;
+        go.notify_one();
+        office.slack.wait_for(|world| world.status(DM, &ts).is_empty()).await;
+        office.settled().await;
+    }
+    office.close().await;
+}
+
+#[tokio::test]
+async fn a_run_that_ends_while_slack_is_away_leaves_no_status() {
+    let (office, go) = office(Slack::start(Options::default()).await.unwrap()).await;
+    let ts = office.mention("hello");
+    office.slack.wait_for(|world| world.status(GENERAL, &ts) == "is using bash…").await;
+    // Nobody is let in, so the workspace is not up when the run ends.
+    office.slack.fault(Fault::error("internal_error").on("apps.connections.open"));
+    office.slack.abort_sockets();
+    while office.state().await.starts_with("up") {}
+    go.notify_one();
+    office.slack.wait_for(|world| world.status(GENERAL, &ts).is_empty()).await;
+    office.slack.clear_faults();
+    assert_eq!(office.answer(&ts).await, "done");
+    office.settled().await;
+    assert_eq!(office.slack.look(|world| world.status(GENERAL, &ts).to_owned()), "");
+    office.close().await;
+}

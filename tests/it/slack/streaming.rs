@@ -5,7 +5,7 @@ use std::time::Duration;
 use hermitcrab::channel::slack::Pace;
 use hermitcrab::sandbox::fake::{FakeSandbox, Inside};
 use serde_json::{Value, json};
-use test_servers::slack::{Fault, GENERAL, Message, Options, Slack, World};
+use test_servers::slack::{ALICE, Fault, GENERAL, Message, Options, Post, Slack, World};
 use tokio::sync::mpsc;
 
 use super::{Office, pace};
@@ -466,5 +466,22 @@ async fn a_home_with_drafts_of_a_workspace_that_is_gone_works() {
     pens[0].answer("done");
     office.slack.wait_for(|world| answers(world, &ts) == ["done"]).await;
     assert_eq!(office.kept("SELECT message FROM drafts"), ["1.000002"]);
+    office.close().await;
+}
+
+/// Slack ends the stream and says nothing of it, and a new run begins in the thread before the answer was looked for.
+#[tokio::test]
+async fn an_answer_in_doubt_is_not_taken_away_by_what_comes_next() {
+    let (office, pens) = office(Options::default(), 2).await;
+    let ts = office.mention("hello");
+    pens[0].write("First.\n");
+    office.grows_to(&ts, "First.\n").await;
+    office.slack.fault(Fault::drop_after().on("chat.stopStream").first(1));
+    pens[0].answer("First.\nSecond.\n");
+    office.slack.wait_for(|world| world.count("chat.stopStream") >= 1).await;
+    office.slack.user_message(Post::new(GENERAL, ALICE, "and then?").in_thread(&ts));
+    pens[1].answer("Third.");
+    office.ends_with(&ts, &["First.\nSecond.\n", "Third."]).await;
+    office.slack.look(|world| assert_eq!(world.count("chat.delete"), 0));
     office.close().await;
 }

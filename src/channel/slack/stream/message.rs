@@ -16,6 +16,8 @@ use crate::model::{Conversation, ThreadId};
 
 /// Codes by which Slack says that it has ended the streaming itself: after its time, or because somebody pressed Stop.
 const CLOSED: [&str; 2] = ["message_not_in_streaming_state", "stopped_by_user"];
+/// Codes by which Slack says that it is not there.
+const GONE: [&str; 3] = ["channel_not_found", "message_not_found", "thread_not_found"];
 /// How many calls are left for what must be done.
 const RESERVE: usize = 10;
 
@@ -42,7 +44,7 @@ pub(super) struct Message {
 pub(super) enum Form {
     /// It is not there yet.
     Nothing,
-    /// An earlier process has left it there.
+    /// An earlier process has left it there, or it is not known what became of it: it may be an answer.
     Left,
     /// It takes text at its end.
     Streams,
@@ -161,7 +163,7 @@ impl Message {
             match self.close(at, body).await {
                 Ok(true) if rest.is_some() => return Ok(true),
                 Ok(_) => {}
-                Err(error) => return not_for_good(error),
+                Err(error) => return self.doubt(error),
             }
         }
         if self.form != Form::Stands {
@@ -171,8 +173,17 @@ impl Message {
         let body = json!({ "text": part.notification, "blocks": blocks, "metadata": metadata });
         match at.workspace.api.write("chat.update", &self.named(at, body)?).await {
             Ok(_) => Ok(true),
-            Err(error) => not_for_good(error),
+            Err(error) => self.doubt(error),
         }
+    }
+
+    /// What a call that was to make it an answer has come to, when it failed. A refusal is no reason to wait, for there
+    /// is another way; where there was no answer it may be an answer now, and is looked at before it is touched.
+    fn doubt(&mut self, error: ApiError) -> Result<bool, ApiError> {
+        if matches!(error, ApiError::Failed { .. }) {
+            self.form = Form::Left;
+        }
+        if is_refused(&error) { Ok(false) } else { Err(error) }
     }
 
     /// Ends the streaming; `false` when Slack has done that before, and nothing of this call.
@@ -240,8 +251,10 @@ impl Message {
             ("include_all_metadata", "true"),
             ("limit", "10"),
         ];
-        let page = match at.workspace.ask("conversations.replies", &args).await {
-            Err(error) if is_refused(&error) => return Ok(false),
+        let page = match at.workspace.ask_once("conversations.replies", &args).await {
+            Err(error) if error.code().is_some_and(|code| GONE.contains(&code)) => {
+                return Ok(false);
+            }
             page => page?,
         };
         let mut messages = list(&page, "messages")
@@ -277,11 +290,6 @@ fn is_closed(error: &ApiError) -> bool {
 /// Whether this message is refused, and not the token.
 fn is_refused(error: &ApiError) -> bool {
     matches!(error, ApiError::Refused { .. }) && error.revoked().is_none()
-}
-
-/// A refusal is no reason to wait: there is another way.
-fn not_for_good(error: ApiError) -> Result<bool, ApiError> {
-    if is_refused(&error) { Ok(false) } else { Err(error) }
 }
 
 /// What notifications show of a text that is dressed already.
