@@ -80,7 +80,10 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         }
         #[cfg(feature = "slack")]
         Command::Slack(command) => {
-            at(home, Told, async |place| slack::run(&place, command).await).await
+            // Wrong settings are among what it finds.
+            let Loaded { settings, error } = Settings::load_what_is_right(home)?;
+            let faults = error.as_ref().map(doctor::settings_faults).unwrap_or_default();
+            slack::run(&Place::new(settings), faults, command).await
         }
     }
 }

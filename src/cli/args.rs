@@ -131,7 +131,7 @@ pub(super) enum SlackCommand {
         #[arg(long)]
         link: bool,
     },
-    /// Ask Slack whether it takes the tokens, and whether they may do all that is needed
+    /// Look at the settings, and ask Slack whether it takes the tokens, and whether they may do all that is needed
     Check(Format),
 }
 

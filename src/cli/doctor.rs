@@ -53,7 +53,8 @@ async fn examine_surroundings(place: &Place) -> Vec<Finding> {
     findings
 }
 
-fn settings_faults(error: &ConfigError) -> Vec<Finding> {
+/// What is wrong with the settings, each fault with what mends it.
+pub(super) fn settings_faults(error: &ConfigError) -> Vec<Finding> {
     let mend = |fault: &Fault| match fault.name() {
         "--home" => "it is an option of this command: name a folder there",
         HOME_VARIABLE => "set it right in the environment, or name a folder with --home",

@@ -191,6 +191,11 @@ async fn confirm(
             entry.allowed_senders.join(", ")
         ))?;
     }
+    if name.is_main() && entry.chats.iter().any(|chat| !chat.starts_with("terminal:")) {
+        output::aside(format_args!(
+            "main may do what no other group may; whoever writes in its chats has that in hand, unless --allow-sender names who may"
+        ));
+    }
     for denied in &entry.denied {
         output::aside(format_args!("{}; {}", denied.finding, denied.mend));
     }

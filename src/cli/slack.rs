@@ -5,7 +5,7 @@ use super::exit::{CONFIGURATION, FAILED, Failure};
 use super::finding::{self, Finding};
 use super::output;
 use super::place::Place;
-use crate::channel::slack::check::{self, Tried};
+use crate::channel::slack::check::{self, Tried, Trouble};
 use crate::channel::slack::manifest::{self, APPS};
 use crate::channel::slack::scopes::APP_SCOPE;
 use crate::config::SlackTokens;
@@ -13,11 +13,15 @@ use crate::model::ChatId;
 
 const CHECK: &str = "slack";
 
-/// Carries out one of its commands.
+/// Carries out one of its commands; `faults` are those of the settings, with which no gateway would start.
 ///
 /// # Errors
 /// When the output cannot be written, or `check` finds something at fault.
-pub(super) async fn run(place: &Place, command: SlackCommand) -> Result<(), Failure> {
+pub(super) async fn run(
+    place: &Place,
+    faults: Vec<Finding>,
+    command: SlackCommand,
+) -> Result<(), Failure> {
     match command {
         SlackCommand::Manifest { name, link } => {
             let name = name.unwrap_or_else(|| place.settings.assistant_name.clone());
@@ -34,17 +38,19 @@ pub(super) async fn run(place: &Place, command: SlackCommand) -> Result<(), Fail
             ));
             Ok(())
         }
-        SlackCommand::Check(format) => check(place, format).await,
+        SlackCommand::Check(format) => check(place, faults, format).await,
     }
 }
 
-async fn check(place: &Place, format: Format) -> Result<(), Failure> {
-    if place.settings.slack.workspaces.is_empty() {
+async fn check(place: &Place, mut faults: Vec<Finding>, format: Format) -> Result<(), Failure> {
+    if place.settings.slack.workspaces.is_empty() && faults.is_empty() {
         let mend = "put SLACK_BOT_TOKEN and SLACK_APP_TOKEN into .env; `hermitcrab slack manifest` is where that begins";
         let none = [Finding::fault(CHECK, "there are no tokens of Slack", mend)];
         return finding::tell(&none, format, CONFIGURATION);
     }
-    finding::tell(&findings(place).await, format, FAILED)
+    let code = if faults.is_empty() { FAILED } else { CONFIGURATION };
+    faults.extend(findings(place).await);
+    finding::tell(&faults, format, code)
 }
 
 /// What Slack says of every pair of tokens; nothing where there is none.
@@ -89,24 +95,31 @@ fn in_words(tokens: &SlackTokens, tried: &Tried) -> Vec<Finding> {
                 Finding::fault(CHECK, finding, mend)
             }));
         }
-        Err(why) => {
+        Err(trouble) => {
             let mend = format!("copy the token xoxb-… from {APPS} (Install App) into .env");
-            findings.push(Finding::fault(CHECK, format!("{bot_variable}: {why}"), mend));
+            findings.push(fault(&bot_variable, trouble, mend));
         }
     }
     findings.push(match &tried.connects {
         Ok(()) => Finding::good(CHECK, format!("{app_variable} opens connections")),
-        Err(why) => {
+        Err(trouble) => {
             let mend = format!(
                 "make a token xapp-… with the scope {APP_SCOPE} at {APPS} (Basic Information, App-Level Tokens)"
             );
-            Finding::fault(CHECK, format!("{app_variable}: {why}"), mend)
+            fault(&app_variable, trouble, mend)
         }
     });
     findings.extend(tried.absent_from.iter().map(|(chat, why)| {
         Finding::warning(CHECK, format!("{chat}: {why}"), "write /invite and the bot's name there")
     }));
     findings
+}
+
+/// What is wrong with the token in a variable; where Slack itself does not say so, another token would not help.
+fn fault(variable: &str, trouble: &Trouble, another: String) -> Finding {
+    let network = "look at the network, and at SLACK_API_URL if it is set; the token may be good";
+    let mend = if trouble.is_refusal { another } else { network.to_owned() };
+    Finding::fault(CHECK, format!("{variable}: {}", trouble.why), mend)
 }
 
 /// The chats that belong to groups.

@@ -88,7 +88,7 @@ impl Store {
     }
 
     /// Changes a group as it is now, and which chats belong to it, all of it or nothing; two who change it at the same
-    /// time do so one after the other. Messages that no run has dealt with are looked at again by its new rules.
+    /// time do so one after the other. What waits for a run is looked at again by its new rules.
     ///
     /// # Errors
     /// [`StoreError::NotThere`] when there is no such group, or a chat that is to leave does not belong to it;
@@ -233,7 +233,8 @@ pub(super) fn insert(connection: &Connection, group: &Group, now: Timestamp) -> 
     register(connection, &ChatId::terminal(name), name, now)
 }
 
-/// Writes a group anew; what the router has seen of its chats by the old rules is to be looked at again.
+/// Writes a group anew. What waits for a run by the old rules is looked at again by the new ones; what was refused stays
+/// refused, for nobody expects to set off by a setting what was said long ago.
 pub(super) fn replace(connection: &Connection, name: &GroupName, group: &Group) -> Step<()> {
     let sql = "UPDATE registered_groups
                SET trigger_pattern = ?2, requires_trigger = ?3, container_config = ?4
@@ -242,7 +243,7 @@ pub(super) fn replace(connection: &Connection, name: &GroupName, group: &Group) 
     let values = params![name, trigger, requires_trigger, json(settings)?];
     connection.prepare_cached(sql)?.execute(values)?;
     let sql = "UPDATE router_state SET seen_seq = cursor, triggered_seq = min(triggered_seq, cursor)
-               WHERE seen_seq > cursor AND chat_id IN (SELECT chat_id FROM chats WHERE group_name = ?1)";
+               WHERE triggered_seq > cursor AND chat_id IN (SELECT chat_id FROM chats WHERE group_name = ?1)";
     connection.prepare_cached(sql)?.execute([name])?;
     Ok(())
 }
@@ -275,8 +276,9 @@ pub(super) fn register(
     let sql = "UPDATE chats SET group_name = ?2, registered_at = ?3, mark_seq = NULL
                WHERE chat_id = ?1";
     connection.prepare_cached(sql)?.execute(params![chat, group, Millis(now)])?;
-    // The new group has rules and a home of its own.
-    let sql = "UPDATE router_state SET seen_seq = cursor WHERE seen_seq > cursor AND chat_id = ?1";
+    // The new group has rules and a home of its own; what the old one refused stays refused.
+    let sql = "UPDATE router_state SET seen_seq = cursor
+               WHERE triggered_seq > cursor AND chat_id = ?1";
     connection.prepare_cached(sql)?.execute([chat])?;
     forget_sessions(connection, chat)
 }

@@ -31,11 +31,20 @@ const MOST_ANSWER: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Tried {
     /// The bot that the one token is of, or why Slack does not take it.
-    pub(crate) bot: Result<Bot, String>,
+    pub(crate) bot: Result<Bot, Trouble>,
     /// Whether the other opens connections, or why not.
-    pub(crate) connects: Result<(), String>,
+    pub(crate) connects: Result<(), Trouble>,
     /// The registered chats of the workspace that the bot is not in, each with why.
     pub(crate) absent_from: Vec<(ChatId, String)>,
+}
+
+/// Why a token could not be tried, or is no good.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    /// What happened, for people.
+    pub(crate) why: String,
+    /// Whether it is Slack that says so; else nobody knows whether the token is good.
+    pub(crate) is_refusal: bool,
 }
 
 /// A bot in its workspace.
@@ -57,8 +66,8 @@ pub(crate) async fn check(settings: &SlackSettings, chats: &[ChatId]) -> Vec<Tri
     let mut tried = Vec::new();
     for tokens in &settings.workspaces {
         let api = Api::new(&settings.api_url, tokens, &tls, Pace::default());
-        let bot = who(&settings.api_url, tokens, &tls).await.map_err(|error| error.to_string());
-        let connects = api.socket_url().await.map(drop).map_err(|error| error.to_string());
+        let bot = who(&settings.api_url, tokens, &tls).await.map_err(Trouble::from);
+        let connects = api.socket_url().await.map(drop).map_err(Trouble::from);
         let mut absent_from = Vec::new();
         if let Ok(bot) = &bot {
             for chat in chats.iter().filter(|chat| is_of(chat, &bot.team_id)) {
@@ -101,6 +110,13 @@ async fn who(url: &str, tokens: &SlackTokens, tls: &ClientConfig) -> Result<Bot,
     let text = |name: &str| word(&answer, name).unwrap_or("?").to_owned();
     let (team, team_id, name) = (text("team"), text("team_id"), text("user"));
     Ok(Bot { team, team_id, name, lacks: scopes.missing() })
+}
+
+impl From<ApiError> for Trouble {
+    fn from(error: ApiError) -> Self {
+        let is_refusal = matches!(error, ApiError::Refused { .. });
+        Self { why: error.to_string(), is_refusal }
+    }
 }
 
 /// Whether a chat is of a workspace.

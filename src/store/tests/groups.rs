@@ -129,14 +129,14 @@ async fn several_chats_belong_to_a_group_and_leave_it() {
 }
 
 #[tokio::test]
-async fn new_rules_are_applied_to_what_no_run_has_dealt_with() {
+async fn new_rules_are_applied_to_what_waits_and_not_to_what_was_refused() {
     let home = Home::new();
     let store = home.with_main().await;
     keep(&store, &main_chat(), "m1").await;
     let run = claim(&store, &main_chat()).await;
     store.finish_run(done(&run, "")).await.unwrap();
     let waiting = keep(&store, &main_chat(), "m2").await;
-    store.mark_seen(&main_chat(), waiting, None).await.unwrap();
+    store.mark_seen(&main_chat(), waiting, Some(waiting)).await.unwrap();
     assert_eq!(store.news(10).await.unwrap().unseen, []);
 
     let allowed = |group: Group| {
@@ -148,10 +148,25 @@ async fn new_rules_are_applied_to_what_no_run_has_dealt_with() {
     let unseen = store.news(10).await.unwrap().unseen;
     assert_eq!(unseen[0].messages.iter().map(|kept| kept.seq).collect::<Vec<_>>(), [waiting]);
 
-    store.mark_seen(&main_chat(), waiting, None).await.unwrap();
+    store.mark_seen(&main_chat(), waiting, Some(waiting)).await.unwrap();
     store.add_group(family(), Vec::new()).await.unwrap();
     hand_over(&store, &GroupName::main(), &family().name).await;
     assert_eq!(store.news(10).await.unwrap().unseen[0].group, family());
+}
+
+/// Whoever lifts a rule does not set off what was refused under it, perhaps days ago.
+#[tokio::test]
+async fn what_was_refused_is_not_set_off_by_new_rules() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    let refused = keep(&store, &main_chat(), "m1").await;
+    store.mark_seen(&main_chat(), refused, None).await.unwrap();
+    let lifted = |group: Group| Ok(Group { requires_trigger: !group.requires_trigger, ..group });
+    store.change_group(&GroupName::main(), GroupChats::default(), lifted).await.unwrap();
+    assert_eq!(store.news(10).await.unwrap().unseen, []);
+    store.add_group(family(), Vec::new()).await.unwrap();
+    hand_over(&store, &GroupName::main(), &family().name).await;
+    assert_eq!(store.news(10).await.unwrap().unseen, []);
 }
 
 #[tokio::test]

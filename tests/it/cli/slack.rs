@@ -119,5 +119,31 @@ async fn a_server_that_is_not_there_is_named_as_that() {
     slack.stop().await;
     let (code, out, _) = run(&home, &["slack", "check"]).await;
     assert_eq!(code, 1);
-    assert!(out.contains("✗ slack       SLACK_BOT_TOKEN: Slack cannot be reached\n"), "{out}");
+    for line in
+        ["✗ slack       SLACK_BOT_TOKEN: Slack cannot be reached\n", "→ look at the network"]
+    {
+        assert!(out.contains(line), "{line}\n{out}");
+    }
+    assert!(!out.contains("copy the token") && !out.contains("make a token"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_with_which_no_gateway_would_start_are_among_what_it_finds() {
+    let swapped = Home::new().with("SLACK_BOT_TOKEN", "xapp-1").with("SLACK_APP_TOKEN", "xoxb-1");
+    let (code, out, err) = run(&swapped, &["slack", "check"]).await;
+    assert_eq!((code, err.as_str()), (78, ""));
+    assert!(out.contains("✗ settings    SLACK_BOT_TOKEN: expected a bot's token, xoxb-…"), "{out}");
+    assert!(!out.contains("there are no tokens"), "{out}");
+
+    let slack = Slack::start(Options::default()).await.unwrap();
+    let half = home(&slack).with("SLACK_BOT_TOKEN_SALES", "xoxb-2");
+    let (code, out, _) = run(&half, &["slack", "check"]).await;
+    assert_eq!(code, 78);
+    for line in [
+        "✗ settings    SLACK_APP_TOKEN_SALES: expected to be set",
+        "✓ slack       SLACK_APP_TOKEN opens",
+    ] {
+        assert!(out.contains(line), "{line}\n{out}");
+    }
+    slack.stop().await;
 }

@@ -153,7 +153,7 @@ async fn an_answer_grows_and_ends_as_one_message_that_can_be_found() {
     office.slack.look(|world| {
         assert_eq!((world.count("chat.postMessage"), world.count("chat.update")), (0, 0));
         let start = &world.calls("chat.startStream")[0].args;
-        assert_eq!(start["recipient_user_id"], test_servers::slack::ALICE);
+        assert_eq!(start["recipient_user_id"], ALICE);
         assert_eq!(start["markdown_text"], Value::Null);
     });
     office.close().await;
@@ -316,7 +316,7 @@ async fn a_run_that_is_stopped_or_fails_leaves_nothing_half_said() {
     let streamed = office.slack.look(|world| world.answers(GENERAL, &ts)[0].ts().to_owned());
     office.slack.emit(&json!({
         "type": "agent_session_stopped", "channel": GENERAL, "thread_ts": ts,
-        "user": test_servers::slack::ALICE, "event_ts": "1700000000.000001",
+        "user": ALICE, "event_ts": "1700000000.000001",
         "streaming_message_ts": [streamed],
     }));
     office.ends_with(&ts, &["Stopped."]).await;
@@ -383,7 +383,7 @@ async fn killed(slack: &Slack, ts: &str, metadata: Value) -> String {
     };
     let body = json!({
         "channel": GENERAL, "thread_ts": ts, "markdown_text": "Half an",
-        "recipient_user_id": test_servers::slack::ALICE,
+        "recipient_user_id": ALICE,
         "recipient_team_id": slack.options().team_id,
     });
     let left = api("chat.startStream", body).await["ts"].as_str().unwrap().to_owned();
