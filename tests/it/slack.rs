@@ -152,6 +152,7 @@ fn pace() -> Pace {
         change: ms(10),
         post: ms(10),
         minute: ms(100),
+        counts_everywhere: false,
         grow: ms(20),
         stream: Duration::from_secs(270),
         forsaken: ms(500),

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Uri;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{ClientConfig, RootCertStore};
@@ -63,7 +64,7 @@ impl Api {
             bot: token(&tokens.bot),
             app: token(&tokens.app),
             patience: pace.step,
-            limiter: Limiter::new(pace),
+            limiter: Limiter::new(pace, pace.counts_everywhere || is_slack(url)),
         }
     }
 
@@ -95,7 +96,7 @@ impl Api {
         good(self.call((method, "", haste), call).await?)
     }
 
-    /// Has something done; `body` names its `channel`.
+    /// Has something done; of a post, `body` names the `channel` that it is counted in.
     pub(super) async fn write(
         &self,
         method: &'static str,
@@ -112,10 +113,10 @@ impl Api {
         (method, channel, haste): (&'static str, &str, Haste),
         call: impl Future<Output = ClientResult<T>>,
     ) -> Result<T, ApiError> {
-        match self.limiter.turn(method, channel, haste) {
-            Ok(wait) => sleep(wait).await,
-            Err(after) => return Err(ApiError::Limited { after }),
-        }
+        let limited = |after| ApiError::Limited { after };
+        sleep(self.limiter.turn(method, channel, haste).map_err(limited)?).await;
+        // One who was before us may have been turned away meanwhile.
+        self.limiter.look_again(method, channel).map_err(limited)?;
         let answer = match timeout(self.patience, call).await {
             Ok(answer) => answer.map_err(ApiError::from),
             Err(_elapsed) => Err(ApiError::failed(format!("no answer to {method} in time"))),
@@ -125,6 +126,16 @@ impl Api {
         }
         answer
     }
+}
+
+/// Whether a server is Slack's own, whose rates are documented.
+fn is_slack(url: &str) -> bool {
+    let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_ascii_lowercase));
+    host.is_some_and(|host| {
+        ["slack.com", "slack-gov.com"].iter().any(|slack| {
+            host.strip_suffix(slack).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        })
+    })
 }
 
 fn token(secret: &SecretString) -> SlackApiToken {
@@ -137,5 +148,49 @@ fn good(answer: Value) -> Result<Value, ApiError> {
         Ok(answer)
     } else {
         Err(ApiError::failed("an answer that cannot be read"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures_util::future::join_all;
+    use slack_morphism::errors::{SlackClientError, SlackRateLimitError};
+
+    use super::*;
+
+    #[test]
+    fn slack_is_known_by_its_name() {
+        for (url, expected) in [
+            ("https://slack.com/api", true),
+            ("https://www.Slack.com/api/", true),
+            ("https://slack-gov.com/api", true),
+            ("https://evilslack.com/api", false),
+            ("https://slack.com.evil.com/api", false),
+            ("http://127.0.0.1:81/slack.com", false),
+            ("", false),
+        ] {
+            assert_eq!(is_slack(url), expected, "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waited_for_a_turn_goes_nowhere_once_the_door_is_closed() {
+        let tokens = SlackTokens { name: None, bot: "xoxb-1".into(), app: "xapp-1".into() };
+        let pace = Pace { post: Duration::from_millis(100), ..Pace::default() };
+        let api = Api::new("https://slack.com/api", &tokens, &tls(), pace);
+        let (sent, minute) = (Cell::new(0), Duration::from_secs(60));
+        let calls = (0..10).map(|_| {
+            let call = async {
+                sent.set(sent.get() + 1);
+                let error = SlackRateLimitError::new().with_retry_after(minute);
+                Err::<(), _>(SlackClientError::RateLimitError(error))
+            };
+            api.call(("chat.postMessage", "C1", Haste::Now), call)
+        });
+        let answers = join_all(calls).await;
+        assert!(answers.iter().all(|answer| matches!(answer, Err(ApiError::Limited { .. }))));
+        assert_eq!(sent.get(), 1);
     }
 }

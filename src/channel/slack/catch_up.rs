@@ -1,10 +1,13 @@
 //! Catch-up: after every connect, what was said while we were away.
 //!
 //! Slack brings nothing that was said while no socket was there, so each registered chat is read from the last
-//! message that is kept, its threads with it, and kept in the order in which it was said. Until that is done nothing
-//! that comes in live is kept in that chat; the mark from which it is read stays in the store until it has been read to
-//! the end, so neither a crash nor a failure on the way leaves a hole. What fails is tried again, after all others had
-//! their turn.
+//! message that is kept, its threads with it, and each conversation is kept in the order in which it was said. The mark
+//! from which it is read stays in the store until all has been read to the end, so neither a crash nor a failure on the
+//! way leaves a hole. What fails is tried again, while the others go on.
+//!
+//! It may be long, and Slack takes few calls a minute. So a chat is read in parts, its history and each of its threads,
+//! with one after the other of each chat in turn, and without its lane but for the keeping. What comes in live waits only
+//! for the parts that its own conversation needs; it has them read at once, before all others.
 //!
 //! That a message is kept does not say that all before it are: one may have come over another socket, or again after its
 //! ack was lost. What could not be kept makes its chat due at once, before anything later is kept there; for the rest it
@@ -19,25 +22,22 @@
 //! stands in a thread that nobody has answered in since.
 
 mod plan;
+mod read;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Instant;
 
-use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::plan::{AGE, Bounds, Found, Left};
+use self::plan::{AGE, Found, Left, Part};
 use super::event::Message;
 use super::fault::ApiError;
 use super::id::{ConversationId, Ts};
 use super::intake::{Inlet, Origin, lock, unread};
-use super::json::list;
 use super::limit::Haste;
 use crate::channel::{Kept, Mark, NotKept};
-
-/// How many messages a page has at most.
-const PAGE: &str = "200";
 
 /// What is still to be fetched, by chat.
 #[derive(Debug, Default)]
@@ -49,20 +49,10 @@ pub(super) struct Missed {
     refused: HashSet<ConversationId>,
 }
 
-/// Why it cannot be gone on with now.
-enum Trouble {
-    /// Slack does not answer, or refuses.
-    Slack(ApiError),
-    /// The store takes nothing.
-    Store(NotKept),
-}
-
 /// What is to be fetched of one chat.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Due {
     round: u64,
-    /// Whether something came since it was begun that could not be kept, either.
-    again: bool,
     /// Whether threads are read that the history does not show.
     wholly: bool,
     /// Threads that are read in any case.
@@ -103,8 +93,10 @@ impl Inlet<'_> {
     pub(super) fn lacks(&self, message: &Message) {
         let mut missed = lock(&self.missed);
         let due = missed.chats.entry(message.chat.clone()).or_default();
-        due.again = true;
         due.roots.extend(message.thread);
+        if let Some(left) = &mut due.left {
+            left.lacks(message);
+        }
         self.away.notify_one();
     }
 
@@ -115,27 +107,39 @@ impl Inlet<'_> {
         self.intake.marks(&self.workspace.channel, one.as_ref(), since).await
     }
 
-    /// Catches up with one chat after the other, also with those in which nothing comes in, until `stop`.
+    /// Catches up with all chats, a part of each in turn, also with those in which nothing comes in, until `stop`.
     pub(super) async fn run(&self, stop: &CancellationToken) {
         let work = async {
-            let mut failures = 0;
+            let mut resting: HashMap<ConversationId, (u32, Instant)> = HashMap::new();
             loop {
                 let due: BTreeSet<_> = lock(&self.missed).chats.keys().cloned().collect();
                 if due.is_empty() {
                     self.away.notified().await;
+                    continue;
                 }
-                let mut failed = false;
-                for channel in due {
-                    let lane = self.lane(&channel);
-                    let _turn = lane.lock().await;
-                    if let Err(NotKept { reason }) = self.catch_up(&channel).await {
-                        warn!(channel.name = "slack", %channel, reason, "not caught up yet");
-                        failed = true;
+                resting.retain(|channel, _rest| due.contains(channel));
+                let now = Instant::now();
+                let rests = |channel: &ConversationId| {
+                    resting.get(channel).is_some_and(|(_, until)| *until > now)
+                };
+                let ready: Vec<_> = due.into_iter().filter(|channel| !rests(channel)).collect();
+                if let (true, Some(until)) =
+                    (ready.is_empty(), resting.values().map(|(_, until)| *until).min())
+                {
+                    tokio::select! {
+                        () = self.away.notified() => {}
+                        () = sleep_until(until.into()) => {}
                     }
                 }
-                failures = if failed { failures + 1 } else { 0 };
-                if failed {
-                    sleep(self.workspace.pace.wait(failures)).await;
+                for channel in ready {
+                    let Err(NotKept { reason }) = self.go_on(&channel).await else {
+                        resting.remove(&channel);
+                        continue;
+                    };
+                    warn!(channel.name = "slack", %channel, reason, "not caught up yet");
+                    let failures = resting.get(&channel).map_or(1, |(failures, _)| failures + 1);
+                    let until = Instant::now() + self.workspace.pace.wait(failures);
+                    resting.insert(channel, (failures, until));
                 }
             }
         };
@@ -145,114 +149,161 @@ impl Inlet<'_> {
         }
     }
 
-    /// Fetches and keeps what was missed in a chat, unless that is done; its lane is held.
+    /// Fetches and keeps what was missed in the conversation of a message before it; the lane of its chat is held.
     ///
     /// # Errors
     /// When Slack or the store do not answer now; what was read to its end by then is not read again.
-    pub(super) async fn catch_up(&self, channel: &ConversationId) -> Result<(), NotKept> {
-        let mut due = match lock(&self.missed).chats.get_mut(channel) {
-            None => return Ok(()),
-            Some(due) => {
-                due.again &= due.left.is_some();
-                due.clone()
-            }
-        };
-        let done = self.go_on(channel, &mut due).await;
-        let mut missed = lock(&self.missed);
-        if let Ok(may_be_read) = done {
-            if may_be_read {
-                missed.refused.remove(channel);
-            } else {
-                missed.refused.insert(channel.clone());
-            }
-        }
-        if let Some(latest) = missed.chats.get_mut(channel)
-            && latest.round == due.round
-        {
-            let Due { round, again, roots, .. } = std::mem::take(latest);
-            match done {
-                Ok(_) if again => *latest = Due { round, again, roots, ..Due::default() },
-                Ok(_) => drop(missed.chats.remove(channel)),
-                Err(_) => *latest = Due { again, roots, ..due },
-            }
-        }
-        done.map(drop)
-    }
-
-    /// Goes on where it was left off; tells whether the chat may be read at all.
-    async fn go_on(&self, channel: &ConversationId, due: &mut Due) -> Result<bool, NotKept> {
-        let marks = match due.marks.take() {
-            Some(marks) => marks,
-            None => self.marks(Some(channel)).await?,
-        };
-        let marks = &*due.marks.insert(marks);
-        // Without a mark of its own it belongs to no group.
-        let Some(whole) = marks.iter().find(|mark| mark.place.thread.is_none()) else {
-            return Ok(true);
-        };
-        let bounds = Bounds::of(whole, marks, Ts::at(self.workspace.clock.now()));
-        let left = due.left.get_or_insert_with(|| Left::of(&bounds, due.wholly, &due.roots));
-        match self.read_on(channel, &bounds, left).await {
-            Ok(()) => {}
-            // The marks stay: once the bot may read there again, it is caught up with.
-            Err(Trouble::Slack(ApiError::Refused { code })) => {
-                warn!(channel.name = "slack", %channel, code, "what was missed cannot be read");
-                return Ok(false);
-            }
-            Err(Trouble::Slack(error)) => return Err(unread(error)),
-            Err(Trouble::Store(error)) => return Err(error),
-        }
-        // That of the chat last: from it the threads are found that have none of their own.
-        for mark in marks.iter().filter(|mark| mark.place.thread.is_some()).chain([whole]) {
-            self.intake.caught_up(&mark.place).await?;
-        }
-        Ok(true)
-    }
-
-    /// Reads and keeps what is left of a chat: its history, then one thread after the other.
-    async fn read_on(
-        &self,
-        channel: &ConversationId,
-        bounds: &Bounds,
-        left: &mut Left,
-    ) -> Result<(), Trouble> {
-        let mut count = 0;
-        while let Some(from) = left.history {
-            let args = [("oldest", from.to_string())];
-            let found = self.range("conversations.history", channel, &args).await?;
-            for message in found.messages() {
-                left.answered(message, bounds);
-            }
-            // An answer has its place in the order of its thread.
-            let said = found.messages().filter(|message| !message.is_reply());
-            count += self.keep_all(said, bounds.from, bounds).await?;
-            left.history = found.goes_on_after();
-        }
-        while let Some((&root, &last)) = left.threads.first_key_value() {
-            let args = [("ts", root.to_string()), ("oldest", last.to_string())];
-            let found = match self.range("conversations.replies", channel, &args).await {
-                // The root was deleted.
-                Err(error) if error.code() == Some("thread_not_found") => Found::default(),
-                found => found?,
-            };
-            count += self.keep_all(found.messages(), last, bounds).await?;
-            match found.goes_on_after() {
-                Some(newest) => drop(left.threads.insert(root, newest)),
-                None => drop(left.threads.remove(&root)),
-            }
-        }
-        if count > 0 {
-            info!(channel.name = "slack", %channel, count, "caught up");
+    pub(super) async fn catch_up(&self, message: &Message) -> Result<(), NotKept> {
+        let channel = &message.chat;
+        while let Some(due) = self.next(channel, Some(message)).await? {
+            let found = self.fetch_part(channel, due.1, Haste::Now).await;
+            self.take(channel, due, found, &BTreeSet::new()).await?;
         }
         Ok(())
     }
 
-    /// Keeps what is newer than this, and follows what became of the rest; tells how many were not there.
+    /// Fetches the next part of a chat while its lane is free, and keeps it.
+    async fn go_on(&self, channel: &ConversationId) -> Result<(), NotKept> {
+        let lane = self.lane(channel);
+        let due = {
+            let mut turn = lane.lock().await;
+            let Some(due) = self.next(channel, None).await? else {
+                return self.finish(channel).await;
+            };
+            *turn = Some(BTreeSet::new());
+            due
+        };
+        let found = self.fetch_part(channel, due.1, Haste::AtLeisure).await;
+        let mut turn = lane.lock().await;
+        let changed = turn.take().unwrap_or_default();
+        self.take(channel, due, found, &changed).await
+    }
+
+    /// The next part of a chat, or the next that a message waits for, with the round that it belongs to.
+    async fn next(
+        &self,
+        channel: &ConversationId,
+        message: Option<&Message>,
+    ) -> Result<Option<(u64, Part)>, NotKept> {
+        loop {
+            self.begin(channel).await?;
+            let mut missed = lock(&self.missed);
+            let Some(due) = missed.chats.get_mut(channel) else { return Ok(None) };
+            // There may have been a new connect meanwhile.
+            let Some(left) = &mut due.left else { continue };
+            let part = match message {
+                Some(message) => left.next_before(message),
+                None => left.next(),
+            };
+            return Ok(part.map(|part| (due.round, part)));
+        }
+    }
+
+    /// Finds out what is to be read of a chat that is due, unless that is known.
+    async fn begin(&self, channel: &ConversationId) -> Result<(), NotKept> {
+        let (round, marks) = match lock(&self.missed).chats.get(channel) {
+            Some(Due { left: None, round, marks, .. }) => (*round, marks.clone()),
+            _ => return Ok(()),
+        };
+        let marks = match marks {
+            Some(marks) => marks,
+            None => self.marks(Some(channel)).await?,
+        };
+        let mut missed = lock(&self.missed);
+        let Some(due) = missed.chats.get_mut(channel).filter(|due| due.round == round) else {
+            return Ok(());
+        };
+        let now = Ts::at(self.workspace.clock.now());
+        due.left = Left::of(&marks, now, due.wholly, &due.roots);
+        due.marks = Some(marks);
+        if due.left.is_none() {
+            missed.chats.remove(channel);
+        }
+        Ok(())
+    }
+
+    /// Keeps a part that was fetched, unless somebody did who could not wait; its lane is held. What was `changed` since
+    /// it was asked for is newer than what was fetched of it.
+    async fn take(
+        &self,
+        channel: &ConversationId,
+        (round, part): (u64, Part),
+        found: Result<Found, ApiError>,
+        changed: &BTreeSet<Ts>,
+    ) -> Result<(), NotKept> {
+        let from = match lock(&self.missed).chats.get(channel) {
+            Some(Due { round: now, left: Some(left), .. })
+                if *now == round && left.is_due(part) =>
+            {
+                left.from()
+            }
+            _ => return Ok(()),
+        };
+        let found = match found {
+            Ok(found) => found,
+            // The marks stay: once the bot may read there again, it is caught up with.
+            Err(ApiError::Refused { code }) => {
+                warn!(channel.name = "slack", %channel, code, "what was missed cannot be read");
+                let mut missed = lock(&self.missed);
+                missed.refused.insert(channel.clone());
+                missed.chats.remove(channel);
+                return Ok(());
+            }
+            Err(error) => return Err(unread(error)),
+        };
+        // An answer has its place in the order of its thread.
+        let is_here = |message: &&Message| part.thread.is_some() || !message.is_reply();
+        let kept_to = if part.thread.is_some() { part.after } else { from };
+        let said = found.messages().filter(is_here);
+        let count = self.keep_all(said, (kept_to, from), changed).await?;
+        let mut missed = lock(&self.missed);
+        if let Some(Due { round: now, left: Some(left), .. }) = missed.chats.get_mut(channel)
+            && *now == round
+        {
+            left.read(part, &found);
+            left.count += count;
+        }
+        Ok(())
+    }
+
+    /// Notes that all of a chat is kept, if it was due; its lane is held.
+    async fn finish(&self, channel: &ConversationId) -> Result<(), NotKept> {
+        let (round, marks, count) = match lock(&self.missed).chats.get(channel) {
+            Some(Due { round, marks: Some(marks), left: Some(left), .. }) => {
+                (*round, marks.clone(), left.count)
+            }
+            _ => return Ok(()),
+        };
+        let (whole, threads): (Vec<_>, Vec<_>) =
+            marks.iter().partition(|mark| mark.place.thread.is_none());
+        // That of the chat last: from it the threads are found that have none of their own.
+        for mark in threads.into_iter().chain(whole) {
+            self.intake.caught_up(&mark.place).await?;
+        }
+        if count > 0 {
+            info!(channel.name = "slack", %channel, count, "caught up");
+        }
+        let mut missed = lock(&self.missed);
+        missed.refused.remove(channel);
+        if let Some(due) = missed.chats.get_mut(channel).filter(|due| due.round == round) {
+            if due.left.as_mut().is_some_and(|left| left.next().is_some()) {
+                // Something came meanwhile that was not kept.
+                let roots = std::mem::take(&mut due.roots);
+                *due = Due { round, roots, ..Due::default() };
+            } else {
+                missed.chats.remove(channel);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what is newer than the first of these, and follows what became of the rest since the second; tells how many
+    /// were not there.
     async fn keep_all(
         &self,
         messages: impl Iterator<Item = &Message>,
-        from: Ts,
-        bounds: &Bounds,
+        (kept_to, seen_to): (Ts, Ts),
+        changed: &BTreeSet<Ts>,
     ) -> Result<usize, NotKept> {
         let mut count = 0;
         for message in messages {
@@ -260,84 +311,15 @@ impl Inlet<'_> {
                 self.deleted(&message.chat, message.ts).await?;
                 continue;
             }
-            if message.ts > from {
-                let kept = self.keep(message, Origin::Said).await?;
+            if message.ts > kept_to {
+                let kept = self.keep(message, Origin::Missed).await?;
                 count += usize::from(matches!(kept, Some(Kept::Fresh(_))));
             }
-            if message.edited.is_some_and(|edited| edited > bounds.from) {
+            let edited = message.edited.is_some_and(|edited| edited > seen_to);
+            if edited && !changed.contains(&message.ts) {
                 self.edited(message).await?;
             }
         }
         Ok(count)
-    }
-
-    /// What was said in a thread before a message, its root first.
-    pub(super) async fn thread_until(
-        &self,
-        channel: &ConversationId,
-        root: Ts,
-        until: Ts,
-    ) -> Result<Vec<Message>, ApiError> {
-        let args = [("ts", root.to_string()), ("latest", until.to_string())];
-        let found = self.range("conversations.replies", channel, &args).await?;
-        Ok(found.messages().filter(|message| message.ts < until).cloned().collect())
-    }
-
-    /// One message.
-    pub(super) async fn message(
-        &self,
-        channel: &ConversationId,
-        ts: Ts,
-    ) -> Result<Option<Message>, ApiError> {
-        let ts_text = ts.to_string();
-        let args = [("channel", channel.as_str()), ("ts", &ts_text), ("limit", PAGE)];
-        let page = match self.workspace.ask("conversations.replies", &args).await {
-            Err(ApiError::Refused { .. }) => return Ok(None),
-            page => page?,
-        };
-        Ok(messages(&page, channel).find(|message| message.ts == ts))
-    }
-
-    /// The oldest messages of a history or a thread, whichever end it begins with.
-    async fn range(
-        &self,
-        method: &'static str,
-        channel: &ConversationId,
-        args: &[(&str, String)],
-    ) -> Result<Found, ApiError> {
-        let (mut found, mut cursor) = (Found::default(), String::new());
-        loop {
-            let mut args: Vec<(&str, &str)> =
-                args.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            args.extend([("channel", channel.as_str()), ("limit", PAGE), ("cursor", &cursor)]);
-            args.retain(|(_, value)| !value.is_empty());
-            let page = self.workspace.ask_with(method, &args, Haste::AtLeisure).await?;
-            messages(&page, channel).for_each(|message| found.add(message));
-            let next = page.pointer("/response_metadata/next_cursor").and_then(Value::as_str);
-            cursor = next.unwrap_or_default().to_owned();
-            if cursor.is_empty() {
-                return Ok(found);
-            }
-        }
-    }
-}
-
-/// The messages of a page; one without a name is none.
-fn messages<'p>(
-    page: &'p Value,
-    channel: &'p ConversationId,
-) -> impl Iterator<Item = Message> + 'p {
-    list(page, "messages").filter_map(|json| Message::parse(json, Some(channel.clone())).ok())
-}
-
-impl From<ApiError> for Trouble {
-    fn from(error: ApiError) -> Self {
-        Self::Slack(error)
-    }
-}
-
-impl From<NotKept> for Trouble {
-    fn from(error: NotKept) -> Self {
-        Self::Store(error)
     }
 }

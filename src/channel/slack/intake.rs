@@ -17,6 +17,7 @@ use super::download;
 use super::event::{ChatKind, Envelope, Event, Message, Payload, Speaker};
 use super::fault::ApiError;
 use super::id::{ConversationId, Ts, UserId};
+use super::limit::Haste;
 use super::people;
 use super::text::{Readable, Reader};
 use super::workspace::Workspace;
@@ -44,7 +45,7 @@ pub(super) struct Inlet<'a> {
     /// Wakes who fetches it.
     pub(super) away: Notify,
     /// One for each Slack channel that has been heard of lately.
-    lanes: Mutex<HashMap<ConversationId, Arc<tokio::sync::Mutex<()>>>>,
+    lanes: Mutex<HashMap<ConversationId, Arc<Lane>>>,
     /// Threads whose beginnings are kept.
     threads: Mutex<Cache<(ConversationId, Ts), ()>>,
     /// What became of messages that have not come yet: as they are now, or `None` for deleted.
@@ -52,13 +53,19 @@ pub(super) struct Inlet<'a> {
     odd: Mutex<BTreeSet<String>>,
 }
 
+/// The turn to keep something in a chat. As long as a part of the chat is fetched beside it, it holds what was changed
+/// meanwhile.
+pub(super) type Lane = tokio::sync::Mutex<Option<BTreeSet<Ts>>>;
+
 /// How a message came to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// It was said just now, or while we were away.
+    /// It was said just now.
     Said,
     /// The same, and Slack says that it mentions the bot.
     Mentioned,
+    /// It was said while we were away.
+    Missed,
     /// It is what a thread began with before the bot was mentioned there: context, meant for nobody now.
     Before,
 }
@@ -99,12 +106,14 @@ impl<'a> Inlet<'a> {
             Event::Mentioned(message) => self.live(&message, Origin::Mentioned).await,
             Event::Edited { message, reworded: true } => {
                 let lane = self.lane(&message.chat);
-                let _turn = lane.lock().await;
+                let mut turn = lane.lock().await;
+                turn.iter_mut().for_each(|changed| changed.extend([message.ts]));
                 self.edited(&message).await
             }
             Event::Deleted { chat, ts } => {
                 let lane = self.lane(&chat);
-                let _turn = lane.lock().await;
+                let mut turn = lane.lock().await;
+                turn.iter_mut().for_each(|changed| changed.extend([ts]));
                 self.deleted(&chat, ts).await
             }
             Event::Reaction(reaction) => self.reaction(&reaction).await,
@@ -138,7 +147,7 @@ impl<'a> Inlet<'a> {
     async fn live(&self, message: &Message, origin: Origin) -> Result<(), NotKept> {
         let lane = self.lane(&message.chat);
         let _turn = lane.lock().await;
-        let kept = match self.catch_up(&message.chat).await {
+        let kept = match self.catch_up(message).await {
             Ok(()) => self.keep(message, origin).await,
             Err(error) => Err(error),
         };
@@ -173,7 +182,8 @@ impl<'a> Inlet<'a> {
         let (mut incoming, mentioned) = self.read(message, &user, origin).await.map_err(unread)?;
         let begins = mentioned && origin != Origin::Before && message.is_reply();
         if let (true, Some(root)) = (begins, message.thread) {
-            self.begin_thread(message, root).await?;
+            let haste = if origin == Origin::Missed { Haste::AtLeisure } else { Haste::Now };
+            self.begin_thread(message, root, haste).await?;
         }
         let conversation = incoming.message.conversation();
         self.fetch(message, &mut incoming.message).await?;
@@ -187,12 +197,12 @@ impl<'a> Inlet<'a> {
     }
 
     /// Keeps what was said in a thread before the bot is mentioned there for the first time.
-    async fn begin_thread(&self, mention: &Message, root: Ts) -> Result<(), NotKept> {
+    async fn begin_thread(&self, mention: &Message, root: Ts, haste: Haste) -> Result<(), NotKept> {
         let thread = (mention.chat.clone(), root);
         if lock(&self.threads).get(&thread, Instant::now()).is_some() {
             return Ok(());
         }
-        match self.thread_until(&mention.chat, root, mention.ts).await {
+        match self.thread_until(&mention.chat, (root, mention.ts), haste).await {
             Ok(before) => {
                 for message in &before {
                     Box::pin(self.keep(message, Origin::Before)).await?;
@@ -281,7 +291,7 @@ impl<'a> Inlet<'a> {
     }
 
     /// The lane of a chat.
-    pub(super) fn lane(&self, channel: &ConversationId) -> Arc<tokio::sync::Mutex<()>> {
+    pub(super) fn lane(&self, channel: &ConversationId) -> Arc<Lane> {
         let mut lanes = lock(&self.lanes);
         if lanes.len() >= MOST_LANES && !lanes.contains_key(channel) {
             lanes.retain(|_, lane| Arc::strong_count(lane) > 1);

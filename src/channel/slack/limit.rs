@@ -12,7 +12,8 @@ use super::pace::Pace;
 
 /// How many posts a channel takes in the time of [`Pace::post`]: Slack says one a second, and that bursts are short.
 const POSTS: usize = 4;
-/// How many calls a minute each method takes, by Slack's pages. What is not named is called too seldom to be counted.
+/// How many calls a minute each method takes, by Slack's pages. What is not named (files, `auth.test`, the opening of a
+/// socket) is not counted beforehand: it is called seldom, and stops where Slack turns it away.
 const A_MINUTE: [(&str, usize); 13] = [
     ("agents.sessions.setStatus", 50),
     ("assistant.threads.setStatus", 600),
@@ -51,6 +52,8 @@ type Door = (&'static str, String, Haste);
 #[derive(Debug)]
 pub(super) struct Limiter {
     pace: Pace,
+    /// Whether calls are counted before Slack turns one away.
+    counts: bool,
     doors: Mutex<Doors>,
 }
 
@@ -62,9 +65,9 @@ struct Doors {
 }
 
 impl Limiter {
-    /// Nothing has been called yet.
-    pub(super) fn new(pace: Pace) -> Self {
-        Self { pace, doors: Mutex::default() }
+    /// Nothing has been called yet. Where calls are not counted, only closed doors hold them up.
+    pub(super) fn new(pace: Pace, counts: bool) -> Self {
+        Self { pace, counts, doors: Mutex::default() }
     }
 
     /// Takes a turn: how long until the call may be made.
@@ -96,6 +99,14 @@ impl Limiter {
         Ok(wait)
     }
 
+    /// How long a door is still closed, for who waited for a turn that was given before it was closed.
+    ///
+    /// # Errors
+    /// How long the call is to be put off.
+    pub(super) fn look_again(&self, method: &'static str, channel: &str) -> Result<(), Duration> {
+        self.doors().closed_for(method, channel, Instant::now()).map_or(Ok(()), Err)
+    }
+
     /// How many calls of a method could be made at once now.
     pub(super) fn left(&self, method: &'static str) -> usize {
         let (now, mut doors) = (Instant::now(), self.doors());
@@ -119,8 +130,11 @@ impl Limiter {
         }
     }
 
-    /// How many calls there may be in which time.
+    /// How many calls there may be in which time; `None` where they are not counted.
     fn rate(&self, method: &str, haste: Haste) -> Option<(usize, Duration)> {
+        if !self.counts {
+            return None;
+        }
         if is_counted_by_channel(method) {
             return Some((POSTS, self.pace.post));
         }
@@ -178,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_door_is_closed_where_slack_closed_it() {
-        let limiter = Limiter::new(Pace::default());
+        let limiter = Limiter::new(Pace::default(), true);
         let minute = Duration::from_secs(60);
         limiter.close("chat.postMessage", "C1", minute);
         limiter.close("conversations.history", "C1", minute);
@@ -198,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_waits_in_order_and_what_would_wait_too_long_is_put_off() {
-        let limiter = Limiter::new(Pace::default());
+        let limiter = Limiter::new(Pace::default(), true);
         let turns = |n: usize, channel: &str| {
             let turns = (0..n).map(|_| limiter.turn("chat.postMessage", channel, Haste::Now));
             turns.collect::<Vec<_>>()
@@ -217,8 +231,18 @@ mod tests {
     }
 
     #[test]
+    fn where_nothing_is_documented_only_closed_doors_hold_up() {
+        let limiter = Limiter::new(Pace::default(), false);
+        let turn = || limiter.turn("conversations.replies", "C1", Haste::AtLeisure);
+        assert!((0..1_000).all(|_| turn() == Ok(Duration::ZERO)));
+        assert_eq!(limiter.left("chat.stopStream"), usize::MAX);
+        limiter.close("conversations.replies", "C1", Duration::from_secs(60));
+        assert!(turn().is_err());
+    }
+
+    #[test]
     fn who_asks_at_leisure_stands_before_nobody() {
-        let limiter = Limiter::new(Pace::default());
+        let limiter = Limiter::new(Pace::default(), true);
         let ask = |haste| limiter.turn("conversations.replies", "C1", haste);
         let at_leisure = (0..100).filter(|_| ask(Haste::AtLeisure).is_ok()).count();
         let now = (0..100).filter(|_| ask(Haste::Now).is_ok()).count();

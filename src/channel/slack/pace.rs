@@ -29,6 +29,9 @@ pub struct Pace {
     pub post: Duration,
     /// Slack's minute, in which it counts calls, and a little more for those that arrive late.
     pub minute: Duration,
+    /// Whether calls are counted beforehand on a server of one's own, too: it documents nothing, and says itself when there
+    /// are too many.
+    pub counts_everywhere: bool,
     /// The shortest time between two pieces of one answer as it grows.
     pub grow: Duration,
     /// How long a message is streamed into; Slack ends that after five minutes.
@@ -52,6 +55,7 @@ impl Default for Pace {
             change: Duration::from_secs(1),
             post: Duration::from_millis(4_200),
             minute: Duration::from_secs(61),
+            counts_everywhere: false,
             grow: Duration::from_millis(1_500),
             stream: Duration::from_secs(270),
             forsaken: Duration::from_secs(60),

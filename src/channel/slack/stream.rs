@@ -35,6 +35,8 @@ const PIECES: u32 = 80;
 #[derive(Default)]
 pub(super) struct Streams {
     growing: Mutex<HashMap<Conversation, Arc<Growing>>>,
+    /// What an earlier process has left, and has to wait: in its conversation there is something else before it.
+    left: Mutex<Vec<(Conversation, MessageId)>>,
     /// Drafts that are drafts no longer.
     settled: Mutex<Vec<(Conversation, MessageId)>>,
     news: Notify,
@@ -54,13 +56,22 @@ struct Growing {
 impl Streams {
     /// Takes over what an earlier process left half written: it is taken away, unless it became an answer.
     pub(super) fn recall(&self, drafts: &[(Conversation, MessageId)]) {
-        let mut growing = lock(&self.growing);
-        for (conversation, ts) in drafts {
-            let left = Growing::new(Message::left(ts.as_str()));
-            lock(&left.draft).forsaken = true;
-            growing.insert(conversation.clone(), Arc::new(left));
-        }
+        lock(&self.left).extend_from_slice(drafts);
+        self.take_up(&mut lock(&self.growing));
         self.news.notify_one();
+    }
+
+    /// Takes one of what was left in each conversation where there is nothing now.
+    fn take_up(&self, growing: &mut HashMap<Conversation, Arc<Growing>>) {
+        lock(&self.left).retain(|(conversation, ts)| {
+            let is_free = !growing.contains_key(conversation);
+            if is_free {
+                let left = Growing::new(Message::left(ts.as_str()));
+                lock(&left.draft).forsaken = true;
+                growing.insert(conversation.clone(), Arc::new(left));
+            }
+            !is_free
+        });
     }
 
     /// Notes what a run is doing; tells whether people see the text of which this is a piece.
@@ -277,6 +288,7 @@ impl Streams {
         let mut all = lock(&self.growing);
         if message.form == Form::Over && all.get(place).is_some_and(|it| Arc::ptr_eq(it, growing)) {
             all.remove(place);
+            self.take_up(&mut all);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hermitcrab::channel::slack::Pace;
+use hermitcrab::gateway::Options as GatewayOptions;
 use hermitcrab::sandbox::fake::FakeSandbox;
 use serde_json::{Value, json};
 use test_servers::slack::{
@@ -9,7 +11,7 @@ use test_servers::slack::{
 };
 
 use super::{Office, pace};
-use crate::inside::{done, input, leave, obliging};
+use crate::inside::{Inhouse, bounds, done, input, leave, obliging};
 
 /// Stops the gateway, has `meanwhile` happen, and starts one again in the same home.
 async fn away(office: Office, meanwhile: impl AsyncFnOnce(&Slack)) -> Office {
@@ -215,6 +217,52 @@ async fn more_threads_than_a_hundred_are_all_read() {
     office.close().await;
 }
 
+/// A hundred threads take longer to read than anybody wants to wait.
+#[tokio::test]
+async fn who_speaks_now_does_not_wait_for_the_threads_of_others() {
+    let office = Office::open(Slack::start(Options::default()).await.unwrap()).await;
+    office.connected().await;
+    let roots: Vec<String> = (0..100).map(|number| office.say(&format!("root {number}"))).collect();
+    office.slack.wait_for(|world| world.unacked() == 0).await;
+    let Office { slack, inhouse } = office;
+    inhouse.gateway.stop().await;
+    slack.wait_for(|world| world.sockets() == 0).await;
+    for (number, root) in roots.iter().enumerate() {
+        let answer = format!("answer {number}");
+        slack.user_message(Post::new(GENERAL, BOB, &answer).in_thread(root));
+    }
+    slack.user_message(Post::new(GENERAL, BOB, "while away"));
+    // Thirty calls at leisure in this time.
+    let pace = Pace { minute: Duration::from_secs(4), counts_everywhere: true, ..pace() };
+    let sandbox = FakeSandbox::new();
+    sandbox.always(obliging);
+    let options = GatewayOptions { bounds: bounds(), slack: pace, ..GatewayOptions::default() };
+    let inhouse = Inhouse::start_in(inhouse.home, sandbox, options).await;
+    let office = Office { slack, inhouse };
+    office.connected().await;
+    let asked = format!("<@{}> now?", office.slack.options().bot_user);
+    let last = roots.last().unwrap();
+    office.slack.user_message(Post::new(GENERAL, ALICE, &asked).in_thread(last));
+    let at_the_top = office.mention("and at the top?");
+    office.answer(last).await;
+    office.answer(&at_the_top).await;
+    let sql = "SELECT content FROM messages WHERE content LIKE 'answer %' ORDER BY seq";
+    let read = office.kept(sql).len();
+    assert!(read < 80, "{read} of the threads were read before");
+    while office.kept(sql).len() < 100 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let thread = office.kept(&format!(
+        "SELECT content FROM messages WHERE thread = '{last}' AND is_from_me = 0 ORDER BY seq"
+    ));
+    assert_eq!(thread.iter().rev().take(2).rev().collect::<Vec<_>>(), ["answer 99", "@Andy now?"]);
+    let mut stored = kept(&office);
+    assert_eq!(stored.len(), 203);
+    stored.retain(|said| said.starts_with("root") || said == "while away" || said.contains("top"));
+    assert_eq!(stored[100..], ["while away", "@Andy and at the top?"]);
+    office.close().await;
+}
+
 #[tokio::test]
 async fn a_chat_that_cannot_be_read_now_holds_up_no_other() {
     let office = Office::open(Slack::start(Options::default()).await.unwrap()).await;
@@ -255,27 +303,43 @@ async fn what_cannot_be_kept_is_fetched_before_anything_later_is_kept() {
 }
 
 #[tokio::test]
-async fn more_than_is_kept_at_once_is_fetched_later() {
-    let options = Options { retry_delays: Vec::new(), ..Options::default() };
-    let office = Office::open(Slack::start(options).await.unwrap()).await;
-    office.connected().await;
-    office.slack.fault(Fault::hang().on("users.info").first(1));
-    let words: Vec<String> = (0..1_100).map(|number| format!("word {number}")).collect();
-    for word in &words {
-        office.say(word);
-    }
-    office.slack.wait_for(|world| world.hung() == 1).await;
-    office.slack.release();
-    loop {
-        let stored = kept(&office);
-        if stored.len() == words.len() {
-            assert_eq!(stored, words);
-            break;
+async fn what_is_more_than_can_be_kept_at_once_waits_and_only_for_so_long() {
+    for is_long in [false, true] {
+        let options = Options { retry_delays: Vec::new(), ..Options::default() };
+        let office = Office::open(Slack::start(options).await.unwrap()).await;
+        office.connected().await;
+        let before = office.mention("before");
+        office.answer(&before).await;
+        let reads = || office.slack.look(|world| world.count("conversations.history"));
+        let at_first = reads();
+        // The first call ends when it is released, or after its time.
+        office.slack.fault(Fault::hang().on("users.info").first(2));
+        let words: Vec<String> = (0..1_100).map(|number| format!("word {number}")).collect();
+        for word in &words {
+            office.slack.user_message(Post::new(GENERAL, BOB, word));
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let hung = if is_long { 2 } else { 1 };
+        office.slack.wait_for(|world| world.hung() == hung).await;
+        if is_long {
+            // By then nothing has been kept for longer than a step.
+            tokio::time::sleep(pace().step * 2 / 3).await;
+        } else {
+            office.slack.clear_faults();
+        }
+        office.slack.release();
+        loop {
+            let stored = kept(&office);
+            if stored.len() > words.len() {
+                assert_eq!(stored[1..], words);
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // What was passed over can only be had from the history.
+        assert_eq!(reads() > at_first, is_long);
+        assert_eq!(office.slack.look(World::sockets_opened), 1);
+        office.close().await;
     }
-    assert!(office.slack.look(World::unacked) < words.len());
-    office.close().await;
 }
 
 #[tokio::test]

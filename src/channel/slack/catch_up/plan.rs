@@ -1,5 +1,8 @@
 //! What is to be read of a chat to catch up with it: pure rules.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -22,20 +25,36 @@ pub(super) struct Bounds {
     /// Nothing older is kept.
     oldest: Ts,
     /// What is newer may not be kept yet.
-    pub(super) from: Ts,
+    from: Ts,
     /// What is newer is looked at for answers and changes.
     look_from: Ts,
     /// The threads that are known, each with up to where it is kept for certain.
     known: BTreeMap<Ts, Ts>,
 }
 
+/// A part of a chat that is read in one go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part {
+    /// The root of a thread; `None` for the history.
+    pub(super) thread: Option<Ts>,
+    /// What is newer is read.
+    pub(super) after: Ts,
+}
+
 /// What is still to be read of a chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Left {
+    bounds: Bounds,
     /// From where its history is still to be read; `None` once that is done.
-    pub(super) history: Option<Ts>,
+    history: Option<Ts>,
     /// The threads, each with up to where it is kept.
-    pub(super) threads: BTreeMap<Ts, Ts>,
+    threads: BTreeMap<Ts, Ts>,
+    /// Threads that were read to their ends before the history was: somebody waited for them.
+    ahead: BTreeSet<Ts>,
+    /// What came since and could not be kept: in the history, and in each thread, the oldest.
+    lacked: BTreeMap<Option<Ts>, Ts>,
+    /// How many messages were found that were not kept.
+    pub(super) count: usize,
 }
 
 /// The oldest messages of a range, as many as are held at a time.
@@ -49,7 +68,7 @@ pub(super) struct Found {
 
 impl Bounds {
     /// Those of a chat with this mark, and these of its threads.
-    pub(super) fn of(whole: &Mark, marks: &[Mark], now: Ts) -> Self {
+    fn of(whole: &Mark, marks: &[Mark], now: Ts) -> Self {
         let age = now.before(AGE);
         let oldest = Ts::at(whole.since).max(age);
         let last_of = |mark: &Mark| mark.last.as_ref()?.id.as_str().parse::<Ts>().ok();
@@ -73,25 +92,131 @@ impl Bounds {
 }
 
 impl Left {
-    /// All of it: the history, these threads, and `wholly` all that are known.
-    pub(super) fn of(bounds: &Bounds, wholly: bool, roots: &BTreeSet<Ts>) -> Self {
+    /// All of it: the history, these threads, and `wholly` all that are known. `None` for a chat without a mark of its
+    /// own, which belongs to no group.
+    pub(super) fn of(marks: &[Mark], now: Ts, wholly: bool, roots: &BTreeSet<Ts>) -> Option<Self> {
+        let whole = marks.iter().find(|mark| mark.place.thread.is_none())?;
+        let bounds = Bounds::of(whole, marks, now);
         let known = bounds.known.keys().filter(|_| wholly);
         let threads = known.chain(roots).map(|root| (*root, bounds.kept_of(*root))).collect();
-        Self { history: Some(bounds.look_from), threads }
+        let (ahead, lacked) = (BTreeSet::new(), BTreeMap::new());
+        Some(Self { history: Some(bounds.look_from), threads, ahead, lacked, count: 0, bounds })
+    }
+
+    /// What is newer may not be kept yet; of the history, what is older is not kept now.
+    pub(super) fn from(&self) -> Ts {
+        self.bounds.from
+    }
+
+    /// Takes note of a message that came and could not be kept.
+    pub(super) fn lacks(&mut self, message: &Message) {
+        let oldest = self.lacked.entry(thread_of(message)).or_insert(message.ts);
+        *oldest = message.ts.min(*oldest);
+    }
+
+    /// What is to be read next; `None` when that was all.
+    pub(super) fn next(&mut self) -> Option<Part> {
+        for place in self.lacked.keys().copied().collect::<Vec<_>>() {
+            self.reopen(place);
+        }
+        let thread = || {
+            let (root, after) = self.threads.first_key_value()?;
+            Some(Part { thread: Some(*root), after: *after })
+        };
+        self.history.map(|after| Part { thread: None, after }).or_else(thread)
+    }
+
+    /// What is to be read before a message is kept, so that its conversation stays in order. A thread has an order of its
+    /// own; only if its root may be missing as well, that is looked for in the history first.
+    pub(super) fn next_before(&mut self, message: &Message) -> Option<Part> {
+        let thread = thread_of(message);
+        let history = thread.is_none_or(|root| root > self.bounds.from).then_some(None);
+        let places = history.into_iter().chain(thread.map(Some));
+        for place in places {
+            if self.lacked.get(&place).is_some_and(|lacked| *lacked < message.ts) {
+                self.reopen(place);
+            }
+            // Whether a thread was answered in shows in the history only.
+            if let Some(root) = place
+                && self.history.is_some()
+                && !self.ahead.contains(&root)
+            {
+                self.threads.entry(root).or_insert_with(|| self.bounds.kept_of(root));
+            }
+            let after = self.after(place).filter(|after| *after < message.ts);
+            if let Some(after) = after {
+                return Some(Part { thread: place, after });
+            }
+        }
+        None
+    }
+
+    /// Whether a part is still to be read as it was.
+    pub(super) fn is_due(&self, part: Part) -> bool {
+        self.after(part.thread) == Some(part.after)
+    }
+
+    /// Takes note of a part that was read, and kept.
+    pub(super) fn read(&mut self, part: Part, found: &Found) {
+        let goes_on = found.goes_on_after();
+        match (part.thread, goes_on) {
+            (None, _) => {
+                found.messages().for_each(|message| self.answered(message));
+                self.history = goes_on;
+            }
+            (Some(root), Some(after)) => drop(self.threads.insert(root, after)),
+            (Some(root), None) => {
+                self.threads.remove(&root);
+                if self.history.is_some() {
+                    self.ahead.insert(root);
+                }
+            }
+        }
     }
 
     /// Takes note of a message of the history: the thread below it is read if it has an answer that may not be kept.
-    pub(super) fn answered(&mut self, message: &Message, bounds: &Bounds) {
+    fn answered(&mut self, message: &Message) {
         let root = message.thread.unwrap_or(message.ts);
-        let kept = bounds.kept_of(root);
+        if self.ahead.contains(&root) {
+            return;
+        }
+        let kept = self.bounds.kept_of(root);
         // An answer that the whole channel sees stands in the history as well.
         let latest = if message.is_reply() { Some(message.ts) } else { message.latest_reply };
         if latest.is_some_and(|latest| latest > kept) {
             self.threads.insert(root, kept);
-        } else if !message.is_reply() {
+        } else if !message.is_reply() && self.threads.get(&root) == Some(&kept) {
+            // One that was opened again since is not shown as it is by now.
             self.threads.remove(&root);
         }
     }
+
+    /// From where a place is still to be read.
+    fn after(&self, place: Option<Ts>) -> Option<Ts> {
+        match place {
+            None => self.history,
+            Some(root) => self.threads.get(&root).copied(),
+        }
+    }
+
+    /// Has a place read again in which something is lacking, once what is open of it was read: that may have been asked
+    /// for before the message was said.
+    fn reopen(&mut self, place: Option<Ts>) {
+        if self.after(place).is_some() {
+            return;
+        }
+        let Some(lacked) = self.lacked.remove(&place) else { return };
+        let after = lacked.before(Duration::from_micros(1));
+        match place {
+            None => self.history = Some(after),
+            Some(root) => drop(self.threads.insert(root, after)),
+        }
+    }
+}
+
+/// The thread that a message stands in; `None` for one at the top level.
+fn thread_of(message: &Message) -> Option<Ts> {
+    message.thread.filter(|_| message.is_reply())
 }
 
 impl Default for Found {
@@ -119,115 +244,5 @@ impl Found {
     pub(super) fn goes_on_after(&self) -> Option<Ts> {
         let last = self.messages.last_key_value().map(|(ts, _)| *ts);
         last.filter(|_| self.is_cut)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::Timestamp;
-    use proptest::prelude::*;
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::model::{Conversation, LastKept};
-
-    const HOUR: i64 = 3_600;
-    const NOW: i64 = 100 * 24 * HOUR;
-
-    fn ts(seconds: i64) -> Ts {
-        Ts::at(Timestamp::from_second(seconds).unwrap())
-    }
-
-    fn mark(thread: Option<i64>, last: Option<i64>, since: i64) -> Mark {
-        let thread = thread.map(|root| ts(root).to_string().parse().unwrap());
-        let last = last.map(|last| LastKept {
-            id: ts(last).to_string().parse().unwrap(),
-            sent_at: ts(last).time(),
-        });
-        let place = Conversation { chat: "slack:T1/C1".parse().unwrap(), thread };
-        Mark { place, last, since: Timestamp::from_second(since).unwrap() }
-    }
-
-    fn message(at: i64, fields: &Value) -> Message {
-        let mut json = json!({ "ts": ts(at).to_string(), "user": "U1", "text": "x" });
-        json.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        Message::parse(&json, "C1".parse().ok()).unwrap()
-    }
-
-    #[test]
-    fn it_is_read_from_a_little_before_the_mark_and_never_what_is_too_old_or_none_of_ours() {
-        let minute = HOUR / 60;
-        for (what, last, since, from, look_from) in [
-            ("of late", Some(NOW - HOUR), 0, NOW - HOUR - 10 * minute, NOW - 25 * HOUR),
-            ("too old", Some(NOW - 99 * HOUR), 0, NOW - 72 * HOUR, NOW - 72 * HOUR),
-            (
-                "new here",
-                Some(NOW - HOUR),
-                NOW - HOUR - minute,
-                NOW - HOUR - minute,
-                NOW - 25 * HOUR,
-            ),
-            ("nothing kept yet", None, NOW - 5 * HOUR, NOW - 5 * HOUR, NOW - 29 * HOUR),
-            ("nothing ever kept", None, 0, NOW - 72 * HOUR, NOW - 72 * HOUR),
-        ] {
-            let bounds = Bounds::of(&mark(None, last, since), &[], ts(NOW));
-            assert_eq!((bounds.from, bounds.look_from), (ts(from), ts(look_from)), "{what}");
-        }
-    }
-
-    #[test]
-    fn threads_are_read_where_something_may_be_missing() {
-        let (old, quiet, late) = (NOW - 50 * HOUR, NOW - 5 * HOUR, NOW - 6 * HOUR);
-        let whole = mark(None, Some(NOW - HOUR), 0);
-        let marks = [
-            whole.clone(),
-            mark(Some(old), Some(NOW - 30 * HOUR), 0),
-            mark(Some(quiet), Some(NOW - 4 * HOUR), 0),
-            mark(Some(late), Some(NOW - 4 * HOUR), 0),
-        ];
-        let bounds = Bounds::of(&whole, &marks, ts(NOW));
-        let unknown = NOW - 7 * HOUR;
-        let answered = |at: i64, latest: i64| {
-            message(
-                at,
-                &json!({ "thread_ts": ts(at).to_string(), "latest_reply": ts(latest).to_string() }),
-            )
-        };
-        let history = [
-            answered(quiet, NOW - 4 * HOUR - HOUR / 5),
-            answered(late, NOW - 2 * HOUR),
-            answered(unknown, NOW - HOUR / 2),
-            message(NOW - HOUR / 4, &json!({ "thread_ts": ts(NOW - 60 * HOUR).to_string() })),
-            message(NOW - HOUR / 4, &json!({})),
-        ];
-        for (wholly, roots, expected) in [
-            (false, vec![], vec![NOW - 60 * HOUR, unknown, late]),
-            (true, vec![], vec![NOW - 60 * HOUR, old, unknown, late]),
-            (false, vec![old], vec![NOW - 60 * HOUR, old, unknown, late]),
-        ] {
-            let mut left = Left::of(&bounds, wholly, &roots.into_iter().map(ts).collect());
-            history.iter().for_each(|message| left.answered(message, &bounds));
-            let expected: Vec<Ts> = expected.into_iter().map(ts).collect();
-            assert_eq!(left.threads.keys().copied().collect::<Vec<_>>(), expected, "{wholly}");
-        }
-    }
-
-    proptest! {
-        /// However many there are, and from whichever end they come, each is found once and in order.
-        #[test]
-        fn nothing_is_lost_however_much_it_is(count in 0i64..60, most in 1usize..9, newest_first: bool) {
-            let (mut from, mut read) = (Some(0), Vec::new());
-            while let Some(after) = from {
-                let mut found = Found { most, ..Found::default() };
-                let mut page: Vec<i64> = (1..=count).filter(|at| *at > after).collect();
-                if newest_first {
-                    page.reverse();
-                }
-                page.into_iter().for_each(|at| found.add(message(at, &json!({}))));
-                read.extend(found.messages().map(|message| message.ts.time().as_second()));
-                from = found.goes_on_after().map(|ts| ts.time().as_second());
-            }
-            prop_assert_eq!(read, (1..=count).collect::<Vec<_>>());
-        }
     }
 }

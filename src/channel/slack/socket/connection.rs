@@ -1,7 +1,7 @@
 //! One socket: what comes is handed over beside the reading, and acked once it is kept.
 //!
-//! The reading never waits for the handing over, so that a pong is seen in time; what is not kept is not acked, and
-//! Slack brings it again.
+//! The reading waits for the handing over only when much is in flight: then what comes stays with Slack until there is
+//! room. What is not kept is not acked, and Slack brings it again.
 
 use std::time::Instant;
 
@@ -22,8 +22,9 @@ use crate::channel::slack::pace::Pace;
 /// A connected socket.
 pub(super) type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// The most envelopes that are being handed over at once. What comes beyond is not acked, so that Slack brings it again,
-/// and messages are fetched whether it does or not.
+/// The most envelopes that are being handed over at once. Beyond them the socket is not read until there is room. Where
+/// there is none for long, what comes is not acked, so that Slack brings it again, and messages are fetched whether it
+/// does or not: the socket itself must stay alive, and its good-byes be heard.
 const MOST_AT_ONCE: usize = 1_024;
 
 /// Why a socket is to be replaced.
@@ -58,10 +59,14 @@ pub(super) async fn serve(
     let mut accepting = FuturesUnordered::new();
     let mut ping = interval(pace.ping);
     let mut heard = Instant::now();
-    let (mut until, mut is_full) = (None, false);
+    // When something was last done with, or begun.
+    let mut moved = Instant::now();
+    let (mut until, mut is_told) = (None, false);
     let why = loop {
+        let is_full = accepting.len() >= MOST_AT_ONCE;
+        let is_stuck = is_full && moved.elapsed() > pace.step;
         let written = tokio::select! {
-            frame = frames.next() => {
+            frame = frames.next(), if !is_full || is_stuck => {
                 heard = Instant::now();
                 match frame {
                     Some(Ok(Message::Text(text))) => {
@@ -72,11 +77,12 @@ pub(super) async fn serve(
                                 until = Some(Instant::now() + pace.drain);
                                 tell(&told, leaving(goodbye));
                             }
-                            Frame::Envelope(envelope) if accepting.len() < MOST_AT_ONCE => {
+                            Frame::Envelope(envelope) if !is_full => {
+                                moved = heard;
                                 accepting.push(accept(inlet, envelope));
                             }
                             Frame::Envelope(envelope) => {
-                                if !std::mem::replace(&mut is_full, true) {
+                                if !std::mem::replace(&mut is_told, true) {
                                     warn!(channel.name = "slack", "more comes than can be kept; the rest is fetched later");
                                 }
                                 inlet.passed_over(&envelope);
@@ -90,10 +96,13 @@ pub(super) async fn serve(
                     None => break "the socket closed",
                 }
             }
-            Some(ack) = accepting.next(), if !accepting.is_empty() => match ack {
-                Some(ack) => write(&mut sink, pace, Message::text(ack)).await,
-                None => true,
-            },
+            Some(ack) = accepting.next(), if !accepting.is_empty() => {
+                moved = Instant::now();
+                match ack {
+                    Some(ack) => write(&mut sink, pace, Message::text(ack)).await,
+                    None => true,
+                }
+            }
             _ = ping.tick() => {
                 if heard.elapsed() > pace.silence {
                     break "the socket fell silent";
@@ -104,6 +113,10 @@ pub(super) async fn serve(
                 write(&mut sink, pace, Message::Ping(vec![1].into())).await
             }
         };
+        // Who does not listen cannot say that it is silent.
+        if is_full && !is_stuck {
+            heard = Instant::now();
+        }
         if !written {
             break "the socket takes nothing";
         }
