@@ -271,18 +271,6 @@ impl Inlet<'_> {
         Ok(count)
     }
 
-    /// What was said in a thread before a message, its root first.
-    pub(super) async fn thread_until(
-        &self,
-        channel: &ConversationId,
-        root: Ts,
-        until: Ts,
-    ) -> Result<Vec<Message>, ApiError> {
-        let args = [("ts", root.to_string()), ("latest", until.to_string())];
-        let found = self.range("conversations.replies", channel, &args).await?;
-        Ok(found.messages().filter(|message| message.ts < until).cloned().collect())
-    }
-
     /// One message.
     pub(super) async fn message(
         &self,
@@ -323,7 +311,7 @@ impl Inlet<'_> {
 }
 
 /// The messages of a page; one without a name is none.
-fn messages<'p>(
+pub(super) fn messages<'p>(
     page: &'p Value,
     channel: &'p ConversationId,
 ) -> impl Iterator<Item = Message> + 'p {
