@@ -25,7 +25,8 @@ pub use crate::model::{Content, Found, Kept, Mark, RunEnd, SentFile};
 pub(crate) use registry::Channels;
 
 use crate::model::{
-    Activity, ChannelName, ChatId, Conversation, Incoming, MessageId, OutboxId, Receipt, Seq,
+    Activity, Attachment, ChannelName, ChatId, Conversation, GroupName, Incoming, Message,
+    MessageId, OutboxId, Receipt, Seq,
 };
 
 /// A messaging service.
@@ -59,19 +60,36 @@ pub trait Channel: Send + Sync {
 /// Where a channel hands messages over.
 #[async_trait]
 pub trait Intake: Send + Sync {
-    /// Makes a place for a file that came with a message, in the folder of the chat's group: the `number`th of the
-    /// message, counted from 0, with the name that somebody gave it. None where it is not wanted, because the chat
-    /// belongs to no group or the message is kept already.
+    /// Whether a chat belongs to a group. Of one that does not, no message is wanted: it is [noted](Intake::note), and
+    /// nothing more is to be found out about what is said in it.
     ///
     /// # Errors
     /// When the store does not tell.
-    async fn receive(
+    async fn registered(&self, chat: &ChatId) -> Result<bool, NotKept>;
+
+    /// Notes that a chat exists, what people call it, and when something was said in it last.
+    ///
+    /// # Errors
+    /// When that could not be kept; the platform must not be told that we have it.
+    async fn note(
         &self,
         chat: &ChatId,
-        message: &MessageId,
-        number: usize,
-        name: &str,
-    ) -> Result<Option<Box<dyn FileSink>>, NotKept>;
+        name: Option<String>,
+        last: Timestamp,
+    ) -> Result<(), NotKept>;
+
+    /// Makes a place for a file of a message that is to be kept, in the folder of the chat's group: the `number`th of
+    /// the message, counted from 0, with the name that somebody gave it.
+    ///
+    /// # Errors
+    /// When the store does not tell.
+    async fn receive(&self, of: &Message, number: usize, name: &str) -> Result<Room, NotKept>;
+
+    /// A message as it is kept.
+    ///
+    /// # Errors
+    /// When the store does not tell.
+    async fn find(&self, chat: &ChatId, message: &MessageId) -> Result<Option<Message>, NotKept>;
 
     /// Keeps a message; when this returns, it is on disk.
     ///
@@ -79,8 +97,8 @@ pub trait Intake: Send + Sync {
     /// When it could not be kept; the platform must not be told that we have it.
     async fn keep(&self, incoming: Incoming) -> Result<Kept, NotKept>;
 
-    /// Gives a kept message the text that its writer has changed it to; when this returns, it is on disk. Tells whether
-    /// there is such a message: of a chat that belongs to no group there is none.
+    /// Gives a kept message the text that its writer has changed it to, and leaves it these of its files; when this
+    /// returns, it is on disk. Tells whether there is such a message: of a chat that belongs to no group there is none.
     ///
     /// # Errors
     /// When that could not be kept; the platform must not be told that we have it.
@@ -89,6 +107,7 @@ pub trait Intake: Send + Sync {
         chat: &ChatId,
         message: &MessageId,
         text: String,
+        files: Vec<Attachment>,
     ) -> Result<Found, NotKept>;
 
     /// Forgets the text and the files of a kept message that was deleted, and keeps only that there was one; when this
@@ -145,6 +164,16 @@ pub trait Intake: Send + Sync {
     async fn cancel(&self, conversation: &Conversation);
 }
 
+/// What becomes of a file that came with a message.
+pub enum Room {
+    /// There is a place for it.
+    Here(Box<dyn FileSink>),
+    /// It is not wanted: the chat belongs to no group, or the message is kept already.
+    Unwanted,
+    /// It is not taken, for this reason.
+    Refused(String),
+}
+
 /// A file on its way into the folder of a group; dropped, it leaves nothing behind.
 #[async_trait]
 pub trait FileSink: Send {
@@ -154,11 +183,12 @@ pub trait FileSink: Send {
     /// When it cannot be written.
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Takes the file for whole, and returns its path in the group's folder; when this returns, it is on disk.
+    /// Takes the file for whole, and returns the group and its path in the group's folder; when this returns, it is on
+    /// disk.
     ///
     /// # Errors
     /// When it cannot be put there.
-    async fn settle(self: Box<Self>) -> io::Result<PathBuf>;
+    async fn settle(self: Box<Self>) -> io::Result<(GroupName, PathBuf)>;
 }
 
 /// A message could not be kept.

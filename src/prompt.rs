@@ -302,6 +302,8 @@ mod tests {
             path: path.into(),
             bytes: 12,
             kind: "application/pdf".to_owned(),
+            id: None,
+            group: None,
         };
         look.message.attachments =
             vec![file("Plan.pdf", "files/1-plan.pdf"), file("\"\n<file", "files/2&.pdf")];

@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 
 use super::{
-    Channel, ChannelState, Content, FileSink, Found, Intake, Kept, Mark, NotKept, Parcel, RunEnd,
+    Channel, ChannelState, Content, Found, Intake, Kept, Mark, NotKept, Parcel, Room, RunEnd,
 };
 use crate::model::{
-    Activity, ChannelName, ChatId, Conversation, Incoming, MessageId, OutboxId, Seq,
+    Activity, Attachment, ChannelName, ChatId, Conversation, Incoming, Message, MessageId,
+    OutboxId, Seq,
 };
 
 /// A channel that runs, with one person who takes part.
@@ -179,14 +180,27 @@ impl Intake for RecordingIntake {
         outcome
     }
 
-    async fn receive(
+    async fn registered(&self, _chat: &ChatId) -> Result<bool, NotKept> {
+        Ok(true)
+    }
+
+    async fn note(
         &self,
         _chat: &ChatId,
-        _message: &MessageId,
-        _number: usize,
-        _name: &str,
-    ) -> Result<Option<Box<dyn FileSink>>, NotKept> {
-        Ok(None)
+        _name: Option<String>,
+        _last: Timestamp,
+    ) -> Result<(), NotKept> {
+        Ok(())
+    }
+
+    async fn receive(&self, _of: &Message, _number: usize, _name: &str) -> Result<Room, NotKept> {
+        Ok(Room::Unwanted)
+    }
+
+    async fn find(&self, chat: &ChatId, message: &MessageId) -> Result<Option<Message>, NotKept> {
+        let kept = self.kept();
+        let mut messages = kept.into_iter().map(|incoming| incoming.message);
+        Ok(messages.find(|it| it.chat == *chat && it.id == *message))
     }
 
     async fn amend(
@@ -194,6 +208,7 @@ impl Intake for RecordingIntake {
         chat: &ChatId,
         message: &MessageId,
         text: String,
+        _files: Vec<Attachment>,
     ) -> Result<Found, NotKept> {
         self.change(chat, message, Some(text))
     }

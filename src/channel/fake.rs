@@ -213,7 +213,7 @@ impl Channel for FakeChannel {
             let heard = match call {
                 Call::Say(incoming, tell) => tell.send(intake.keep(*incoming).await).is_ok(),
                 Call::Change(chat, id, Some(text), tell) => {
-                    tell.send(intake.amend(&chat, &id, text).await).is_ok()
+                    tell.send(intake.amend(&chat, &id, text, Vec::new()).await).is_ok()
                 }
                 Call::Change(chat, id, None, tell) => {
                     tell.send(intake.retract(&chat, &id).await).is_ok()

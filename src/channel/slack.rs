@@ -5,6 +5,7 @@
 //! good, or that is away, is nobody else's trouble.
 
 mod api;
+mod beginning;
 mod cache;
 mod catch_up;
 pub(crate) mod check;
@@ -97,7 +98,7 @@ impl Slack {
     fn place(&self, chat: &ChatId) -> Result<(&Workspace, ConversationId), SendError> {
         match self.workspace_of(chat) {
             Some((workspace, channel)) => match workspace.state() {
-                ChannelState::Up { .. } => Ok((workspace, channel)),
+                ChannelState::Up { .. } | ChannelState::Partly { .. } => Ok((workspace, channel)),
                 _ => Err(SendError::Absent),
             },
             // One that has not said yet which it is may be the one.
@@ -138,13 +139,17 @@ impl Channel for Slack {
     /// Of several workspaces, that of the one that is worst off, with its name; partly up when another is up.
     fn state(&self) -> ChannelState {
         let states: Vec<_> = self.workspaces.iter().map(|w| (w.state(), w.label())).collect();
-        let up = states.iter().find(|(state, _)| matches!(state, ChannelState::Up { .. }));
+        let up = states.iter().find_map(|(state, _)| match state {
+            ChannelState::Up { since } | ChannelState::Partly { since, .. } => Some(*since),
+            _ => None,
+        });
         let worst = states.iter().max_by_key(|(state, _)| badness(state));
         match (up, worst) {
             (_, Some((ChannelState::Up { since }, _))) => ChannelState::Up { since: *since },
-            (Some((ChannelState::Up { since }, _)), Some((worst, label))) => {
-                let reason = format!("{label} is {worst}");
-                ChannelState::Partly { since: *since, reason }
+            (Some(since), Some((worst, label)))
+                if !matches!(worst, ChannelState::Partly { .. }) =>
+            {
+                ChannelState::Partly { since, reason: format!("{label} is {worst}") }
             }
             (_, Some((worst, label))) if states.len() > 1 => with_label(worst.clone(), label),
             (_, Some((worst, _))) => worst.clone(),
@@ -194,9 +199,10 @@ impl Channel for Slack {
 fn badness(state: &ChannelState) -> u8 {
     match state {
         ChannelState::Up { .. } => 0,
-        ChannelState::Partly { .. } | ChannelState::Connecting => 1,
-        ChannelState::BackingOff { .. } => 2,
-        ChannelState::NeedsPairing | ChannelState::Refused { .. } => 3,
+        ChannelState::Partly { .. } => 1,
+        ChannelState::Connecting => 2,
+        ChannelState::BackingOff { .. } => 3,
+        ChannelState::NeedsPairing | ChannelState::Refused { .. } => 4,
     }
 }
 
@@ -205,6 +211,9 @@ fn with_label(state: ChannelState, label: &str) -> ChannelState {
     match state {
         ChannelState::BackingOff { until, reason } => {
             ChannelState::BackingOff { until, reason: format!("{reason} ({label})") }
+        }
+        ChannelState::Partly { since, reason } => {
+            ChannelState::Partly { since, reason: format!("{reason} ({label})") }
         }
         ChannelState::Refused { reason } => {
             ChannelState::Refused { reason: format!("{reason} ({label})") }

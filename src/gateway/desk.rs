@@ -10,11 +10,12 @@ use tracing::warn;
 
 use crate::broker::Broker;
 use crate::channel::terminal::{self, wire::WelcomeInfo};
-use crate::channel::{Channel, FileSink, Intake, Kept, NotKept};
+use crate::channel::{Channel, Intake, Kept, NotKept, Room};
 use crate::config::Settings;
 use crate::failpoint::fail_point;
 use crate::model::{
-    Activity, ChannelName, ChatId, Conversation, Found, GroupName, Incoming, Mark, MessageId,
+    Activity, Attachment, ChannelName, ChatId, Conversation, Found, GroupName, Incoming, Mark,
+    Message, MessageId,
 };
 use crate::queue::{Hold, Queue, Stopping};
 use crate::router::Router;
@@ -22,7 +23,7 @@ use crate::run::{Given, Runs};
 use crate::store::{Store, StoreError, Unseen};
 use crate::trigger::{Place, Rule, Trigger};
 
-use super::arrivals::{self, Sink};
+use super::arrivals::{self, Books, Sink};
 
 /// The most conversations in the queue that are named.
 const MOST_QUEUED: usize = 100;
@@ -33,7 +34,7 @@ pub(super) struct Desk {
     store: Store,
     broker: Broker,
     router: Arc<Notify>,
-    given: Given,
+    books: Books,
     staff: Mutex<Option<Staff>>,
 }
 
@@ -53,13 +54,13 @@ impl Desk {
         broker: Broker,
         router: Arc<Notify>,
     ) -> Arc<Self> {
-        let given = Given::default();
-        Arc::new(Self { settings, store, broker, router, given, staff: Mutex::new(None) })
+        let books = Books::default();
+        Arc::new(Self { settings, store, broker, router, books, staff: Mutex::new(None) })
     }
 
     /// What it has put into the folders of groups.
     pub(super) fn given(&self) -> Given {
-        self.given.clone()
+        self.books.given.clone()
     }
 
     /// Tells the desk whom to ask about messages, the queue and the runs.
@@ -71,6 +72,25 @@ impl Desk {
     /// Lets them go at the end: they know the channels, which know the desk.
     pub(super) fn close(&self) {
         *self.staff.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Removes the files of a message but these, wherever its chat has gone since: before the message forgets where they
+    /// lie.
+    async fn remove_files(
+        &self,
+        chat: &ChatId,
+        message: &MessageId,
+        but: &[Attachment],
+    ) -> Result<(), NotKept> {
+        let kept = self.store.message(chat, message).await.map_err(not_kept)?;
+        let mut files = kept.map(|kept| kept.message.attachments).unwrap_or_default();
+        files.retain(|file| !but.contains(file));
+        if !files.is_empty() {
+            let group = self.store.group_of(chat).await.map_err(not_kept)?;
+            let group = group.map(|group| group.name);
+            arrivals::remove(&self.settings.groups_dir(), group.as_ref(), &files);
+        }
+        Ok(())
     }
 
     /// Has the router look at a message of which it may have seen less than is known now.
@@ -96,18 +116,37 @@ impl Intake for Desk {
         Ok(kept)
     }
 
-    async fn receive(
+    async fn registered(&self, chat: &ChatId) -> Result<bool, NotKept> {
+        Ok(self.store.group_of(chat).await.map_err(not_kept)?.is_some())
+    }
+
+    async fn note(
         &self,
         chat: &ChatId,
-        message: &MessageId,
-        number: usize,
-        name: &str,
-    ) -> Result<Option<Box<dyn FileSink>>, NotKept> {
-        let place = self.store.files_of(chat, message).await.map_err(not_kept)?;
-        let Some((group, None)) = place else { return Ok(None) };
-        let name = arrivals::file_name(message, number, name);
-        let groups = self.settings.groups_dir();
-        Ok(Some(Box::new(Sink::new(groups, group, self.given.clone(), name))))
+        name: Option<String>,
+        last: Timestamp,
+    ) -> Result<(), NotKept> {
+        self.store.note(chat, name, last).await.map_err(not_kept)
+    }
+
+    async fn receive(&self, of: &Message, number: usize, name: &str) -> Result<Room, NotKept> {
+        let group = self.store.group_of(&of.chat).await.map_err(not_kept)?;
+        let kept = self.store.message(&of.chat, &of.id).await.map_err(not_kept)?;
+        // What was kept as context was kept without its files.
+        let Some(group) = group.filter(|_| kept.is_none_or(|kept| kept.context)) else {
+            return Ok(Room::Unwanted);
+        };
+        if !group.may_ask(of) {
+            return Ok(Room::Refused("whoever sent it may not ask the assistant".to_owned()));
+        }
+        let name = arrivals::file_name(&of.chat, &of.id, number, name);
+        let (groups, books) = (self.settings.groups_dir(), self.books.clone());
+        Ok(Room::Here(Box::new(Sink::new(groups, group.name, books, name))))
+    }
+
+    async fn find(&self, chat: &ChatId, message: &MessageId) -> Result<Option<Message>, NotKept> {
+        let kept = self.store.message(chat, message).await.map_err(not_kept)?;
+        Ok(kept.map(|kept| kept.message))
     }
 
     async fn amend(
@@ -115,19 +154,18 @@ impl Intake for Desk {
         chat: &ChatId,
         message: &MessageId,
         text: String,
+        files: Vec<Attachment>,
     ) -> Result<Found, NotKept> {
-        let (found, unseen) = self.store.amend(chat, message, text).await.map_err(not_kept)?;
+        self.remove_files(chat, message, &files).await?;
+        let amended = self.store.amend(chat, message, text, files).await;
+        let (found, unseen) = amended.map_err(not_kept)?;
         self.look_again(unseen).await?;
         self.router.notify_one();
         Ok(found)
     }
 
     async fn retract(&self, chat: &ChatId, message: &MessageId) -> Result<Found, NotKept> {
-        // Before the message forgets where they lie.
-        let place = self.store.files_of(chat, message).await.map_err(not_kept)?;
-        if let Some((group, Some(files))) = place {
-            arrivals::remove(&self.settings.groups_dir(), &group, &files);
-        }
+        self.remove_files(chat, message, &[]).await?;
         let found = self.store.retract(chat, message).await.map_err(not_kept)?;
         self.router.notify_one();
         Ok(found)

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A text that is not an id of the kind asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a {kind}: {expected}")]
@@ -93,8 +95,24 @@ text_id! {
 
 text_id! {
     /// A group, and the name of its folder. `global` is everybody's folder and no group.
+    #[derive(Serialize, Deserialize)]
+    #[serde(try_from = "String", into = "String")]
     GroupName, "group name", "lower-case letters, digits, - and _, at most 64, and not \"global\"",
     |text| is_slug(text, 64) && text != "global"
+}
+
+impl TryFrom<String> for GroupName {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        text.parse()
+    }
+}
+
+impl From<GroupName> for String {
+    fn from(name: GroupName) -> Self {
+        name.0.into()
+    }
 }
 
 text_id! {

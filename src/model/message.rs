@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ChatId, Conversation, MessageId, Seq, ThreadId};
+use super::{ChatId, Conversation, GroupName, MessageId, Seq, ThreadId};
 
 /// Who wrote a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,12 @@ pub struct Attachment {
     pub bytes: u64,
     /// Its media type, as the platform tells it: `image/png`.
     pub kind: String,
+    /// Its own id on the platform, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The group in whose folder it lies, whichever the chat belongs to by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupName>,
 }
 
 /// One utterance in a chat.

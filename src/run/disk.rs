@@ -81,6 +81,11 @@ impl Given {
         self.of(group).fetch_add(counted, Ordering::Relaxed);
     }
 
+    /// Notes that it did not come there after all.
+    pub(crate) fn take_back(&self, group: &GroupName, bytes: u64) {
+        self.of(group).fetch_sub(bytes.saturating_add(2 * ENTRY_BYTES), Ordering::Relaxed);
+    }
+
     fn of(&self, group: &GroupName) -> Arc<AtomicU64> {
         let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         given.entry(group.clone()).or_default().clone()

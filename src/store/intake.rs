@@ -10,7 +10,7 @@ use super::router::{Unseen, look_again};
 use super::values::{Count, Millis, revision, thread, thread_key, time};
 use super::writer::name;
 use crate::model::{
-    Attachment, ChatId, Conversation, GroupName, Incoming, Kept, KeptMessage, Message, MessageId,
+    Attachment, ChatId, Conversation, Incoming, Kept, KeptMessage, Message, MessageId, Revision,
     Sender, Seq,
 };
 
@@ -34,28 +34,34 @@ impl Store {
             .await
     }
 
-    /// The group in whose folder the files of a message lie, or are to lie, and those of one that is kept; `None` where
-    /// its chat belongs to no group.
+    /// Notes that a chat exists, its name where that is known, and the time of its last message.
+    ///
+    /// # Errors
+    /// When it is not on disk.
+    pub(crate) async fn note(
+        &self,
+        chat: &ChatId,
+        chat_name: Option<String>,
+        last: Timestamp,
+    ) -> Result<(), StoreError> {
+        let chat = chat.clone();
+        self.write(name!("note", "note a chat"), move |connection| {
+            note_chat(connection, &chat, chat_name.as_deref(), Some(last)).map(drop)
+        })
+        .await
+    }
+
+    /// A message that is kept, whether or not its chat still belongs to a group.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) async fn files_of(
+    pub(crate) async fn message(
         &self,
         chat: &ChatId,
         id: &MessageId,
-    ) -> Result<Option<(GroupName, Option<Vec<Attachment>>)>, StoreError> {
+    ) -> Result<Option<KeptMessage>, StoreError> {
         let (chat, id) = (chat.clone(), id.clone());
-        self.read("look up a message's files", move |connection| {
-            let sql = "SELECT c.group_name, m.seq, m.attachments FROM chats c
-                       LEFT JOIN messages m ON m.chat_id = c.chat_id AND m.id = ?2
-                       WHERE c.chat_id = ?1 AND c.group_name IS NOT NULL";
-            let files = |row: &Row<'_>| {
-                let kept: Option<Seq> = row.get(1)?;
-                Ok((row.get(0)?, kept.map(|_seq| attachments(row)).transpose()?))
-            };
-            Ok(connection.prepare_cached(sql)?.query_row(params![chat, id], files).optional()?)
-        })
-        .await
+        self.read("look up a message", move |connection| look_up(connection, &chat, &id)).await
     }
 
     /// The messages of a conversation after `after`, oldest first, the assistant's own among them.
@@ -83,19 +89,55 @@ impl Store {
 }
 
 fn keep(connection: &Connection, incoming: &Incoming) -> Step<(Kept, Option<Unseen>)> {
-    let Incoming { message, chat_name, context } = incoming;
+    let Incoming { message, chat_name, .. } = incoming;
     if !note_chat(connection, &message.chat, chat_name.as_deref(), Some(message.sent_at))? {
         return Ok((Kept::Unregistered, None));
     }
-    let (chat, thread) = (message.chat.to_string(), thread_key(message.thread.as_ref()));
-    let Message { id, sender, text, addressed, sent_at, from_me, .. } = message;
     // Looked up first, because an insert that finds the row there would use up a number all the same.
-    let sql = "SELECT seq FROM messages WHERE chat_id = ?1 AND id = ?2";
-    let known = connection.prepare_cached(sql)?.query_row(params![chat, id], |row| row.get(0));
-    if let Some(seq) = known.optional()? {
-        let unseen = if *addressed { address(connection, seq)? } else { None };
+    if let Some(known) = look_up(connection, &message.chat, &message.id)? {
+        return again(connection, incoming, &known);
+    }
+    insert(connection, incoming)?;
+    Ok((Kept::Fresh(newest(connection, message)?), None))
+}
+
+/// Follows the second word of a message that is kept. One that was kept as context, and of which the platform itself
+/// says now that it is meant for the assistant, takes its place as if it came only now: the run of another message, which
+/// was told of it, answers that other one.
+fn again(
+    connection: &Connection,
+    incoming: &Incoming,
+    known: &KeptMessage,
+) -> Step<(Kept, Option<Unseen>)> {
+    let Incoming { message, context, .. } = incoming;
+    let seq = known.seq;
+    if !known.context || *context {
+        let unseen = if message.addressed { address(connection, seq)? } else { None };
         return Ok((Kept::Known(seq), unseen));
     }
+    if !message.addressed || known.revision == Revision::Deleted {
+        let sql = "UPDATE messages SET context = 0, sender_outside = ?2 WHERE seq = ?1 RETURNING *";
+        let values = params![seq, message.sender.outside];
+        let kept = connection.prepare_cached(sql)?.query_row(values, self::message)?;
+        return Ok((Kept::Known(seq), look_again(connection, kept)?));
+    }
+    let sql = "INSERT OR REPLACE INTO messages
+                   (chat_id, thread, id, sender, sender_name, sender_outside, timestamp, is_from_me, addressed,
+                    content, attachments, revision)
+               SELECT chat_id, thread, id, sender, ?2, ?3, timestamp, is_from_me, 1,
+                      iif(revision IS NULL, ?4, content), ?5, revision
+               FROM messages WHERE seq = ?1";
+    let Message { sender, text, attachments, .. } = message;
+    let files = json(attachments)?;
+    let values = params![seq, sender.name, sender.outside, text, files];
+    connection.prepare_cached(sql)?.execute(values)?;
+    Ok((Kept::Fresh(newest(connection, &known.message)?), None))
+}
+
+fn insert(connection: &Connection, incoming: &Incoming) -> Step<()> {
+    let Incoming { message, context, .. } = incoming;
+    let (chat, thread) = (&message.chat, thread_key(message.thread.as_ref()));
+    let Message { id, sender, text, addressed, sent_at, from_me, .. } = message;
     let sql = "INSERT INTO messages
                    (chat_id, thread, id, sender, sender_name, sender_outside, timestamp, is_from_me, addressed,
                     content, attachments, context)
@@ -107,13 +149,28 @@ fn keep(connection: &Connection, incoming: &Incoming) -> Step<(Kept, Option<Unse
         ":time": Millis(*sent_at), ":from_me": from_me, ":addressed": addressed,
         ":text": text, ":attachments": json(&message.attachments)?, ":context": context,
     })?;
+    Ok(())
+}
+
+/// The number of the message that was just inserted, which is the last of its conversation from now on.
+fn newest(connection: &Connection, message: &Message) -> Step<Seq> {
     let seq = Seq(connection.last_insert_rowid().cast_unsigned());
-    if !from_me {
+    if !message.from_me {
         let sql = "INSERT INTO router_state (chat_id, thread, last_seq) VALUES (?1, ?2, ?3)
                    ON CONFLICT DO UPDATE SET last_seq = excluded.last_seq";
-        connection.prepare_cached(sql)?.execute(params![chat, thread, seq])?;
+        let thread = thread_key(message.thread.as_ref());
+        connection.prepare_cached(sql)?.execute(params![message.chat, thread, seq])?;
     }
-    Ok((Kept::Fresh(seq), None))
+    Ok(seq)
+}
+
+pub(super) fn look_up(
+    connection: &Connection,
+    chat: &ChatId,
+    id: &MessageId,
+) -> Step<Option<KeptMessage>> {
+    let sql = "SELECT * FROM messages WHERE chat_id = ?1 AND id = ?2";
+    Ok(connection.prepare_cached(sql)?.query_row(params![chat, id], message).optional()?)
 }
 
 /// Notes of a kept message that it is meant for the assistant, unless that was known.
@@ -213,7 +270,7 @@ fn text(row: &Row<'_>) -> rusqlite::Result<String> {
 }
 
 /// The files of a message as they stand in their column; `None` for none.
-fn json(attachments: &[Attachment]) -> Step<Option<String>> {
+pub(super) fn json(attachments: &[Attachment]) -> Step<Option<String>> {
     let json = (!attachments.is_empty()).then(|| serde_json::to_string(attachments)).transpose();
     json.map_err(|error| StoreError::failed("write a message's files as JSON", error).into())
 }

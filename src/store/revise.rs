@@ -2,18 +2,18 @@
 //!
 //! What a run was given before stays as it was given; every later one, another attempt too, reads what stands here.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::params;
 
 use super::Store;
-use super::error::{Step, StoreError};
-use super::intake::message;
+use super::error::StoreError;
+use super::intake::{json, look_up};
 use super::router::{Unseen, look_again};
 use super::values::thread_key;
 use super::writer::name;
-use crate::model::{ChatId, Found, KeptMessage, MessageId};
+use crate::model::{Attachment, ChatId, Found, KeptMessage, MessageId};
 
 impl Store {
-    /// Gives a message another text. What is also returned is to be looked at once more: the router may have seen it as it
+    /// Gives a message another text, and leaves it these of its files. What is also returned is to be looked at once more: the router may have seen it as it
     /// was, and no run has dealt with it.
     ///
     /// # Errors
@@ -23,13 +23,15 @@ impl Store {
         chat: &ChatId,
         id: &MessageId,
         text: String,
+        files: Vec<Attachment>,
     ) -> Result<(Found, Option<Unseen>), StoreError> {
         let (chat, id) = (chat.clone(), id.clone());
         self.write(name!("amend", "change a message"), move |connection| {
             // Platforms tell of an edit also when only a preview of a link has been added.
-            let sql = "UPDATE messages SET content = ?3, revision = 'edited'
-                       WHERE chat_id = ?1 AND id = ?2 AND content IS NOT ?3 AND revision IS NOT 'deleted'";
-            connection.prepare_cached(sql)?.execute(params![chat, id, text])?;
+            let sql = "UPDATE messages SET content = ?3, attachments = ?4, revision = 'edited'
+                       WHERE chat_id = ?1 AND id = ?2 AND (content, attachments) IS NOT (?3, ?4)
+                           AND revision IS NOT 'deleted'";
+            connection.prepare_cached(sql)?.execute(params![chat, id, text, json(&files)?])?;
             let Some(kept) = look_up(connection, &chat, &id)? else {
                 return Ok((Found::Unknown, None));
             };
@@ -60,9 +62,4 @@ impl Store {
         })
         .await
     }
-}
-
-fn look_up(connection: &Connection, chat: &ChatId, id: &MessageId) -> Step<Option<KeptMessage>> {
-    let sql = "SELECT * FROM messages WHERE chat_id = ?1 AND id = ?2";
-    Ok(connection.prepare_cached(sql)?.query_row(params![chat, id], message).optional()?)
 }

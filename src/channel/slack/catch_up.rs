@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::plan::{AGE, Found, Left, Part};
+pub(super) use self::read::messages;
 use super::event::Message;
 use super::fault::ApiError;
 use super::id::{ConversationId, Ts};

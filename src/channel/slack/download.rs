@@ -2,7 +2,8 @@
 //!
 //! The token goes to Slack's own hosts and nowhere else, and no redirect is followed: it is Slack's way to a log-in
 //! page. A file is streamed to its place, never held whole. A message waits for its files, in the lane of its chat
-//! alone; one whose files cannot be had is kept with a note in their place.
+//! alone; one whose files cannot be had is kept with a note in their place. Files of those who may not ask the assistant are
+//! not fetched, nor is more than a group may be sent in a day.
 
 use std::io;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Request, StatusCode, Uri};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -20,13 +21,13 @@ use hyper_util::rt::TokioExecutor;
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use super::api;
 use super::event::{File, FileSource, Message};
 use super::intake::Inlet;
-use crate::channel::{FileSink, NotKept};
+use crate::channel::{FileSink, NotKept, Room};
 use crate::config::SlackTokens;
 use crate::model::{self, Attachment};
 use crate::text::one_line;
@@ -45,8 +46,14 @@ const ATTEMPTS: u32 = 3;
 const MAY_NOT: &str = "the app may not read files (files:read)";
 /// What is said of a file that takes too long.
 const SLOW: &str = "it did not come in time";
-/// How many steps a file may take in all, however its bytes drip.
-const STEPS: u32 = 4;
+/// How many steps a file may take in all, however its bytes drip and whenever Slack wants to be asked again.
+const STEPS: u32 = 6;
+/// The most characters of what is said in a recording.
+const MOST_SAID: usize = 4_000;
+/// What is said of a file of a message that was said before the assistant was called.
+const BEFORE: &str = "it was sent before you were called";
+/// What is said of a file that a message has got since.
+const SINCE: &str = "it was added later";
 
 /// How files are fetched from one workspace.
 pub(super) struct Downloads {
@@ -94,7 +101,9 @@ impl Downloads {
     async fn stream(&self, url: &str, kind: &str, to: &mut dyn FileSink) -> Result<u64, Missing> {
         let uri = url.parse().ok().filter(|uri| is_slacks(uri, &self.api));
         let uri = uri.ok_or_else(|| never("its address is not one of Slack's"))?;
-        let bearer = format!("Bearer {}", self.bot.expose_secret());
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", self.bot.expose_secret()))
+            .map_err(|_odd| never(MAY_NOT))?;
+        bearer.set_sensitive(true);
         let nothing = Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::get::<Uri>(uri).header(AUTHORIZATION, bearer).body(nothing);
         let request = request.map_err(|_odd| never("its address cannot be asked for"))?;
@@ -158,28 +167,49 @@ impl Inlet<'_> {
         let url = address(number, file)?;
         let downloads = &self.workspace.downloads;
         let kind = file.kind.as_deref().unwrap_or("application/octet-stream");
-        let attempt = async || {
-            let to = self.intake.receive(&of.chat, &of.id, number, &file.name).await?;
-            let Some(mut to) = to else { return Ok(None) };
-            let bytes = downloads.stream(url, kind, &mut *to).await?;
-            let (path, kind) = (to.settle().await.map_err(unplaced)?, kind.to_owned());
-            Ok(Some(Attachment { name: one_line(&file.name, MOST_NAME), path, bytes, kind }))
-        };
-        let attempts = async {
-            for failures in 1..ATTEMPTS {
-                match attempt().await {
-                    Err(Missing::Later { after, .. }) if after < Some(downloads.patience) => {
-                        let wait = after.unwrap_or_else(|| self.workspace.pace.wait(failures));
-                        sleep(wait).await;
-                    }
-                    done => return done,
-                }
+        let attempt = async || match self.intake.receive(of, number, &file.name).await? {
+            Room::Here(mut to) => {
+                let bytes = downloads.stream(url, kind, &mut *to).await?;
+                Ok(Some((to, bytes)))
             }
-            attempt().await
+            Room::Unwanted => Ok(None),
+            Room::Refused(why) => Err(Missing::Never(why)),
         };
         let _turn = downloads.turns.acquire().await;
-        let fetched = timeout(downloads.patience * STEPS, attempts).await;
-        let fetched = fetched.unwrap_or_else(|_elapsed| Err(never(SLOW)));
+        let end = Instant::now() + downloads.patience * STEPS;
+        let attempts = async {
+            let mut failures = 0;
+            loop {
+                failures += 1;
+                let error = match attempt().await {
+                    Err(error) if failures < ATTEMPTS => error,
+                    done => return done,
+                };
+                let Missing::Later { after, .. } = &error else { return Err(error) };
+                let wait = after.unwrap_or_else(|| self.workspace.pace.wait(failures));
+                if wait >= end.saturating_duration_since(Instant::now()) {
+                    return Err(error);
+                }
+                sleep(wait).await;
+            }
+        };
+        let fetched = timeout_at(end, attempts).await;
+        let fetched = match fetched.unwrap_or_else(|_elapsed| Err(never(SLOW))) {
+            // Once the file is whole, nothing ends its way into the folder: it would lie there, and nobody know of it.
+            Ok(Some((to, bytes))) => to.settle().await.map_err(unplaced).map(|(group, path)| {
+                let (name, kind) = (one_line(&file.name, MOST_NAME), kind.to_owned());
+                Some(Attachment {
+                    name,
+                    path,
+                    bytes,
+                    kind,
+                    id: file.id.clone(),
+                    group: Some(group),
+                })
+            }),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
         if let Err(error) = &fetched {
             warn!(channel.name = "slack", %error, "a file was not fetched");
         }
@@ -187,17 +217,58 @@ impl Inlet<'_> {
     }
 }
 
-/// Names the files of a message in its text, as far as that can be told without fetching them.
+/// Names the files of a message of a thread's beginning in its text: none of them is fetched.
 pub(super) fn name_all(message: &Message, text: &mut String) {
     for (number, file) in message.files.iter().enumerate() {
-        name(file, address(number, file).err().as_ref(), text);
+        let missing = address(number, file).err().unwrap_or_else(|| never(BEFORE));
+        name(file, Some(&missing), text);
     }
+}
+
+/// Names the files that a changed message has now in its text, with what was said of them before; returns those of the
+/// kept ones that it still has.
+pub(super) fn name_again(
+    message: &Message,
+    before: &model::Message,
+    text: &mut String,
+) -> Vec<Attachment> {
+    let mut there = before.attachments.clone();
+    let mut left = Vec::new();
+    for file in &message.files {
+        let missing = if file.source == FileSource::Gone {
+            address(0, file).err()
+        } else if let Some(at) = there.iter().position(|there| is_of(there, file)) {
+            left.push(there.remove(at));
+            None
+        } else {
+            Some(never(reason(file, &before.text).unwrap_or_else(|| SINCE.to_owned())))
+        };
+        name(file, missing.as_ref(), text);
+    }
+    left
+}
+
+/// Whether a file that was fetched is this one.
+fn is_of(fetched: &Attachment, file: &File) -> bool {
+    match (&fetched.id, &file.id) {
+        (Some(one), Some(other)) => one == other,
+        _ => fetched.name == one_line(&file.name, MOST_NAME),
+    }
+}
+
+/// Why a file was not fetched, as a text says that names it.
+fn reason(file: &File, text: &str) -> Option<String> {
+    let named = format!("[file: {}", one_line(&file.name, MOST_NAME));
+    let mut lines = text.lines().rev().filter_map(|line| line.strip_prefix(&named));
+    let reason =
+        |line: &str| Some(line.strip_suffix(']')?.split_once(": not fetched: ")?.1.to_owned());
+    lines.find_map(reason)
 }
 
 /// Adds a line that names a file, and says why it is nowhere to be found.
 fn name(file: &File, missing: Option<&Missing>, text: &mut String) {
     let kind = file.kind.as_deref().map(|kind| format!(", {}", one_line(kind, 100)));
-    let said = file.transcript.as_deref().map(|said| format!(": {said}"));
+    let said = file.transcript.as_deref().map(|said| format!(": {}", one_line(said, MOST_SAID)));
     let missing = missing.map(|missing| format!(": not fetched: {missing}"));
     let parts = [kind, said, missing].map(Option::unwrap_or_default).concat();
     let line = if text.is_empty() { "" } else { "\n" };
@@ -271,6 +342,9 @@ fn unplaced(error: io::Error) -> Missing {
     debug!(channel.name = "slack", %error, "no place for a file");
     never(match error.kind() {
         io::ErrorKind::StorageFull => "the gateway's disk is full",
+        io::ErrorKind::QuotaExceeded => {
+            "the group has been sent as much today as it takes in a day"
+        }
         _ => "it could not be put into files/",
     })
 }

@@ -83,8 +83,8 @@ pub(crate) enum Event {
     Edited {
         /// As it is now.
         message: Box<Message>,
-        /// Whether its words differ: a preview of a link that was added is a change as well.
-        reworded: bool,
+        /// Whether its words or its files differ: that a preview of a link was added comes like this as well.
+        changed: bool,
     },
     /// A message was deleted.
     Deleted {
@@ -228,9 +228,11 @@ impl Event {
             return Ok(Self::Deleted { chat: message.chat, ts: message.ts });
         }
         let before = event.get("previous_message");
-        let before = before.map(words::own);
-        let reworded = before.is_none_or(|before| before != message.text);
-        Ok(Self::Edited { message: Box::new(message), reworded })
+        let same = |before: &Value| {
+            words::own(before) == message.text && message::files(before) == message.files
+        };
+        let changed = before.is_none_or(|before| !same(before));
+        Ok(Self::Edited { message: Box::new(message), changed })
     }
 
     /// Which names the fields bear is nowhere fixed: they are looked for where other events have them.

@@ -22,7 +22,7 @@ use super::people;
 use super::text::{Readable, Reader};
 use super::workspace::Workspace;
 use crate::channel::{Found, Intake, Kept, NotKept};
-use crate::model::{self, Incoming, Sender};
+use crate::model::{self, ChatId, Incoming, Sender};
 
 /// How many threads are remembered whose beginnings are kept, and how long.
 const MOST_THREADS: usize = 10_000;
@@ -47,7 +47,7 @@ pub(super) struct Inlet<'a> {
     /// One for each Slack channel that has been heard of lately.
     lanes: Mutex<HashMap<ConversationId, Arc<Lane>>>,
     /// Threads whose beginnings are kept.
-    threads: Mutex<Cache<(ConversationId, Ts), ()>>,
+    pub(super) threads: Mutex<Cache<(ConversationId, Ts), ()>>,
     /// What became of messages that have not come yet: as they are now, or `None` for deleted.
     ahead: Mutex<Cache<(ConversationId, Ts), Option<Message>>>,
     odd: Mutex<BTreeSet<String>>,
@@ -104,7 +104,7 @@ impl<'a> Inlet<'a> {
         match event {
             Event::Said(message) => self.live(&message, Origin::Said).await,
             Event::Mentioned(message) => self.live(&message, Origin::Mentioned).await,
-            Event::Edited { message, reworded: true } => {
+            Event::Edited { message, changed: true } => {
                 let lane = self.lane(&message.chat);
                 let mut turn = lane.lock().await;
                 turn.iter_mut().for_each(|changed| changed.extend([message.ts]));
@@ -171,6 +171,10 @@ impl<'a> Inlet<'a> {
     ) -> Result<Option<Kept>, NotKept> {
         let Some(ours) = self.workspace.ours() else { return Ok(None) };
         let Speaker::Person(user) = message.speaker(&ours.me) else { return Ok(None) };
+        let Some(chat) = self.workspace.chat(&message.chat) else { return Ok(None) };
+        if !self.intake.registered(&chat).await? {
+            return self.note(message, &user, &chat).await.map(Some);
+        }
         let key = (message.chat.clone(), message.ts);
         let ahead = lock(&self.ahead).get(&key, Instant::now()).cloned();
         let message = match &ahead {
@@ -186,7 +190,11 @@ impl<'a> Inlet<'a> {
             self.begin_thread(message, root, haste).await?;
         }
         let conversation = incoming.message.conversation();
-        self.fetch(message, &mut incoming.message).await?;
+        if origin == Origin::Before {
+            download::name_all(message, &mut incoming.message.text);
+        } else {
+            self.fetch(message, &mut incoming.message).await?;
+        }
         let kept = self.intake.keep(incoming).await?;
         if origin != Origin::Before && matches!(kept, Kept::Fresh(_)) {
             let thread = conversation.thread.as_ref();
@@ -196,25 +204,15 @@ impl<'a> Inlet<'a> {
         Ok(Some(kept))
     }
 
-    /// Keeps what was said in a thread before the bot is mentioned there for the first time.
-    async fn begin_thread(&self, mention: &Message, root: Ts, haste: Haste) -> Result<(), NotKept> {
-        let thread = (mention.chat.clone(), root);
-        if lock(&self.threads).get(&thread, Instant::now()).is_some() {
-            return Ok(());
-        }
-        match self.thread_until(&mention.chat, (root, mention.ts), haste).await {
-            Ok(before) => {
-                for message in &before {
-                    Box::pin(self.keep(message, Origin::Before)).await?;
-                }
-            }
-            Err(ApiError::Refused { code }) => {
-                warn!(channel.name = "slack", code, "the beginning of a thread cannot be read");
-            }
-            Err(error) => return Err(unread(error)),
-        }
-        lock(&self.threads).put(thread, (), Instant::now());
-        Ok(())
+    /// Notes that there is a chat which belongs to no group: Slack is asked what it is called, and for nothing else.
+    async fn note(&self, message: &Message, user: &UserId, chat: &ChatId) -> Result<Kept, NotKept> {
+        let name = if message.chat_kind == Some(ChatKind::Direct) {
+            self.workspace.person(user).await.ok().flatten().map(|person| person.name)
+        } else {
+            self.workspace.chat_name(&message.chat).await
+        };
+        self.intake.note(chat, name, message.ts.time()).await?;
+        Ok(Kept::Unregistered)
     }
 
     /// Reads a message of somebody; tells whether it mentions the bot.
@@ -225,7 +223,13 @@ impl<'a> Inlet<'a> {
         origin: Origin,
     ) -> Result<(Incoming, bool), ApiError> {
         let workspace = self.workspace;
-        let person = workspace.sender(user).await?;
+        let context = origin == Origin::Before;
+        let person = if context {
+            // It wakes nobody, so that it does not hold who waits.
+            workspace.person(user).await.unwrap_or_default()
+        } else {
+            workspace.sender(user).await?
+        };
         let Readable { text, mentioned } = self.words(message).await?;
         let mentioned = mentioned || origin == Origin::Mentioned;
         let direct = message.chat_kind == Some(ChatKind::Direct);
@@ -233,7 +237,6 @@ impl<'a> Inlet<'a> {
         let name = person.as_ref().map_or_else(|| user.to_string(), |person| person.name.clone());
         let chat_name =
             if direct { Some(name.clone()) } else { workspace.chat_name(&message.chat).await };
-        let context = origin == Origin::Before;
         let thread = if context {
             message.thread.or(Some(message.ts))
         } else {
@@ -271,13 +274,16 @@ impl<'a> Inlet<'a> {
     pub(super) async fn edited(&self, message: &Message) -> Result<(), NotKept> {
         let Some(chat) = self.workspace.chat(&message.chat) else { return Ok(()) };
         let Ok(id) = message.ts.to_string().parse() else { return Ok(()) };
+        let Some(kept) = self.intake.find(&chat, &id).await? else {
+            if self.intake.registered(&chat).await? {
+                let key = (message.chat.clone(), message.ts);
+                lock(&self.ahead).put(key, Some(message.clone()), Instant::now());
+            }
+            return Ok(());
+        };
         let mut text = self.words(message).await.map_err(unread)?.text;
-        download::name_all(message, &mut text);
-        if self.intake.amend(&chat, &id, text).await? == Found::Unknown {
-            let key = (message.chat.clone(), message.ts);
-            lock(&self.ahead).put(key, Some(message.clone()), Instant::now());
-        }
-        Ok(())
+        let files = download::name_again(message, &kept, &mut text);
+        self.intake.amend(&chat, &id, text, files).await.map(drop)
     }
 
     /// Follows the deletion of a message; its lane is held.

@@ -121,7 +121,16 @@ impl Workspace {
         }
         let Some(ours) = self.ours() else { return Ok(None) };
         let person = match self.ask_once("users.info", &[("user", id.as_str())]).await {
-            Ok(answer) => Person::parse(&answer, &ours.home),
+            Ok(answer) => {
+                self.set_blind(None);
+                Person::parse(&answer, &ours.home)
+            }
+            // It says nothing of them either, and is not remembered: people are known again once that is mended.
+            Err(error) if error.is_about_the_app() => {
+                warn!(channel.name = "slack", %error, "Slack does not say who anybody is");
+                self.set_blind(Some(&error));
+                return Ok(None);
+            }
             // That our token is no good says nothing of anybody.
             Err(error @ ApiError::Refused { .. }) if error.revoked().is_none() => {
                 warn!(channel.name = "slack", %error, "Slack does not say who somebody is");

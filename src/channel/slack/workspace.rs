@@ -61,6 +61,14 @@ struct Standing {
     link: ChannelState,
     /// Slack's word by which it turns the bot's token away, whatever the connection does.
     refused: Option<String>,
+    /// Why Slack does not say who anybody is, while it does not let the app ask: then all count as from outside.
+    blind: Option<String>,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self { link: ChannelState::Connecting, refused: None, blind: None }
+    }
 }
 
 /// What all workspaces have in common.
@@ -108,7 +116,7 @@ impl Workspace {
             directory: Directory::default(),
             ours: OnceLock::new(),
             taken,
-            standing: Mutex::new(Standing { link: ChannelState::Connecting, refused: None }),
+            standing: Mutex::new(Standing::default()),
             turned_away: Notify::new(),
         }
     }
@@ -206,15 +214,29 @@ impl Workspace {
     /// How it stands: a connection without a token that is good is of no use.
     pub(super) fn state(&self) -> ChannelState {
         let standing = lock(&self.standing);
-        match &standing.refused {
-            Some(reason) => ChannelState::Refused { reason: reason.clone() },
-            None => standing.link.clone(),
+        match (&standing.refused, &standing.blind, &standing.link) {
+            (Some(reason), ..) => ChannelState::Refused { reason: reason.clone() },
+            (None, Some(reason), ChannelState::Up { since }) => {
+                ChannelState::Partly { since: *since, reason: reason.clone() }
+            }
+            (None, _, link) => link.clone(),
         }
     }
 
     /// Says how its connection stands now.
     pub(super) fn set_link(&self, link: ChannelState) {
         lock(&self.standing).link = link;
+    }
+
+    /// Says that Slack does not let the app ask who people are, or that it does.
+    pub(super) fn set_blind(&self, error: Option<&ApiError>) {
+        let blind = match error {
+            Some(ApiError::Refused { code }) => {
+                Some(format!("{code}, so everybody counts as a stranger"))
+            }
+            _ => None,
+        };
+        lock(&self.standing).blind = blind;
     }
 
     /// Takes note of an answer by which Slack turns the bot's token away.

@@ -139,3 +139,39 @@ async fn what_is_addressed_with_the_second_word_of_it_is_looked_at_again() {
     let messages = store.messages(&main_chat(), Seq(0), 9).await.unwrap();
     assert_eq!(messages.iter().map(|kept| kept.context).collect::<Vec<_>>(), [false, true]);
 }
+
+#[tokio::test]
+async fn context_that_the_platform_brings_itself_is_a_message_of_its_own() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    for id in ["1", "2", "3"] {
+        let mut context = said(&main_chat(), id, id);
+        context.context = true;
+        store.keep(context).await.unwrap();
+    }
+    let last = keep(&store, &main_chat(), "4").await;
+    store.mark_seen(&main_chat(), last, Some(last)).await.unwrap();
+    let chat = main_chat().chat;
+    store.amend(&chat, &"2".parse().unwrap(), "two".to_owned(), Vec::new()).await.unwrap();
+    store.retract(&chat, &"3".parse().unwrap()).await.unwrap();
+    // What is meant for nobody stays where it is, and is looked at once more.
+    let (kept, unseen) = store.keep(said(&main_chat(), "1", "1")).await.unwrap();
+    assert_eq!(kept, Kept::Known(Seq(1)));
+    assert!(!unseen.unwrap().messages[0].context);
+    let addressed = |id: &str| {
+        let mut mention = said(&main_chat(), id, id);
+        mention.message.addressed = true;
+        mention
+    };
+    // A mention comes after what was dealt with meanwhile, as it reads now.
+    let (kept, unseen) = store.keep(addressed("2")).await.unwrap();
+    assert_eq!((kept, unseen), (Kept::Fresh(Seq(5)), None));
+    assert_eq!(store.keep(addressed("2")).await.unwrap(), (Kept::Known(Seq(5)), None));
+    let news = store.news(9).await.unwrap().unseen;
+    let message = &news[0].messages[0];
+    assert_eq!((message.seq, message.message.text.as_str()), (Seq(5), "two"));
+    assert!(message.message.addressed && !message.context);
+    assert!(matches!(store.keep(addressed("3")).await.unwrap().0, Kept::Known(Seq(3))));
+    let messages = store.messages(&main_chat(), Seq(0), 9).await.unwrap();
+    assert_eq!(messages.iter().map(|kept| kept.seq.0).collect::<Vec<_>>(), [1, 3, 4, 5]);
+}

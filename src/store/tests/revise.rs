@@ -15,7 +15,8 @@ async fn all(store: &Store, conversation: &Conversation) -> Vec<KeptMessage> {
 /// Amends a message of the main chat; tells whether it is to be looked at again.
 async fn amend(store: &Store, message: &str, text: &str) -> (Found, bool) {
     let chat = main_chat().chat;
-    let (found, again) = store.amend(&chat, &id(message), text.to_owned()).await.unwrap();
+    let (found, again) =
+        store.amend(&chat, &id(message), text.to_owned(), Vec::new()).await.unwrap();
     (found, again.is_some_and(|unseen| unseen.messages[0].message.text == text))
 }
 
@@ -31,6 +32,8 @@ async fn what_a_channel_knows_of_a_message_comes_back() {
         path: "files/1-bild.png".into(),
         bytes: 1 << 40,
         kind: "image/png".to_owned(),
+        id: Some("F1".to_owned()),
+        group: "main".parse().ok(),
     }];
     store.keep(incoming.clone()).await.unwrap();
     let kept = all(&store, &main_thread("t")).await;
@@ -52,7 +55,7 @@ async fn an_edit_is_followed_and_a_preview_is_none() {
     assert_eq!((kept[0].message.text.as_str(), kept[0].revision), ("one", Revision::Edited));
     assert_eq!(amend(&store, "2", "two").await, (Found::Unknown, false));
     let elsewhere = "slack:T01/C02".parse().unwrap();
-    let (found, _) = store.amend(&elsewhere, &id("1"), "x".to_owned()).await.unwrap();
+    let (found, _) = store.amend(&elsewhere, &id("1"), "x".to_owned(), Vec::new()).await.unwrap();
     assert_eq!(found, Found::Unknown, "an id counts in its chat only");
 }
 
@@ -79,7 +82,7 @@ async fn of_a_deleted_message_nothing_is_left_but_its_place() {
     let mut incoming = said(&main_chat(), "1", "secret");
     let (name, kind) = ("x".to_owned(), "text/plain".to_owned());
     incoming.message.attachments =
-        vec![Attachment { name, path: "files/x".into(), bytes: 1, kind }];
+        vec![Attachment { name, path: "files/x".into(), bytes: 1, kind, id: None, group: None }];
     store.keep(incoming.clone()).await.unwrap();
     let chat = main_chat().chat;
     for _ in 0..2 {

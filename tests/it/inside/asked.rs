@@ -94,6 +94,8 @@ async fn a_mention_is_answered_in_its_thread_and_then_the_thread_is() {
         path: "files/2-plan.pdf".into(),
         bytes: 7,
         kind: "application/pdf".to_owned(),
+        id: None,
+        group: None,
     }];
     work.hand_over(mention).await;
     let answer = work.answer().await;

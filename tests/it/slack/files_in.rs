@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use hermitcrab::sandbox::fake::{FakeSandbox, Inside};
 use serde_json::{Value, json};
-use test_servers::slack::{ALICE, DOWNLOAD, Fault, GENERAL, Options, PRIVATE, Post, Slack};
+use test_servers::slack::{
+    ALICE, BOB, DOWNLOAD, Fault, GENERAL, Options, PRIVATE, Post, Slack, User,
+};
 
 use super::{Office, pace};
 use crate::inside::{done, input, leave};
@@ -56,6 +58,24 @@ impl Office {
         answer.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     }
 
+    /// The part of a file's name that says in which chat it was sent.
+    fn place(&self) -> String {
+        format!("{}-{GENERAL}", self.slack.options().team_id)
+    }
+
+    /// Tells of a message as it is with these files and this text.
+    fn change(&self, ts: &str, text: &str, files: &Value) {
+        let before = self.slack.look(|world| world.message(GENERAL, ts).unwrap().json().clone());
+        let mut now = before.clone();
+        (now["text"], now["files"]) = (text.into(), files.clone());
+        // What it says is in the text.
+        now.as_object_mut().unwrap().remove("blocks");
+        self.slack.emit(&json!({
+            "type": "message", "subtype": "message_changed", "channel": GENERAL,
+            "message": now, "previous_message": before,
+        }));
+    }
+
     /// Where the group's files lie.
     fn files(&self) -> PathBuf {
         self.inhouse.home.path().join("groups/team/files")
@@ -96,12 +116,13 @@ async fn a_file_lies_in_the_groups_folder_and_the_agent_reads_it() {
     let post = office.asking("look").file("plan & more.txt", "text/plain", "the plan");
     let ts = office.slack.user_message(post.file("big.bin", "application/x-thing", big));
     let answer = office.read(&ts).await;
+    let place = office.place();
     let named = format!(
         "@Andy look
 [file: plan &amp; more.txt, text/plain]
 [file: big.bin, application/x-thing]
-<file name=\"plan &amp; more.txt\" type=\"text/plain\" bytes=\"8\" path=\"/workspace/group/files/{ts}-plan &amp; more.txt\"/>
-<file name=\"big.bin\" type=\"application/x-thing\" bytes=\"3145728\" path=\"/workspace/group/files/{ts}.2-big.bin\"/></message>"
+<file name=\"plan &amp; more.txt\" type=\"text/plain\" bytes=\"8\" path=\"/workspace/group/files/{ts}-{place}-plan &amp; more.txt\"/>
+<file name=\"big.bin\" type=\"application/x-thing\" bytes=\"3145728\" path=\"/workspace/group/files/{ts}.2-{place}-big.bin\"/></message>"
     );
     assert!(answer.contains(&named), "{answer}");
     assert!(answer.contains("\n8 bytes: the plan\n3145728 bytes: xxx"), "{answer}");
@@ -110,7 +131,7 @@ async fn a_file_lies_in_the_groups_folder_and_the_agent_reads_it() {
     assert_eq!((office.downloads(), office.is_tidy()), (2, true));
     // The folder is the agent's, and so is what lies in it.
     let folder = std::fs::metadata(office.files().parent().unwrap()).unwrap();
-    for path in [office.files(), office.files().join(format!("{ts}.2-big.bin"))] {
+    for path in [office.files(), office.files().join(format!("{ts}.2-{place}-big.bin"))] {
         let entry = std::fs::metadata(&path).unwrap();
         assert_eq!((entry.uid(), entry.gid()), (folder.uid(), folder.gid()), "{path:?}");
     }
@@ -147,7 +168,7 @@ async fn a_file_that_cannot_be_had_loses_no_message_and_is_named_with_the_reason
     assert!(answer.contains(may_not), "{answer}");
     assert!(office.is_tidy() && office.names("team/files").is_empty());
     // What goes wrong once is tried again.
-    for fault in [Fault::status(502), Fault::rate_limited(1), Fault::drop(), Fault::cut()] {
+    for fault in [Fault::status(502), Fault::rate_limited(3), Fault::drop(), Fault::cut()] {
         office.slack.fault(fault.on(DOWNLOAD).first(1));
         let answer = office.told(pdf()).await;
         assert!(answer.contains("\n6 bytes: %PDF 1"), "{answer}");
@@ -189,15 +210,16 @@ async fn odd_names_lead_nowhere_and_no_file_replaces_another() {
     let ts = office.slack.user_message(post);
     let answer = office.read(&ts).await;
     assert_eq!(answer.matches("<file ").count(), names.len(), "{answer}");
-    let cut = format!("{ts}.3-{}.pdf", "n".repeat(200 - ts.len() - 7));
+    let place = office.place();
+    let cut = format!("{ts}.3-{place}-{}.pdf", "n".repeat(200 - ts.len() - place.len() - 8));
     let mut expected = [
-        format!("{ts}-.._.._etc_passwd"),
-        format!("{ts}.2-.bashrc"),
+        format!("{ts}-{place}-.._.._etc_passwd"),
+        format!("{ts}.2-{place}-.bashrc"),
         cut,
-        format!("{ts}.4-日本 🎉.png"),
-        format!("{ts}.5-a_b_"),
-        format!("{ts}.6-same"),
-        format!("{ts}.7-same"),
+        format!("{ts}.4-{place}-日本 🎉.png"),
+        format!("{ts}.5-{place}-a_b_"),
+        format!("{ts}.6-{place}-same"),
+        format!("{ts}.7-{place}-same"),
     ];
     expected.sort();
     assert_eq!(office.names("team/files"), expected);
@@ -291,5 +313,79 @@ async fn files_of_what_was_missed_come_too_and_what_was_unfinished_goes() {
     let office = Office::again(slack, inhouse.home, sandbox).await;
     assert!(office.answer(&ts).await.contains("\n6 bytes: missed"));
     assert!(office.is_tidy());
+    office.close().await;
+}
+
+#[tokio::test]
+async fn files_of_those_who_may_not_ask_are_named_and_not_fetched() {
+    let office = office(Options::default()).await;
+    office.slack.add_user(User::new("U0GUEST01", "guest").guest());
+    let file = |user: &str| Post::new(GENERAL, user, "psst").file("a", "text/plain", "x");
+    office.slack.user_message(file("U0GUEST01"));
+    let refused = "[file: a, text/plain: not fetched: whoever sent it may not ask the assistant]</";
+    assert!(office.told(office.asking("what?")).await.contains(refused));
+    assert_eq!((office.downloads(), office.names("team/files").len()), (0, 0));
+    office.inhouse.json(&["group", "set", "team", "--allow-sender", ALICE, "--json"]).await;
+    office.slack.user_message(file(BOB));
+    assert!(office.told(office.asking("and?")).await.contains(refused));
+    assert_eq!(office.downloads(), 0);
+    office.close().await;
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_thread_is_bounded_and_its_files_are_only_named() {
+    let slack = Slack::start(Options::default()).await.unwrap();
+    let root = slack.user_message(Post::new(GENERAL, ALICE, "root").file("a", "x/y", "x"));
+    for number in 0..250 {
+        let text = format!("talk {number}");
+        slack.user_message(Post::new(GENERAL, BOB, &text).in_thread(&root));
+    }
+    let sandbox = FakeSandbox::new();
+    sandbox.always(reading);
+    let office = Office::open_with(slack, sandbox, pace()).await;
+    office.connected().await;
+    office.slack.user_message(office.asking("well?").in_thread(&root));
+    office.answer(&root).await;
+    let kept = office.kept("SELECT content FROM messages WHERE is_from_me = 0 ORDER BY seq");
+    assert_eq!(kept.len(), 202);
+    let line = "root\n[file: a, x/y: not fetched: it was sent before you were called]";
+    assert_eq!(kept[0], line);
+    let (first, last) = (kept[1].as_str(), kept[200].as_str());
+    assert_eq!((first, last, kept[201].as_str()), ("talk 50", "talk 249", "@Andy well?"));
+    assert_eq!(office.downloads(), 0);
+    office.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_taken_out_of_a_message_goes_and_a_reason_stays() {
+    let office = office(Options::default()).await;
+    office.slack.fault(Fault::status(404).on(DOWNLOAD).first(1));
+    let post = office.asking("see").file("lost", "x/y", "0");
+    let ts = office.slack.user_message(post);
+    office.answer(&ts).await;
+    let post = Post::new(GENERAL, ALICE, "three").file("a", "x/y", "1").file("b", "x/y", "2");
+    let three = office.slack.user_message(post.file("c", "x/y", "3"));
+    office.slack.wait_for(|world| world.unacked() == 0).await;
+    assert_eq!(office.names("team/files").len(), 3);
+    let files = |ts: &str| {
+        office.slack.look(|world| world.message(GENERAL, ts).unwrap().json()["files"].clone())
+    };
+    let (lost, mut left) = (files(&ts), files(&three));
+    office.change(&ts, "look", &lost);
+    // One is shown as deleted, and one not at all.
+    left[0] = json!({ "id": left[0]["id"], "mode": "tombstone" });
+    left.as_array_mut().unwrap().remove(1);
+    office.change(&three, "three", &left);
+    office.slack.wait_for(|world| world.unacked() == 0).await;
+    let text = |ts: &str| office.kept(&format!("SELECT content FROM messages WHERE id = '{ts}'"));
+    assert_eq!(text(&ts), ["look\n[file: lost, x/y: not fetched: Slack answers 404 Not Found]"]);
+    let expected = "three\n[file: file: not fetched: it was deleted]\n[file: c, x/y]";
+    assert_eq!(text(&three), [expected]);
+    assert_eq!(office.names("team/files"), [format!("{three}.3-{}-c", office.place())]);
+    // Wherever its chat belongs to by now, the file goes with its message.
+    office.inhouse.json(&["group", "remove", "team", "--yes", "--json"]).await;
+    assert!(office.slack.delete(GENERAL, &three));
+    office.slack.wait_for(|world| world.unacked() == 0).await;
+    assert_eq!(office.names("team/files"), [""; 0]);
     office.close().await;
 }

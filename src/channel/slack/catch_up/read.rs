@@ -36,18 +36,6 @@ impl Inlet<'_> {
         }
     }
 
-    /// What was said in a thread before a message, its root first.
-    pub(in crate::channel::slack) async fn thread_until(
-        &self,
-        channel: &ConversationId,
-        (root, until): (Ts, Ts),
-        haste: Haste,
-    ) -> Result<Vec<Message>, ApiError> {
-        let args = [("ts", root.to_string()), ("latest", until.to_string())];
-        let found = self.range("conversations.replies", channel, &args, haste).await?;
-        Ok(found.messages().filter(|message| message.ts < until).cloned().collect())
-    }
-
     /// One message.
     pub(in crate::channel::slack) async fn message(
         &self,
@@ -89,7 +77,7 @@ impl Inlet<'_> {
 }
 
 /// The messages of a page; one without a name is none.
-fn messages<'p>(
+pub(in crate::channel::slack) fn messages<'p>(
     page: &'p Value,
     channel: &'p ConversationId,
 ) -> impl Iterator<Item = Message> + 'p {

@@ -270,7 +270,7 @@ impl FileSource {
 }
 
 /// The files of a message; in very old ones it is one.
-fn files(message: &Value) -> Vec<File> {
+pub(super) fn files(message: &Value) -> Vec<File> {
     let single = message.get("file");
     list(message, "files").chain(single).filter_map(File::parse).take(MOST_FILES).collect()
 }

@@ -291,13 +291,16 @@ fn edits_and_deletions_name_their_message() {
             "message": now, "previous_message": before })
     };
     let now = json!({ "ts": "1.000001", "text": "new", "user": "U1", "thread_ts": "1.000000" });
-    for (before, differs) in
-        [(json!({ "text": "old" }), true), (json!({ "text": "new" }), false), (json!(null), true)]
-    {
-        let Event::Edited { message, reworded } = event(&edit(now.clone(), before)) else {
+    for (before, differs) in [
+        (json!({ "text": "old" }), true),
+        (json!({ "text": "new" }), false),
+        (json!(null), true),
+        (json!({ "text": "new", "files": [{ "id": "F1" }] }), true),
+    ] {
+        let Event::Edited { message, changed } = event(&edit(now.clone(), before)) else {
             panic!("an edit")
         };
-        assert_eq!((message.text.as_str(), message.is_reply(), reworded), ("new", true, differs));
+        assert_eq!((message.text.as_str(), message.is_reply(), changed), ("new", true, differs));
         assert_eq!((message.chat.as_str(), message.ts), ("C1", "1.000001".parse().unwrap()));
     }
     let (chat, ts): (ConversationId, Ts) = ("C1".parse().unwrap(), "1.000001".parse().unwrap());
