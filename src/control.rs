@@ -115,7 +115,7 @@ impl Control {
             None => asker.conversation.clone(),
         };
         let draft = OutboxDraft { conversation, run: Some(asker.run), content };
-        Ok((Effect::Send(draft), "sent".to_owned()))
+        Ok((Effect::Send(draft), "it will be sent".to_owned()))
     }
 
     /// A copy of a file that an agent wants sent.

@@ -47,7 +47,7 @@ async fn files_and_reactions_come_back_as_they_were_put() {
     store.outbox_begun(OutboxId(1), "F1").await.unwrap();
     assert_eq!(row(&store, 1).await.external_id.as_deref(), Some("F1"));
     store.outbox_sent(OutboxId(1), &Receipt { external_id: None }).await.unwrap();
-    store.outbox_failed(OutboxId(3), "no").await.unwrap();
+    store.outbox_failed(OutboxId(3), "no", None).await.unwrap();
     assert_eq!(store.outbox_files().await.unwrap(), []);
 }
 
