@@ -12,6 +12,7 @@ mod revise;
 mod router;
 mod runs;
 mod sent;
+mod upgrade;
 mod walk;
 
 use std::path::PathBuf;
