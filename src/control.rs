@@ -20,7 +20,9 @@ use crate::model::{
     ChatId, Content, Conversation, GroupName, RequestId, SentFile, TriggerWish, movable,
 };
 use crate::run::{Asker, Requests};
-use crate::store::{Effect, OutboxDraft, Registration, RequestKey, Store, StoreError, StoredReply};
+use crate::store::{
+    Effect, NewOutboxRow, Registration, RequestKey, Store, StoreError, StoredReply,
+};
 
 /// The most bytes of files that one group may have waiting to be sent.
 const MAX_WAITING_BYTES: u64 = 8 * MAX_SENT_BYTES;
@@ -118,8 +120,8 @@ impl Control {
             Some(chat) => Conversation { chat, thread: None },
             None => asker.conversation.clone(),
         };
-        let draft = OutboxDraft { conversation, run: Some(asker.run), content };
-        Ok((Effect::Send(draft), "it will be sent".to_owned()))
+        let new = NewOutboxRow { conversation, run: Some(asker.run), content };
+        Ok((Effect::Send(new), "it will be sent".to_owned()))
     }
 
     /// A copy of a file that an agent wants sent.
@@ -156,7 +158,7 @@ impl Control {
         effect: Effect,
     ) -> Result<Reply, StoreError> {
         let copy = match &effect {
-            Effect::Send(OutboxDraft { content: Content::File(file), .. }) => {
+            Effect::Send(NewOutboxRow { content: Content::File(file), .. }) => {
                 Some(file.copy.clone())
             }
             _ => None,

@@ -134,10 +134,10 @@ async fn a_group_has_only_so_much_waiting_to_be_sent() {
             copy: format!("copy{number}").into(),
         });
         let conversation = home.asker.conversation.clone();
-        let draft = OutboxDraft { conversation, run: Some(home.asker.run), content };
+        let new = NewOutboxRow { conversation, run: Some(home.asker.run), content };
         let reply = StoredReply { ok: true, text: String::new() };
         let key = key(&home.asker, &format!("before{number}").parse().unwrap());
-        home.store.answer_request(key, reply, Effect::Send(draft)).await.unwrap();
+        home.store.answer_request(key, reply, Effect::Send(new)).await.unwrap();
     }
     let refused = Some((false, Refusal::TooMuch.to_string()));
     assert_eq!((home.ask("r1").await, home.copies()), (refused, 0));

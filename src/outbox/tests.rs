@@ -8,7 +8,7 @@ use super::*;
 use crate::channel::Intake;
 use crate::clock;
 use crate::model::{Activity, ChatId, Group, GroupName, SentFile, Seq};
-use crate::store::{Effect, Listed, OutboxDraft, RequestKey, StoredReply};
+use crate::store::{Effect, Listed, NewOutboxRow, RequestKey, StoredReply};
 
 /// A platform that says nothing of what became of a message, until when it may be asked again.
 struct Mute(ChannelName, Option<Timestamp>);
@@ -49,9 +49,9 @@ async fn a_look_up_is_an_attempt_unless_the_platform_names_a_time() {
         let key =
             RequestKey { conversation: place.clone(), from: Seq(1), id: "r".parse().unwrap() };
         let content = Content::Text("hello".to_owned());
-        let draft = OutboxDraft { conversation: place.clone(), run: None, content };
+        let new = NewOutboxRow { conversation: place.clone(), run: None, content };
         let reply = StoredReply { ok: true, text: "sent".to_owned() };
-        store.answer_request(key, reply, Effect::Send(draft)).await.unwrap();
+        store.answer_request(key, reply, Effect::Send(new)).await.unwrap();
         let channel = Arc::new(Mute(ChannelName::terminal(), retry_at));
         let wake = Arc::new(Notify::new());
         std::fs::create_dir(home.path().join("store")).unwrap();

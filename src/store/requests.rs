@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 use super::Store;
 use super::error::{Step, StoreError};
 use super::groups::{insert, look_up, register, replace};
-use super::outbox::{self, OutboxDraft};
+use super::outbox::{self, NewOutboxRow};
 use super::values::{Millis, thread_key};
 use super::writer::name;
 use crate::model::{ChatId, Conversation, Group, GroupName, RequestId, Seq, TriggerWish};
@@ -37,7 +37,7 @@ pub(crate) enum Effect {
     /// Nothing: it was refused.
     Nothing,
     /// Something is to be sent.
-    Send(OutboxDraft),
+    Send(NewOutboxRow),
     /// A chat is given to a group.
     Register(Registration),
 }
@@ -101,7 +101,7 @@ impl Store {
             })?;
             match &effect {
                 Effect::Nothing => {}
-                Effect::Send(draft) => drop(outbox::insert(connection, draft, None, now)?),
+                Effect::Send(new) => drop(outbox::insert(connection, new, None, now)?),
                 Effect::Register(registration) => enrol(connection, registration, now)?,
             }
             Ok(Answered { reply, fresh: true })

@@ -10,7 +10,7 @@ use crate::model::{
     ChannelName, Content, Conversation, GroupName, OutboxId, Receipt, SandboxId, Seq, Usage,
 };
 use crate::store::{
-    Effect, Listed, OutboxDraft, OutboxState, RequestKey, Store, StoreError, StoredReply,
+    Effect, Listed, NewOutboxRow, OutboxState, RequestKey, Store, StoreError, StoredReply,
 };
 
 fn slack(chat: &str) -> Conversation {
@@ -27,13 +27,13 @@ pub(super) fn reply(text: &str) -> StoredReply {
 
 /// Has an agent say something.
 async fn say(store: &Store, conversation: &Conversation, text: &str) {
-    let draft = OutboxDraft {
+    let new = NewOutboxRow {
         conversation: conversation.clone(),
         run: None,
         content: Content::Text(text.to_owned()),
     };
     let answered =
-        store.answer_request(request(text), reply("sent"), Effect::Send(draft)).await.unwrap();
+        store.answer_request(request(text), reply("sent"), Effect::Send(new)).await.unwrap();
     assert!(answered.fresh);
 }
 
@@ -182,17 +182,16 @@ async fn what_is_given_up_is_told_in_its_conversation_once() {
 async fn a_request_is_carried_out_once_and_answered_always() {
     let home = Home::new();
     let store = home.with_main().await;
-    let draft = OutboxDraft {
+    let new = NewOutboxRow {
         conversation: main_chat(),
         run: None,
         content: Content::Text("hi".to_owned()),
     };
-    let first =
-        store.answer_request(request("r1"), reply("sent"), Effect::Send(draft.clone())).await;
+    let first = store.answer_request(request("r1"), reply("sent"), Effect::Send(new.clone())).await;
     let (first, again) = (
         first.unwrap(),
         store
-            .answer_request(request("r1"), reply("other"), Effect::Send(draft.clone()))
+            .answer_request(request("r1"), reply("other"), Effect::Send(new.clone()))
             .await
             .unwrap(),
     );
@@ -201,7 +200,7 @@ async fn a_request_is_carried_out_once_and_answered_always() {
     assert_eq!(store.outbox(9, Listed::All).await.unwrap().len(), 1);
 
     let later = RequestKey { from: Seq(2), ..request("r1") };
-    assert!(store.answer_request(later, reply("sent"), Effect::Send(draft)).await.unwrap().fresh);
+    assert!(store.answer_request(later, reply("sent"), Effect::Send(new)).await.unwrap().fresh);
     let refused = StoredReply { ok: false, text: "you may not".to_owned() };
     let answer =
         store.answer_request(request("r2"), refused.clone(), Effect::Nothing).await.unwrap();

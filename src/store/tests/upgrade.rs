@@ -11,7 +11,7 @@ use crate::model::{
     ChannelName, ChatId, Content, Conversation, Kept, OutboxId, Receipt, RunId, SentFile, Seq,
 };
 use crate::store::{
-    Effect, Listed, OutboxDraft, OutboxState, RequestKey, RunState, Store, StoredReply, migrate,
+    Effect, Listed, NewOutboxRow, OutboxState, RequestKey, RunState, Store, StoredReply, migrate,
 };
 
 /// Two groups, of which the first is older than the chats that joined it: one with messages, one where nothing was said
@@ -145,9 +145,9 @@ async fn work_goes_on_where_an_older_program_left_it() {
         source: "groups/team/a".into(),
         copy: "copy".into(),
     });
-    let draft =
-        OutboxDraft { conversation: place(THREAD), run: Some(RunId(2)), content: file.clone() };
-    store.answer_request(key("r2"), reply("it will be"), Effect::Send(draft)).await.unwrap();
+    let new =
+        NewOutboxRow { conversation: place(THREAD), run: Some(RunId(2)), content: file.clone() };
+    store.answer_request(key("r2"), reply("it will be"), Effect::Send(new)).await.unwrap();
     assert_eq!(store.outbox(1, Listed::All).await.unwrap()[0].content, file);
     let fresh = store.keep(said(&place(None), "8.000001", "four")).await.unwrap().0;
     assert_eq!(fresh, Kept::Fresh(Seq(4)));
