@@ -250,8 +250,10 @@ pub enum SendError {
     /// It will never work.
     #[error("the message was refused: {reason}")]
     Refused {
-        /// Why.
+        /// Why, for the log.
         reason: String,
+        /// Why, for the people of its chat, when it is about this message alone; `None` where the chat takes nothing.
+        for_chat: Option<String>,
     },
 }
 

@@ -20,7 +20,9 @@ use crate::model::{
     ChatId, Content, Conversation, GroupName, RequestId, SentFile, TriggerWish, movable,
 };
 use crate::run::{Asker, Requests};
-use crate::store::{Effect, OutboxDraft, Registration, RequestKey, Store, StoreError, StoredReply};
+use crate::store::{
+    Effect, NewOutboxRow, Registration, RequestKey, Store, StoreError, StoredReply,
+};
 
 /// The most bytes of files that one group may have waiting to be sent.
 const MAX_WAITING_BYTES: u64 = 8 * MAX_SENT_BYTES;
@@ -46,6 +48,10 @@ impl Control {
         id: &RequestId,
         request: Request,
     ) -> Result<Reply, StoreError> {
+        // Seen again, nothing of it is done again: an agent makes it be seen as often as it likes.
+        if let Some(StoredReply { ok, text }) = self.store.told(&key(asker, id)).await? {
+            return Ok(Reply { id: id.to_string(), ok, text });
+        }
         let done = match self.deed(asker, request).await {
             // What changes nothing need not be remembered.
             Ok((Effect::Nothing, text)) => return Ok(Reply { id: id.to_string(), ok: true, text }),
@@ -114,8 +120,8 @@ impl Control {
             Some(chat) => Conversation { chat, thread: None },
             None => asker.conversation.clone(),
         };
-        let draft = OutboxDraft { conversation, run: Some(asker.run), content };
-        Ok((Effect::Send(draft), "sent".to_owned()))
+        let new = NewOutboxRow { conversation, run: Some(asker.run), content };
+        Ok((Effect::Send(new), "it will be sent".to_owned()))
     }
 
     /// A copy of a file that an agent wants sent.
@@ -140,7 +146,8 @@ impl Control {
             warn!(%error, group.name = %asker.group, "a file that is to be sent could not be copied");
             Refusal::NotCopied
         });
-        Ok(SentFile { caption, ..copied?? })
+        // From here on it is asked for without a pause, and `keep` removes it where it gets no row.
+        Ok(SentFile { caption, ..copied??.keep() })
     }
 
     async fn keep(
@@ -150,26 +157,26 @@ impl Control {
         reply: StoredReply,
         effect: Effect,
     ) -> Result<Reply, StoreError> {
-        let key = RequestKey {
-            conversation: asker.conversation.clone(),
-            from: asker.from,
-            id: id.clone(),
-        };
         let copy = match &effect {
-            Effect::Send(OutboxDraft { content: Content::File(file), .. }) => {
+            Effect::Send(NewOutboxRow { content: Content::File(file), .. }) => {
                 Some(file.copy.clone())
             }
             _ => None,
         };
-        let answered = self.store.answer_request(key, reply, effect).await?;
-        if answered.fresh && answered.reply.ok {
-            self.outbox.notify_waiters();
-        }
-        // It was sent, or is on its way, from the copy of the first time.
-        if let Some(copy) = copy.filter(|_| !answered.fresh)
+        let answered = self.store.answer_request(key(asker, id), reply, effect).await;
+        let has_row = match &answered {
+            Ok(answered) => answered.fresh,
+            // Only of a store that ends it is not known.
+            Err(error) => matches!(error, StoreError::Closed),
+        };
+        if let Some(copy) = copy.filter(|_| !has_row)
             && let Err(error) = self.files.remove(&copy)
         {
-            warn!(%error, "a second copy of a file stays until the next start");
+            warn!(%error, "a copy of a file stays until the next start");
+        }
+        let answered = answered?;
+        if answered.fresh && answered.reply.ok {
+            self.outbox.notify_waiters();
         }
         Ok(Reply { id: id.to_string(), ok: answered.reply.ok, text: answered.reply.text })
     }
@@ -188,6 +195,11 @@ impl Requests for Control {
     }
 }
 
+/// Which request it is.
+fn key(asker: &Asker, id: &RequestId) -> RequestKey {
+    RequestKey { conversation: asker.conversation.clone(), from: asker.from, id: id.clone() }
+}
+
 /// Whether a group may ask this. What it says goes to chats of its own, and for main to any registered one: `owner` is
 /// the group of the chat that the request names, or of the conversation. What concerns all groups is for main only.
 fn may(group: &GroupName, request: &Request, owner: Option<&GroupName>) -> bool {
@@ -200,39 +212,4 @@ fn may(group: &GroupName, request: &Request, owner: Option<&GroupName>) -> bool 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// CVE-2026-56693: a privileged request was carried out for a group that was not privileged.
-    #[test]
-    fn cve_2026_56693_who_may_ask_what() {
-        let (main, family, work) =
-            (GroupName::main(), "family".parse().unwrap(), "work".parse().unwrap());
-        let text = String::new;
-        let requests = [
-            Request::SendMessage { text: text(), chat: None },
-            Request::SendFile { path: text(), caption: None, chat: None },
-            Request::React { emoji: text() },
-            Request::RegisterGroup {
-                chat: text(),
-                name: text(),
-                folder: None,
-                trigger: None,
-                requires_trigger: None,
-            },
-            Request::ListChats {},
-        ];
-        for (group, owner, talk, rule) in [
-            (&main, Some(&main), true, true),
-            (&main, Some(&family), true, true),
-            (&main, None, false, true),
-            (&family, Some(&family), true, false),
-            (&family, Some(&work), false, false),
-            (&family, Some(&main), false, false),
-            (&family, None, false, false),
-        ] {
-            let found = requests.each_ref().map(|request| may(group, request, owner));
-            assert_eq!(found, [talk, talk, talk, rule, rule], "{group} in a chat of {owner:?}");
-        }
-    }
-}
+mod tests;

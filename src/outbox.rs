@@ -244,7 +244,8 @@ impl Outbox {
         };
         if refused {
             warn!(outbox.id = %row.id, chat.id = %row.conversation.chat, %reason, "not sent, and given up");
-            let attempt = || self.store.outbox_failed(row.id, &reason);
+            let attempt =
+                || self.store.outbox_failed(row.id, &reason, sentence(&row.content, &error));
             store::patiently(UNWRITABLE, stop, attempt).await?;
             self.clear(row);
             return Ok(());
@@ -263,7 +264,7 @@ impl Outbox {
                 self.store.outbox_doubtful(row.id, retry_at.unwrap_or(again), &reason).await
             }
             SendError::Begun { .. } => self.store.outbox_doubtful(row.id, again, &reason).await,
-            SendError::Refused { .. } => self.store.outbox_failed(row.id, &reason).await,
+            SendError::Refused { .. } => self.store.outbox_failed(row.id, &reason, None).await,
         })
         .await
     }
@@ -291,6 +292,28 @@ impl Outbox {
         {
             warn!(%error, outbox.id = %row.id, "the copy of a file stays until the next start");
         }
+    }
+}
+
+/// What the people of a chat are told when something that was to be sent there is given up; `None` when they could not
+/// be told that either. Who wanted it sent has been told that it will be.
+fn sentence(content: &Content, error: &SendError) -> Option<String> {
+    let what = match content {
+        Content::Text(_) => "My message".to_owned(),
+        Content::File(file) => format!("The file {}", file.name),
+        Content::Reaction { emoji, .. } => format!("The reaction :{emoji}:"),
+    };
+    match (error, content) {
+        (SendError::Refused { for_chat, .. }, Content::Text(_)) => {
+            Some(format!("{what} could not be sent in full: {}.", for_chat.as_ref()?))
+        }
+        (SendError::Refused { for_chat, .. }, _) => {
+            Some(format!("{what} could not be sent: {}.", for_chat.as_ref()?))
+        }
+        // A text that did not arrive for hours had no chat to arrive in.
+        (_, Content::Text(_)) => None,
+        // Whether it arrived nobody knows.
+        _ => Some(format!("{what} may not have arrived: it was tried {ATTEMPTS} times.")),
     }
 }
 

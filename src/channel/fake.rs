@@ -235,7 +235,7 @@ impl Channel for FakeChannel {
             let mut service = self.service();
             if !service.chats.contains(&parcel.conversation.chat) {
                 let reason = format!("the test announced no chat {}", parcel.conversation.chat);
-                return Err(SendError::Refused { reason });
+                return Err(SendError::Refused { reason, for_chat: None });
             }
             service.mishaps.pop_front()
         };
@@ -244,7 +244,7 @@ impl Channel for FakeChannel {
             None => Ok(self.arrive(parcel)),
             Some(Mishap::Absent) => Err(SendError::Absent),
             Some(Mishap::Later) => Err(SendError::Later { reason: reason(), retry_at: None }),
-            Some(Mishap::Refused) => Err(SendError::Refused { reason: reason() }),
+            Some(Mishap::Refused) => Err(SendError::Refused { reason: reason(), for_chat: None }),
             Some(Mishap::DoubtfulLost) => {
                 Err(SendError::Doubtful { reason: reason(), retry_at: None })
             }

@@ -104,7 +104,8 @@ impl Slack {
             // One that has not said yet which it is may be the one.
             None if self.workspaces.iter().any(|w| w.ours().is_none()) => Err(SendError::Absent),
             None => {
-                Err(SendError::Refused { reason: "there is no token for its workspace".to_owned() })
+                let reason = "there is no token for its workspace".to_owned();
+                Err(SendError::Refused { reason, for_chat: None })
             }
         }
     }

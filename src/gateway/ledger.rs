@@ -138,7 +138,7 @@ mod tests {
             owed: Mutex::default(),
         };
         assert_eq!(ledger.may_spend(&thrifty.group).await, Ok(Allowance::Budget { left: 100 }));
-        store.refuse_usage(true).await;
+        store.refuse("usage", true).await;
         ledger.record(&thrifty, cost(30)).await;
         ledger.record(&thrifty, cost(30)).await;
         ledger.record(&free, cost(5)).await;
@@ -147,7 +147,7 @@ mod tests {
         ledger.settle().await;
         assert_eq!(ledger.owed.lock().await.len(), 2);
 
-        store.refuse_usage(false).await;
+        store.refuse("usage", false).await;
         assert_eq!(ledger.may_spend(&thrifty.group).await, Ok(Allowance::Budget { left: 40 }));
         let spent = store.usage_on(ledger.today()).await.unwrap();
         let spent: Vec<_> = spent

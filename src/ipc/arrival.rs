@@ -25,8 +25,6 @@ use crate::model::GroupName;
 const FILES: &str = "files";
 /// The directory beside the groups' in which files are written; no group can have this name.
 const ARRIVING: &str = ".arriving";
-/// How much of the disk is left free, for the store and everything else.
-const SPARE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -46,10 +44,7 @@ impl Arrival {
     /// When it cannot be made, or too little of the disk is free.
     pub(crate) fn begin(groups: &Path, group: &GroupName, owner: (u32, u32)) -> io::Result<Self> {
         let home = open_home(groups)?;
-        let disk = fs::fstatvfs(&home)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < SPARE_BYTES {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
+        confined::has_room(&home)?;
         let folder = confined::open_dir(&home, group.as_str())?;
         let arriving = confined::ensure_dir(&home, ARRIVING)?;
         let unfinished = format!("{:016x}", fastrand::u64(..));

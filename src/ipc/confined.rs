@@ -14,6 +14,21 @@ const PRIVATE: Mode = Mode::RWXU;
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// How much of a disk is left free, for the store and everything else.
+const SPARE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Makes sure that a large file may still be written where `at` is.
+///
+/// # Errors
+/// [`io::ErrorKind::StorageFull`] when too little of the disk is free.
+pub(super) fn has_room(at: impl AsFd) -> io::Result<()> {
+    let disk = fs::fstatvfs(at)?;
+    if disk.f_bavail.saturating_mul(disk.f_frsize) < SPARE_BYTES {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    Ok(())
+}
+
 /// Opens a directory beneath `at`.
 pub(super) fn open_dir(at: impl AsFd, name: impl Arg) -> rustix::io::Result<OwnedFd> {
     open(at.as_fd(), name, DIRECTORY)

@@ -1,8 +1,8 @@
 //! Files that agents send: copied at the moment of the request, so that what was said to be sent is sent as it was.
 //!
 //! A group's folder is as hostile as its mailbox: no link is followed out of it, and nothing but a plain file is read.
-//! A copy is on disk under a name of ours before the outbox knows of it. It goes when its row is settled; one that no row
-//! knows is left over from a crash, and goes at the next start.
+//! A copy is on disk under a name of ours before the outbox knows of it. It goes when its row is settled, and at once
+//! when it gets none; one that no row knows is left over from a crash, and goes at the next start.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -15,6 +15,7 @@ use protocol::layout;
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, AtFlags};
 use rustix::io::Errno;
+use tracing::warn;
 
 use super::check::{self, RejectReason};
 use super::{confined, place};
@@ -38,6 +39,14 @@ pub(crate) struct Outgoing {
     folder: Arc<OwnedFd>,
 }
 
+/// A copy that goes again unless it is kept.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    files: Outgoing,
+    file: SentFile,
+    is_kept: bool,
+}
+
 impl Outgoing {
     /// The copies in this home: these, and no others.
     ///
@@ -59,13 +68,13 @@ impl Outgoing {
     /// Copies a file of a group's folder, at a path that an agent has named. Blocks for as long as the disk takes.
     ///
     /// # Errors
-    /// When the fault is ours; what was begun of a copy goes at the next start.
+    /// When the fault is ours, or too little of the disk is free.
     pub(crate) fn copy(
         &self,
         group: &GroupName,
         run: RunId,
         path: &str,
-    ) -> io::Result<Result<SentFile, RejectReason>> {
+    ) -> io::Result<Result<Copied, RejectReason>> {
         let Some(names) = beneath(path) else { return Ok(Err(RejectReason::Outside)) };
         let Some((name, folders)) = names.split_last() else {
             return Ok(Err(RejectReason::Outside));
@@ -85,18 +94,22 @@ impl Outgoing {
             Err(error) => return refused(error),
         };
         source.push(name);
+        confined::has_room(&*self.folder)?;
         let copy = format!("{run}-{:016x}", fastrand::u64(..));
         let written = File::from(confined::create_file(&*self.folder, copy.as_str())?);
+        let name = text::one_line(&name.to_string_lossy(), NAME_CHARS);
+        let sent = SentFile { name, bytes: 0, caption: String::new(), source, copy: copy.into() };
+        let mut copied = Copied { files: self.clone(), file: sent, is_kept: false };
         // The agent may still hold the file open, so one byte more than allowed is asked for.
         let bytes = io::copy(&mut file.take(MAX_SENT_BYTES + 1), &mut &written)?;
-        if bytes == 0 || bytes > MAX_SENT_BYTES {
-            self.remove(Path::new(&copy))?;
-            return Ok(Err(if bytes == 0 { RejectReason::Empty } else { RejectReason::TooLarge }));
+        match bytes {
+            0 => return Ok(Err(RejectReason::Empty)),
+            1..=MAX_SENT_BYTES => copied.file.bytes = bytes,
+            _ => return Ok(Err(RejectReason::TooLarge)),
         }
         written.sync_all()?;
         fs::fsync(&*self.folder)?;
-        let name = text::one_line(&name.to_string_lossy(), NAME_CHARS);
-        Ok(Ok(SentFile { name, bytes, caption: String::new(), source, copy: copy.into() }))
+        Ok(Ok(copied))
     }
 
     /// The file with whole paths in place of those in the home.
@@ -122,6 +135,24 @@ impl Outgoing {
     }
 }
 
+impl Copied {
+    /// Keeps the copy; whoever asks for this removes it.
+    pub(crate) fn keep(mut self) -> SentFile {
+        self.is_kept = true;
+        self.file.clone()
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        if !self.is_kept
+            && let Err(error) = self.files.remove(&self.file.copy)
+        {
+            warn!(%error, "a copy of a file stays until the next start");
+        }
+    }
+}
+
 /// The parts of a path that leads down from the group's folder.
 fn beneath(path: &str) -> Option<Vec<&OsStr>> {
     let path = Path::new(path);
@@ -132,7 +163,7 @@ fn beneath(path: &str) -> Option<Vec<&OsStr>> {
 }
 
 /// What it means that a way could not be gone.
-fn refused(error: io::Error) -> io::Result<Result<SentFile, RejectReason>> {
+fn refused(error: io::Error) -> io::Result<Result<Copied, RejectReason>> {
     match Errno::from_io_error(&error) {
         Some(
             Errno::NOENT

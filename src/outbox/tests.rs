@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::*;
 use crate::channel::Intake;
 use crate::clock;
-use crate::model::{Activity, ChatId, Group, GroupName, Seq};
-use crate::store::{Effect, Listed, OutboxDraft, RequestKey, StoredReply};
+use crate::model::{Activity, ChatId, Group, GroupName, SentFile, Seq};
+use crate::store::{Effect, Listed, NewOutboxRow, RequestKey, StoredReply};
 
 /// A platform that says nothing of what became of a message, until when it may be asked again.
 struct Mute(ChannelName, Option<Timestamp>);
@@ -49,9 +49,9 @@ async fn a_look_up_is_an_attempt_unless_the_platform_names_a_time() {
         let key =
             RequestKey { conversation: place.clone(), from: Seq(1), id: "r".parse().unwrap() };
         let content = Content::Text("hello".to_owned());
-        let draft = OutboxDraft { conversation: place.clone(), run: None, content };
+        let new = NewOutboxRow { conversation: place.clone(), run: None, content };
         let reply = StoredReply { ok: true, text: "sent".to_owned() };
-        store.answer_request(key, reply, Effect::Send(draft)).await.unwrap();
+        store.answer_request(key, reply, Effect::Send(new)).await.unwrap();
         let channel = Arc::new(Mute(ChannelName::terminal(), retry_at));
         let wake = Arc::new(Notify::new());
         std::fs::create_dir(home.path().join("store")).unwrap();
@@ -70,6 +70,39 @@ async fn a_look_up_is_an_attempt_unless_the_platform_names_a_time() {
         } else {
             assert_eq!((row.state, looked), (OutboxState::Failed, ATTEMPTS - 1));
         }
+    }
+}
+
+#[test]
+fn people_are_told_what_was_promised_to_them_where_they_can_be_told() {
+    let refused = |for_chat: Option<&str>| SendError::Refused {
+        reason: "code".to_owned(),
+        for_chat: for_chat.map(str::to_owned),
+    };
+    let lost = || SendError::Doubtful { reason: "broken pipe".to_owned(), retry_at: None };
+    let file = || {
+        Content::File(SentFile {
+            name: "a.pdf".to_owned(),
+            bytes: 1,
+            caption: String::new(),
+            source: "groups/main/a.pdf".into(),
+            copy: "copy".into(),
+        })
+    };
+    let text = || Content::Text("hello".to_owned());
+    let eyes = || Content::Reaction { emoji: "eyes".to_owned(), message: "m1".parse().unwrap() };
+    for (content, error, expected) in [
+        (text(), refused(Some("why")), Some("My message could not be sent in full: why.")),
+        (file(), refused(Some("why")), Some("The file a.pdf could not be sent: why.")),
+        (eyes(), refused(Some("why")), Some("The reaction :eyes: could not be sent: why.")),
+        (text(), refused(None), None),
+        (file(), refused(None), None),
+        (eyes(), refused(None), None),
+        (text(), lost(), None),
+        (file(), lost(), Some("The file a.pdf may not have arrived: it was tried 12 times.")),
+        (eyes(), lost(), Some("The reaction :eyes: may not have arrived: it was tried 12 times.")),
+    ] {
+        assert_eq!(sentence(&content, &error).as_deref(), expected, "{content}, {error}");
     }
 }
 

@@ -15,9 +15,9 @@ use super::error::{Step, StoreError};
 use super::values::{Count, Millis, conversation, state_column, thread_key, time, time_if_any};
 use crate::model::{ChannelName, Content, Conversation, OutboxId, RunEnd, RunId, SentFile, Seq};
 
-/// Something to send.
+/// What is to be a row of the outbox: something to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OutboxDraft {
+pub(crate) struct NewOutboxRow {
     /// Where to.
     pub(crate) conversation: Conversation,
     /// The run that says it.
@@ -181,7 +181,7 @@ impl Store {
 /// Puts a row into the outbox; `ends` is how it ends its run.
 pub(super) fn insert(
     connection: &Connection,
-    draft: &OutboxDraft,
+    new: &NewOutboxRow,
     ends: Option<RunEnd>,
     now: Timestamp,
 ) -> Step<OutboxId> {
@@ -191,7 +191,7 @@ pub(super) fn insert(
                VALUES (:channel, :chat, :thread, :run, :through, :answered, 'pending', :now,
                     :text, :message, :name, :bytes, :source, :copy)
                RETURNING id";
-    let OutboxDraft { conversation, run, content } = draft;
+    let NewOutboxRow { conversation, run, content } = new;
     let (text, message, file) = match content {
         Content::Text(text) => (text, None, None),
         Content::File(file) => (&file.caption, None, Some(file)),

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 use super::Store;
 use super::error::{Step, StoreError};
 use super::groups::{insert, look_up, register, replace};
-use super::outbox::{self, OutboxDraft};
+use super::outbox::{self, NewOutboxRow};
 use super::values::{Millis, thread_key};
 use super::writer::name;
 use crate::model::{ChatId, Conversation, Group, GroupName, RequestId, Seq, TriggerWish};
@@ -37,7 +37,7 @@ pub(crate) enum Effect {
     /// Nothing: it was refused.
     Nothing,
     /// Something is to be sent.
-    Send(OutboxDraft),
+    Send(NewOutboxRow),
     /// A chat is given to a group.
     Register(Registration),
 }
@@ -63,6 +63,18 @@ pub(crate) struct Answered {
 }
 
 impl Store {
+    /// What an agent was told when it asked this before.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn told(
+        &self,
+        request: &RequestKey,
+    ) -> Result<Option<StoredReply>, StoreError> {
+        let request = request.clone();
+        self.read("look for a request", move |connection| told(connection, &request)).await
+    }
+
     /// Answers a request and has its effect, in one transaction; a request that was seen before has no effect and gets
     /// the answer of the first time.
     ///
@@ -76,19 +88,11 @@ impl Store {
     ) -> Result<Answered, StoreError> {
         let now = self.now();
         self.write(name!("answer_request", "answer a request"), move |connection| {
-            let RequestKey { conversation: Conversation { chat, thread }, from, id } = &request;
-            let thread = thread_key(thread.as_ref());
-            let sql = "SELECT ok, text FROM requests
-                       WHERE chat_id = ?1 AND thread = ?2 AND from_seq = ?3 AND id = ?4";
-            let known = connection
-                .prepare_cached(sql)?
-                .query_row(params![chat, thread, from, id], |row| {
-                    Ok(StoredReply { ok: row.get(0)?, text: row.get(1)? })
-                })
-                .optional()?;
-            if let Some(reply) = known {
+            if let Some(reply) = told(connection, &request)? {
                 return Ok(Answered { reply, fresh: false });
             }
+            let RequestKey { conversation: Conversation { chat, thread }, from, id } = &request;
+            let thread = thread_key(thread.as_ref());
             let sql = "INSERT INTO requests (chat_id, thread, from_seq, id, ok, text, created_at)
                        VALUES (:chat, :thread, :from, :id, :ok, :text, :now)";
             connection.prepare_cached(sql)?.execute(named_params! {
@@ -97,13 +101,26 @@ impl Store {
             })?;
             match &effect {
                 Effect::Nothing => {}
-                Effect::Send(draft) => drop(outbox::insert(connection, draft, None, now)?),
+                Effect::Send(new) => drop(outbox::insert(connection, new, None, now)?),
                 Effect::Register(registration) => enrol(connection, registration, now)?,
             }
             Ok(Answered { reply, fresh: true })
         })
         .await
     }
+}
+
+/// What was said to a request.
+fn told(connection: &Connection, request: &RequestKey) -> Step<Option<StoredReply>> {
+    let RequestKey { conversation: Conversation { chat, thread }, from, id } = request;
+    let sql = "SELECT ok, text FROM requests
+               WHERE chat_id = ?1 AND thread = ?2 AND from_seq = ?3 AND id = ?4";
+    let known = connection
+        .prepare_cached(sql)?
+        .query_row(params![chat, thread_key(thread.as_ref()), from, id], |row| {
+            Ok(StoredReply { ok: row.get(0)?, text: row.get(1)? })
+        });
+    Ok(known.optional()?)
 }
 
 /// Gives a chat to a group.

@@ -12,6 +12,7 @@ mod revise;
 mod router;
 mod runs;
 mod sent;
+mod upgrade;
 mod walk;
 
 use std::path::PathBuf;
@@ -61,15 +62,18 @@ impl Home {
 }
 
 impl Store {
-    /// Lets costs not be written down from now on, as on a disk without room, or lets them again.
-    pub(crate) async fn refuse_usage(&self, refuse: bool) {
+    /// Lets nothing be put into a table from now on, as on a disk without room, or lets it again.
+    pub(crate) async fn refuse(&self, table: &'static str, refuse: bool) {
         let sql = if refuse {
-            "CREATE TRIGGER refuse BEFORE INSERT ON usage BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            format!(
+                "CREATE TRIGGER refuse_{table} BEFORE INSERT ON {table}
+                 BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            )
         } else {
-            "DROP TRIGGER refuse"
+            format!("DROP TRIGGER refuse_{table}")
         };
-        let set = self.write(name!("refuse_usage", "refuse usage"), move |connection| {
-            Ok(connection.execute_batch(sql)?)
+        let set = self.write(name!("refuse", "refuse rows"), move |connection| {
+            Ok(connection.execute_batch(&sql)?)
         });
         set.await.expect("the trigger is made, and there");
     }

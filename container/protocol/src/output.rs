@@ -132,7 +132,7 @@ pub enum Request {
     },
     /// Reacts to the message that the run answers.
     React {
-        /// The emoji's name, such as `thumbsup`, or the emoji.
+        /// The emoji's name, such as `thumbsup`, with or without its colons; the character itself is refused.
         emoji: String,
     },
     /// Gives a chat to a group, which is made when there is none of that name; for the main group only.

@@ -71,6 +71,19 @@ const NOT_FOR_THIS_APP: [&str; 8] = [
     "unknown_method",
 ];
 
+/// Codes by which Slack says that it does not take a message in blocks.
+const NO_BLOCKS: [&str; 3] = ["invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"];
+
+/// Codes by which Slack says that it does not take a text, in whatever form.
+const NOT_THIS_TEXT: [&str; 4] =
+    ["markdown_text_too_long", "metadata_too_large", "msg_too_long", "no_text"];
+
+/// Codes by which Slack says that nothing of ours can be put into a chat, be it a message, a file or a reaction; to them
+/// belong all that begin with [`RESTRICTED`].
+const NOTHING_THERE: [&str; 5] =
+    ["channel_is_archived", "channel_not_found", "is_archived", "is_inactive", "not_in_channel"];
+const RESTRICTED: &str = "restricted_action";
+
 /// Codes that tell of a fault at Slack's, after which nobody knows what was done.
 const PASSING: [&str; 4] =
     ["fatal_error", "internal_error", "request_timeout", "service_unavailable"];
@@ -92,6 +105,27 @@ impl ApiError {
     /// Whether it says that this app may not do such a thing, wherever it is.
     pub(super) fn is_about_the_app(&self) -> bool {
         self.code().is_some_and(|code| NOT_FOR_THIS_APP.contains(&code))
+    }
+
+    /// Whether it says that a message in blocks is not taken, and one without may be.
+    pub(super) fn is_about_blocks(&self) -> bool {
+        self.code().is_some_and(|code| NO_BLOCKS.contains(&code))
+    }
+
+    /// Whether it says that a text is not taken, and another may be.
+    pub(super) fn is_about_the_text(&self) -> bool {
+        self.is_about_blocks() || self.code().is_some_and(|code| NOT_THIS_TEXT.contains(&code))
+    }
+
+    /// Whether it says that nothing of ours is taken in a chat.
+    pub(super) fn is_about_the_chat(&self) -> bool {
+        self.code()
+            .is_some_and(|code| NOTHING_THERE.contains(&code) || code.starts_with(RESTRICTED))
+    }
+
+    /// Why something was not taken, for the people of the chat: without Slack's word for it.
+    pub(super) fn for_chat(&self) -> &'static str {
+        self.code().and_then(hint).unwrap_or("Slack does not take it")
     }
 
     /// The word by which Slack says that a token is no good, whatever it is used for.
@@ -139,20 +173,31 @@ fn needed_scope(body: &str) -> Option<String> {
 
 /// Slack's word with what a person can do about it, where that is known.
 fn in_words(code: &str) -> String {
-    let hint = match code.split(' ').next().unwrap_or(code) {
+    match hint(code.split(' ').next().unwrap_or(code)) {
+        Some(hint) => format!("{code}: {hint}"),
+        None => code.to_owned(),
+    }
+}
+
+/// What a word of Slack's means, and what a person can do about it.
+fn hint(code: &str) -> Option<&'static str> {
+    Some(match code {
         "channel_not_found" => "there is no such channel, or the bot may not see it",
+        "file_uploads_disabled" => "the workspace takes no files",
         "invalid_auth" => "Slack does not know the token",
         "invalid_name" => "the workspace has no such emoji",
         "is_archived" => "the channel is archived",
+        "message_not_found" => "the message is gone",
         "missing_scope" => "the app lacks a scope; add it and install the app again",
         "msg_too_long" => "the message is too long for Slack",
         "not_allowed_token_type" => "it is a token of another kind",
         "not_in_channel" => "the bot is not in the channel; invite it there",
         "restricted_action" => "the workspace does not let the bot post there",
+        "storage_limit_reached" => "the workspace has no room for files",
         "token_revoked" | "account_inactive" => "the app was removed; install it again",
-        _ => return code.to_owned(),
-    };
-    format!("{code}: {hint}")
+        "too_many_emoji" | "too_many_reactions" => "the message takes no more reactions",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -172,6 +217,26 @@ mod tests {
             assert!(error.to_string().starts_with(code));
         }
         assert_eq!(ApiError::failed("invalid_auth").fatal(), None);
+    }
+
+    #[test]
+    fn what_is_refused_for_itself_is_told_from_a_chat_that_takes_nothing() {
+        for (code, text, chat, words) in [
+            ("msg_too_long", true, false, "the message is too long for Slack"),
+            ("invalid_blocks", true, false, "Slack does not take it"),
+            ("missing_scope (needed: files:write)", false, false, "the app lacks a scope; "),
+            ("invalid_name", false, false, "the workspace has no such emoji"),
+            ("is_archived", false, true, "the channel is archived"),
+            ("not_in_channel", false, true, "the bot is not in the channel"),
+            ("channel_not_found", false, true, "there is no such channel"),
+            ("restricted_action_read_only_channel", false, true, "Slack does not take it"),
+            ("a_new_code", false, false, "Slack does not take it"),
+        ] {
+            let error = ApiError::Refused { code: code.to_owned() };
+            let about = (error.is_about_the_text(), error.is_about_the_chat());
+            assert_eq!(about, (text, chat), "{code}");
+            assert!(error.for_chat().starts_with(words), "{code}: {}", error.for_chat());
+        }
     }
 
     #[test]

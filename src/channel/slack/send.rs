@@ -22,9 +22,6 @@ use crate::model::Receipt;
 const MOST_PAGES: usize = 10;
 /// How much older than its row a message may be: clocks differ, and one that grew began before its answer was there.
 const LOOK_BACK: Duration = Duration::from_secs(2 * 60 * 60);
-/// Codes by which Slack says that it does not take a message in blocks.
-const NO_BLOCKS: [&str; 3] = ["invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"];
-
 /// Where a parcel goes.
 pub(super) struct Address<'a> {
     pub(super) workspace: &'a Workspace,
@@ -124,7 +121,7 @@ impl Address<'_> {
             let mut answer =
                 self.post_part(json!({ "text": notification, "blocks": [block] }), &metadata).await;
             if let Err(error) = &answer
-                && error.code().is_some_and(|code| NO_BLOCKS.contains(&code))
+                && error.is_about_blocks()
             {
                 info!(channel.name = "slack", "Slack does not take the blocks; it is said as text");
                 // The same part, so that what is there can be told by its number whatever form it has.
@@ -227,7 +224,13 @@ impl Address<'_> {
         match error {
             // Until somebody has mended the tokens, there is nobody to take it.
             _ if error.revoked().is_some() => SendError::Absent,
-            ApiError::Refused { .. } => SendError::Refused { reason: error.to_string() },
+            ApiError::Refused { .. } => {
+                let is_text = matches!(self.parcel.content, Content::Text(_));
+                let is_alone =
+                    if is_text { error.is_about_the_text() } else { !error.is_about_the_chat() };
+                let for_chat = is_alone.then(|| error.for_chat().to_owned());
+                SendError::Refused { reason: error.to_string(), for_chat }
+            }
             ApiError::Limited { after } => SendError::Later {
                 reason: error.to_string(),
                 retry_at: self.workspace.clock.now().checked_add(*after).ok(),

@@ -118,6 +118,10 @@ impl Address<'_> {
 
     /// Brings the bytes; what comes of it is never that the file was shown.
     async fn bring(&self, file: &SentFile) -> SendError {
+        let Ok(copy) = File::open(&file.copy).await else {
+            let reason = "the gateway's copy is gone".to_owned();
+            return SendError::Refused { for_chat: Some(reason.clone()), reason };
+        };
         let brought = async {
             let size = file.bytes.to_string();
             let args = [("filename", &*file.name), ("length", &*size)];
@@ -125,9 +129,6 @@ impl Address<'_> {
             let (url, id) = (word(&answer, "upload_url"), word(&answer, "file_id"));
             let (Some(url), Some(id)) = (url, id) else {
                 return Err(ApiError::failed("an answer that cannot be read"));
-            };
-            let Ok(copy) = File::open(&file.copy).await else {
-                return Err(ApiError::Refused { code: "the gateway's copy is gone".to_owned() });
             };
             self.workspace.downloads.bring(url, copy, file.bytes).await?;
             Ok(id.to_owned())

@@ -147,17 +147,32 @@ impl Store {
         .await
     }
 
-    /// Notes that the platform refused a row for good. Nothing changes for one that is settled.
+    /// Notes that a row is given up, and puts the sentence that says so into the outbox of its conversation: once, and
+    /// never for such a sentence itself. Nothing changes for a row that is settled.
     ///
     /// # Errors
     /// [`StoreError::NotThere`].
-    pub(crate) async fn outbox_failed(&self, id: OutboxId, error: &str) -> Result<(), StoreError> {
-        let error = error.to_owned();
-        let name = name!("outbox_failed", "note that a message was refused");
+    pub(crate) async fn outbox_failed(
+        &self,
+        id: OutboxId,
+        error: &str,
+        sentence: Option<String>,
+    ) -> Result<(), StoreError> {
+        let (now, error) = (self.now(), error.to_owned());
+        let name = name!("outbox_failed", "note that a message was given up");
         self.write(name, move |connection| {
             let sql = "UPDATE outbox SET state = 'failed', error = ?2
                        WHERE id = ?1 AND state IN ('pending', 'sending')";
-            changed(connection, id, sql, params![id, error]).map(|_changed| ())
+            if changed(connection, id, sql, params![id, error])?
+                && let Some(sentence) = &sentence
+            {
+                let sql = "INSERT INTO outbox
+                               (channel, chat_id, thread, run, state, created_at, text, tells_of)
+                           SELECT channel, chat_id, thread, run, 'pending', ?2, ?3, id
+                           FROM outbox WHERE id = ?1 AND tells_of IS NULL";
+                connection.prepare_cached(sql)?.execute(params![id, Millis(now), sentence])?;
+            }
+            Ok(())
         })
         .await
     }

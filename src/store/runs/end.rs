@@ -7,7 +7,7 @@ use super::{RunRow, RunState, change_time, unfinished};
 use crate::model::{Content, Conversation, RunEnd, RunId, Seq, SessionId};
 use crate::store::Store;
 use crate::store::error::{Step, StoreError};
-use crate::store::outbox::{self, OutboxDraft};
+use crate::store::outbox::{self, NewOutboxRow};
 use crate::store::router::move_cursor;
 use crate::store::values::{Millis, thread_key};
 use crate::store::writer::name;
@@ -87,12 +87,12 @@ impl Store {
             let state = RunState::GivenUp;
             end(connection, &run, &Ending { state, error: Some(&error), through }, now)?;
             move_cursor(connection, &run.conversation, through)?;
-            let draft = OutboxDraft {
+            let new = NewOutboxRow {
                 conversation: run.conversation,
                 run: Some(run.id),
                 content: Content::Text(text),
             };
-            outbox::insert(connection, &draft, Some(RunEnd { through, answered: false }), now)?;
+            outbox::insert(connection, &new, Some(RunEnd { through, answered: false }), now)?;
             Ok(())
         })
         .await
@@ -120,8 +120,8 @@ impl Store {
             let waits = connection.prepare_cached(sql)?.query_row(key, |row| row.get::<_, Seq>(0));
             let Some(through) = waits.optional()? else { return Ok(false) };
             move_cursor(connection, &conversation, through)?;
-            let draft = OutboxDraft { conversation, run: None, content: Content::Text(text) };
-            outbox::insert(connection, &draft, Some(RunEnd { through, answered: false }), now)?;
+            let new = NewOutboxRow { conversation, run: None, content: Content::Text(text) };
+            outbox::insert(connection, &new, Some(RunEnd { through, answered: false }), now)?;
             Ok(true)
         })
         .await
@@ -169,10 +169,13 @@ fn finish(connection: &Connection, done: FinishRun, now: Timestamp) -> Step<()> 
         keep_session(connection, &run, &session, now)?;
     }
     let Some(text) = answer else { return Ok(()) };
-    let draft =
-        OutboxDraft { conversation: run.conversation, run: Some(id), content: Content::Text(text) };
+    let new = NewOutboxRow {
+        conversation: run.conversation,
+        run: Some(id),
+        content: Content::Text(text),
+    };
     let end = RunEnd { through, answered: state == RunState::Done };
-    outbox::insert(connection, &draft, Some(end), now)?;
+    outbox::insert(connection, &new, Some(end), now)?;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::model::{
     ChannelName, Content, Conversation, GroupName, OutboxId, Receipt, SandboxId, Seq, Usage,
 };
 use crate::store::{
-    Effect, Listed, OutboxDraft, OutboxState, RequestKey, Store, StoreError, StoredReply,
+    Effect, Listed, NewOutboxRow, OutboxState, RequestKey, Store, StoreError, StoredReply,
 };
 
 fn slack(chat: &str) -> Conversation {
@@ -27,13 +27,13 @@ pub(super) fn reply(text: &str) -> StoredReply {
 
 /// Has an agent say something.
 async fn say(store: &Store, conversation: &Conversation, text: &str) {
-    let draft = OutboxDraft {
+    let new = NewOutboxRow {
         conversation: conversation.clone(),
         run: None,
         content: Content::Text(text.to_owned()),
     };
     let answered =
-        store.answer_request(request(text), reply("sent"), Effect::Send(draft)).await.unwrap();
+        store.answer_request(request(text), reply("sent"), Effect::Send(new)).await.unwrap();
     assert!(answered.fresh);
 }
 
@@ -70,7 +70,7 @@ async fn only_the_head_of_each_conversation_is_due() {
     assert_eq!((sent.state, sent.attempts), (OutboxState::Sent, 1));
     assert_eq!((sent.external_id, sent.sent_at), (receipt.external_id, Some(home.clock.now())));
 
-    store.outbox_failed(OutboxId(2), "not in channel").await.unwrap();
+    store.outbox_failed(OutboxId(2), "not in channel", None).await.unwrap();
     assert_eq!(due(&store, "slack").await, [3, 4]);
     assert_eq!(store.counts().await.unwrap().outbox_failed, 1);
     let open = store.outbox(99, Listed::NotSent).await.unwrap();
@@ -152,28 +152,46 @@ async fn what_is_settled_stays_so() {
     store.outbox_absent(id, OutboxState::Pending, home.clock.now()).await.unwrap();
     store.outbox_doubtful(id, home.clock.now(), "late").await.unwrap();
     store.outbox_arrived(vec![main_chat()]).await.unwrap();
-    store.outbox_failed(id, "late").await.unwrap();
-    assert_eq!(row(&store, 1).await, sent);
+    store.outbox_failed(id, "late", Some("too late".to_owned())).await.unwrap();
+    assert_eq!(store.outbox(9, Listed::All).await.unwrap(), [sent]);
     let nobody = OutboxId(77);
     assert!(matches!(store.outbox_sending(nobody).await, Err(StoreError::NotThere(_))));
     assert!(matches!(store.outbox_sent(nobody, &receipt).await, Err(StoreError::NotThere(_))));
 }
 
 #[tokio::test]
+async fn what_is_given_up_is_told_in_its_conversation_once() {
+    let home = Home::new();
+    let store = home.with_main().await;
+    say(&store, &main_thread("t"), "1").await;
+    let sentence = || Some("It could not be sent.".to_owned());
+    for _again in 0..2 {
+        store.outbox_failed(OutboxId(1), "no", sentence()).await.unwrap();
+    }
+    let told = row(&store, 2).await;
+    assert_eq!((told.state, told.conversation), (OutboxState::Pending, main_thread("t")));
+    assert_eq!((told.content, told.ends), (Content::Text("It could not be sent.".into()), None));
+    assert_eq!(due(&store, "terminal").await, [2]);
+    store.outbox_failed(OutboxId(2), "no", sentence()).await.unwrap();
+    assert_eq!(store.outbox(9, Listed::All).await.unwrap().len(), 2);
+    let nobody = store.outbox_failed(OutboxId(77), "no", sentence()).await;
+    assert!(matches!(nobody, Err(StoreError::NotThere(_))));
+}
+
+#[tokio::test]
 async fn a_request_is_carried_out_once_and_answered_always() {
     let home = Home::new();
     let store = home.with_main().await;
-    let draft = OutboxDraft {
+    let new = NewOutboxRow {
         conversation: main_chat(),
         run: None,
         content: Content::Text("hi".to_owned()),
     };
-    let first =
-        store.answer_request(request("r1"), reply("sent"), Effect::Send(draft.clone())).await;
+    let first = store.answer_request(request("r1"), reply("sent"), Effect::Send(new.clone())).await;
     let (first, again) = (
         first.unwrap(),
         store
-            .answer_request(request("r1"), reply("other"), Effect::Send(draft.clone()))
+            .answer_request(request("r1"), reply("other"), Effect::Send(new.clone()))
             .await
             .unwrap(),
     );
@@ -182,7 +200,7 @@ async fn a_request_is_carried_out_once_and_answered_always() {
     assert_eq!(store.outbox(9, Listed::All).await.unwrap().len(), 1);
 
     let later = RequestKey { from: Seq(2), ..request("r1") };
-    assert!(store.answer_request(later, reply("sent"), Effect::Send(draft)).await.unwrap().fresh);
+    assert!(store.answer_request(later, reply("sent"), Effect::Send(new)).await.unwrap().fresh);
     let refused = StoredReply { ok: false, text: "you may not".to_owned() };
     let answer =
         store.answer_request(request("r2"), refused.clone(), Effect::Nothing).await.unwrap();

@@ -3,7 +3,7 @@
 use super::outbox::{reply, request, row};
 use super::{Home, claim, main_chat, said};
 use crate::model::{ChatId, Content, GroupName, OutboxId, Receipt, RunId, SentFile, TriggerWish};
-use crate::store::{Effect, OutboxDraft, Registration, Store, StoreError, StoredReply};
+use crate::store::{Effect, NewOutboxRow, Registration, Store, StoreError, StoredReply};
 
 fn file(name: &str, bytes: u64) -> Content {
     Content::File(SentFile {
@@ -17,8 +17,8 @@ fn file(name: &str, bytes: u64) -> Content {
 
 /// Has an agent of a run send this.
 async fn send(store: &Store, run: Option<RunId>, id: &str, content: Content) {
-    let draft = OutboxDraft { conversation: main_chat(), run, content };
-    store.answer_request(request(id), reply("sent"), Effect::Send(draft)).await.unwrap();
+    let new = NewOutboxRow { conversation: main_chat(), run, content };
+    store.answer_request(request(id), reply("sent"), Effect::Send(new)).await.unwrap();
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn files_and_reactions_come_back_as_they_were_put() {
     store.outbox_begun(OutboxId(1), "F1").await.unwrap();
     assert_eq!(row(&store, 1).await.external_id.as_deref(), Some("F1"));
     store.outbox_sent(OutboxId(1), &Receipt { external_id: None }).await.unwrap();
-    store.outbox_failed(OutboxId(3), "no").await.unwrap();
+    store.outbox_failed(OutboxId(3), "no", None).await.unwrap();
     assert_eq!(store.outbox_files().await.unwrap(), []);
 }
 

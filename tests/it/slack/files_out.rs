@@ -89,7 +89,7 @@ async fn a_file_arrives_once_in_its_thread_as_it_was_whatever_slack_puts_off() {
         office.slack.fault(Fault::rate_limited(1).on(method).first(1));
     }
     let ts = office.mention("please");
-    assert_eq!(words(&office, &ts).await, "true: sent");
+    assert_eq!(words(&office, &ts).await, "true: it will be sent");
     office.settled().await;
     office.slack.look(|world| {
         assert_eq!(shared(world, &ts), the_report());
@@ -140,6 +140,55 @@ async fn what_slack_forgot_of_a_file_is_brought_again_and_what_it_refuses_is_giv
     office.close().await;
 }
 
+/// The words that stand in a thread.
+async fn all_words(office: &Office, ts: &str, count: usize) -> Vec<String> {
+    let words = |world: &World| {
+        let answers = world.answers(GENERAL, ts);
+        (answers.len() >= count)
+            .then(|| answers.iter().map(|answer| answer.text().to_owned()).collect())
+    };
+    office.slack.wait_some(words).await
+}
+
+#[tokio::test]
+async fn people_are_told_what_slack_refuses_of_what_was_promised_to_them() {
+    let office = office_that_asks(|_prompt| {
+        vec![
+            json!({"type": "send_file", "path": "report.txt"}),
+            json!({"type": "react", "emoji": "party_crab"}),
+        ]
+    })
+    .await;
+    let scope = Fault::error("missing_scope").on("files.getUploadURLExternal");
+    office.slack.fault(scope.first(1));
+    office.slack.fault(Fault::error("invalid_name").on("reactions.add").first(1));
+    let ts = office.mention("please");
+    let mut said = all_words(&office, &ts, 3).await;
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            "The file report.txt could not be sent: \
+             the app lacks a scope; add it and install the app again.",
+            "The reaction :party_crab: could not be sent: the workspace has no such emoji.",
+            "true: it will be sent\ntrue: it will be sent",
+        ]
+    );
+    office.settled().await;
+    assert_eq!(copies(office.inhouse.home.path()), 0);
+    assert_eq!(office.slack.look(|world| world.answers(GENERAL, &ts).len()), 3);
+
+    // Where nothing can be said, it is not tried.
+    for method in ["files.getUploadURLExternal", "reactions.add"] {
+        office.slack.fault(Fault::error("is_archived").on(method));
+    }
+    let ts = office.mention("once more");
+    words(&office, &ts).await;
+    office.settled().await;
+    assert_eq!(office.slack.look(|world| world.answers(GENERAL, &ts).len()), 1);
+    office.close().await;
+}
+
 #[tokio::test]
 async fn a_reaction_arrives_on_the_message_that_asked_and_is_there_once() {
     let office = office_that_asks(|_prompt| {
@@ -151,7 +200,7 @@ async fn a_reaction_arrives_on_the_message_that_asked_and_is_there_once() {
     let ts = office.mention("look at this");
     let told = words(&office, &ts).await;
     let told: Vec<&str> = told.lines().collect();
-    assert_eq!(told[..2], ["true: sent", "true: sent"]);
+    assert_eq!(told[..2], ["true: it will be sent", "true: it will be sent"]);
     assert!(told[2].starts_with("false: say the emoji's name"), "{told:?}");
     assert!(
         told[3].contains("unknown variant `dance`") && told[3].contains("send_file"),
@@ -211,7 +260,7 @@ async fn a_chat_is_registered_by_asking_in_the_main_group_and_nowhere_else() {
     ] {
         assert!(told.contains(&expected), "{expected} is not in {told}");
     }
-    assert!(told.ends_with("true: sent"), "{told}");
+    assert!(told.ends_with("true: it will be sent"), "{told}");
     office.slack.wait_for(|world| world.said(PRIVATE).len() == 1).await;
     let asked = format!("<@{}> are you there?", office.slack.options().bot_user);
     let ts = office.slack.user_message(Post::new(PRIVATE, ALICE, &asked));

@@ -97,6 +97,28 @@ async fn a_rate_limit_delays_and_drops_nothing() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_refused_for_itself_is_said_to_be_and_that_once() {
+    for (refused, told) in [(1, 1), (2, 0)] {
+        let office = office_that_says("the answer".to_owned()).await;
+        office.slack.fault(Fault::error("msg_too_long").on("chat.postMessage").first(refused));
+        let ts = office.mention("hello");
+        office.slack.wait_for(|world| world.count("chat.postMessage") == 2).await;
+        office.settled().await;
+        office.slack.look(|world| {
+            assert_eq!(world.count("chat.postMessage"), 2);
+            let answers = world.answers(GENERAL, &ts);
+            let said: Vec<&str> = answers.iter().map(|answer| answer.text()).collect();
+            let sentence =
+                "My message could not be sent in full: the message is too long for Slack.";
+            assert_eq!(said, vec![sentence; told]);
+        });
+        let sql = "SELECT state || coalesce(tells_of, '') FROM outbox ORDER BY id";
+        assert_eq!(office.kept(sql), ["failed", ["failed1", "sent1"][told]]);
+        office.close().await;
+    }
+}
+
+#[tokio::test]
 async fn what_slack_refuses_is_given_up_with_the_reason() {
     for (code, hint) in [
         ("not_in_channel", "invite it there"),

@@ -9,8 +9,12 @@ use super::{Firm, WAIT};
 use crate::slack::real::{json, register, state};
 use crate::support::gateway::{Home, PATIENCE};
 
-/// Something befalls [`GENERAL`] while an agent works for it, and its answer is refused; all else goes on.
-async fn is_refused_in_the_middle_of_a_run(code: &str, befall: impl AsyncFnOnce(&Slack)) {
+/// Something befalls [`GENERAL`] while an agent works for it, and its answer is refused, with as many rows of the outbox
+/// as are given; all else goes on.
+async fn is_refused_in_the_middle_of_a_run(
+    (code, rows): (&str, usize),
+    befall: impl AsyncFnOnce(&Slack),
+) {
     let firm = Firm::found("bubblewrap").await;
     let gateway = firm.home.start(None).await.unwrap();
     firm.until(|world| world.sockets() == 1).await;
@@ -18,16 +22,16 @@ async fn is_refused_in_the_middle_of_a_run(code: &str, befall: impl AsyncFnOnce(
     firm.until(|world| world.status(GENERAL, &ts).contains("bash")).await;
     befall(&firm.slack).await;
     firm.go();
-    until_failed(&firm.home).await;
+    until_failed(&firm.home, rows).await;
 
-    let rows = json(&firm.home, &["outbox", "--json"]).await;
-    assert!(rows.to_string().contains(code), "{rows}");
+    let listed = json(&firm.home, &["outbox", "--json"]).await;
+    assert!(listed.to_string().contains(code), "{listed}");
     let log = firm.home.read_log();
-    assert_eq!(log.matches("not sent, and given up").count(), 1, "{log}");
+    assert_eq!(log.matches("not sent, and given up").count(), rows, "{log}");
     assert!(log.contains(code) && !log.contains("tool: "), "{log}");
     let output = firm.home.command(&["status"]).output().await.unwrap();
     let words = String::from_utf8(output.stdout).unwrap();
-    assert!(words.contains("1 failed"), "{words}");
+    assert!(words.contains(&format!("{rows} failed")), "{words}");
 
     let tried = |world: &World| {
         let calls = world.all_calls().iter().filter(|call| call.method.starts_with("chat."));
@@ -43,22 +47,23 @@ async fn is_refused_in_the_middle_of_a_run(code: &str, befall: impl AsyncFnOnce(
     assert!(firm.slack.look(|world| world.said(GENERAL).is_empty()));
 }
 
-/// Asks until a row of the outbox has failed.
-async fn until_failed(home: &Home) {
-    let look =
-        async { while json(home, &["status", "--json"]).await["store"]["outbox_failed"] != 1 {} };
+/// Asks until so many rows of the outbox have failed.
+async fn until_failed(home: &Home, rows: usize) {
+    let failed = async || json(home, &["status", "--json"]).await["store"]["outbox_failed"].clone();
+    let look = async { while failed().await != rows {} };
     let failed = timeout(PATIENCE / 2, look).await;
     failed.unwrap_or_else(|_| panic!("nothing has failed:\n{}", home.read_log()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_channel_that_is_archived_in_the_middle_of_a_run_is_said_and_no_loop() {
-    is_refused_in_the_middle_of_a_run("is_archived", async |slack| slack.archive(GENERAL)).await;
+    is_refused_in_the_middle_of_a_run(("is_archived", 1), async |slack| slack.archive(GENERAL))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bot_that_is_removed_in_the_middle_of_a_run_is_said_and_no_loop() {
-    is_refused_in_the_middle_of_a_run("not_in_channel", async |slack| {
+    is_refused_in_the_middle_of_a_run(("not_in_channel", 1), async |slack| {
         assert!(slack.leave(GENERAL, &slack.options().bot_user));
     })
     .await;
@@ -66,7 +71,8 @@ async fn a_bot_that_is_removed_in_the_middle_of_a_run_is_said_and_no_loop() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_is_too_long_for_slack_all_the_same_is_said_and_no_loop() {
-    is_refused_in_the_middle_of_a_run("msg_too_long", async |slack| {
+    // The answer, and the sentence that says so, of which nothing more is said.
+    is_refused_in_the_middle_of_a_run(("msg_too_long", 2), async |slack| {
         for method in ["chat.postMessage", "chat.startStream", "chat.update"] {
             slack.fault(Fault::error("msg_too_long").on(method).in_channel(GENERAL));
         }
