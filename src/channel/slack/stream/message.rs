@@ -18,6 +18,8 @@ use crate::model::{Conversation, ThreadId};
 const CLOSED: [&str; 2] = ["message_not_in_streaming_state", "stopped_by_user"];
 /// How many calls are left for what must be done.
 const RESERVE: usize = 10;
+/// What stands before the name of the message after which one was begun, as long as nobody knows its own.
+const AFTER: &str = "after:";
 
 /// Where an answer grows.
 pub(super) struct At<'a> {
@@ -29,7 +31,7 @@ pub(super) struct At<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Message {
     pub(super) form: Form,
-    /// Its name; empty before it has one.
+    /// Its name; before it has one, where it is looked for, or empty.
     pub(super) ts: String,
     since: Instant,
     not_before: Instant,
@@ -44,6 +46,8 @@ pub(super) enum Form {
     Nothing,
     /// An earlier process has left it there.
     Left,
+    /// It may be there, empty, and nobody was told its name.
+    Lost,
     /// It takes text at its end.
     Streams,
     /// It is a message like others, and can be replaced whole.
@@ -63,7 +67,8 @@ impl Default for Message {
 impl Message {
     /// One that an earlier process has left.
     pub(super) fn left(ts: &str) -> Self {
-        Self { form: Form::Left, ts: ts.to_owned(), stands: None, ..Self::default() }
+        let form = if ts.starts_with(AFTER) { Form::Lost } else { Form::Left };
+        Self { form, ts: ts.to_owned(), stands: None, ..Self::default() }
     }
 
     /// Whether it was left alone for long enough.
@@ -76,22 +81,36 @@ impl Message {
         self.not_before = self.not_before.max(Instant::now() + time);
     }
 
+    /// Notes where it is looked for, should nobody hear how it is called.
+    pub(super) fn announce(&mut self, at: &At<'_>) -> Result<(), ApiError> {
+        let (channel, thread) = (at.channel()?, at.place.thread.as_ref());
+        let asked = at.workspace.progress.asked(&channel, thread).map(|(ts, _)| ts.to_string());
+        let from = asked.or_else(|| thread.map(|thread| thread.as_str().to_owned()));
+        self.ts = format!("{AFTER}{}", from.unwrap_or_default());
+        Ok(())
+    }
+
     /// Begins an empty message.
     ///
     /// # Errors
-    /// When Slack does not do it.
+    /// When Slack does not do it, or does not say so.
     pub(super) async fn begin(&mut self, at: &At<'_>) -> Result<(), ApiError> {
         let (channel, thread) = (at.channel()?, at.place.thread.as_ref());
         let mut body =
             json!({ "channel": channel.as_str(), "thread_ts": thread.map(ThreadId::as_str) });
-        let who = at.workspace.progress.asker(&channel, thread);
-        if let (Some(fields), Some(who), Some(ours)) =
-            (body.as_object_mut(), who, at.workspace.ours())
+        let asked = at.workspace.progress.asked(&channel, thread);
+        if let (Some(fields), Some((_, who)), Some(ours)) =
+            (body.as_object_mut(), asked, at.workspace.ours())
         {
             fields.insert("recipient_user_id".to_owned(), who.as_str().into());
             fields.insert("recipient_team_id".to_owned(), ours.home.team.as_str().into());
         }
-        let answer = at.workspace.api.write("chat.startStream", &body).await?;
+        let answer = at.workspace.api.write("chat.startStream", &body).await;
+        let answer = answer.inspect_err(|error| {
+            if matches!(error, ApiError::Failed { .. }) {
+                self.form = Form::Lost;
+            }
+        })?;
         let ts = word(&answer, "ts").ok_or_else(|| ApiError::failed("a stream without a name"))?;
         (self.form, self.ts, self.since) = (Form::Streams, ts.to_owned(), Instant::now());
         at.workspace.progress.posted(&channel, thread);
@@ -197,15 +216,24 @@ impl Message {
     /// # Errors
     /// When Slack does not do it now.
     pub(super) async fn remove(&mut self, at: &At<'_>) -> Result<(), ApiError> {
-        if self.form == Form::Left {
+        if matches!(self.form, Form::Left | Form::Lost) {
             if at.channel().is_err() && at.workspace.ours().is_some() {
                 // It is for another workspace to look at.
                 self.ts.clear();
                 self.form = Form::Over;
                 return Ok(());
             }
-            self.form = if self.is_answer(at).await? { Form::Over } else { Form::Streams };
+            for ts in self.left_there(at).await? {
+                let form = Form::Streams;
+                Self { form, ts, ..self.clone() }.take_away(at).await?;
+            }
+            self.form = Form::Over;
         }
+        self.take_away(at).await
+    }
+
+    /// Takes it away, which is no answer.
+    async fn take_away(&mut self, at: &At<'_>) -> Result<(), ApiError> {
         if self.form == Form::Streams {
             match self.close(at, json!({})).await {
                 Err(error) if !is_refused(&error) => return Err(error),
@@ -225,32 +253,41 @@ impl Message {
         Ok(())
     }
 
-    /// Whether it carries the id of a row of the outbox.
-    async fn is_answer(&self, at: &At<'_>) -> Result<bool, ApiError> {
+    /// What of it may be there and is no answer, for that would carry the id of a row of the outbox. Of one whose name
+    /// nobody knows it is known that it is ours, and empty.
+    async fn left_there(&self, at: &At<'_>) -> Result<Vec<String>, ApiError> {
         let channel = at.channel()?;
         let (Some(thread), Some(ours)) = (&at.place.thread, at.workspace.ours()) else {
             return Err(ApiError::failed("not connected"));
         };
-        let args = [
+        let nameless = self.ts.strip_prefix(AFTER);
+        let mut args = vec![
             ("channel", channel.as_str()),
             ("ts", thread.as_str()),
-            ("oldest", &self.ts),
-            ("latest", &self.ts),
+            ("oldest", nameless.unwrap_or(&self.ts)),
             ("inclusive", "true"),
             ("include_all_metadata", "true"),
-            ("limit", "10"),
+            ("limit", "200"),
         ];
+        if nameless.is_none() {
+            args.push(("latest", &self.ts));
+        }
         let page = match at.workspace.ask("conversations.replies", &args).await {
-            Err(error) if is_refused(&error) => return Ok(false),
-            page => page?,
+            Err(error) if !is_refused(&error) => return Err(error),
+            Err(_) if nameless.is_some() => return Ok(Vec::new()),
+            Err(_) => return Ok(vec![self.ts.clone()]),
+            Ok(page) => page,
         };
-        let mut messages = list(&page, "messages")
-            .filter_map(|json| event::Message::parse(json, Some(channel.clone())).ok());
-        Ok(messages.any(|it| {
-            it.ts.to_string() == self.ts
-                && it.outbox.is_some()
-                && it.speaker(&ours.me) == Speaker::Me
-        }))
+        let mut said = list(&page, "messages")
+            .filter_map(|json| event::Message::parse(json, Some(channel.clone())).ok())
+            .filter(|it| it.speaker(&ours.me) == Speaker::Me);
+        if nameless.is_some() {
+            let empty =
+                said.filter(|it| it.outbox.is_none() && it.text.is_empty() && it.files.is_empty());
+            return Ok(empty.map(|it| it.ts.to_string()).collect());
+        }
+        let is_answer = said.any(|it| it.ts.to_string() == self.ts && it.outbox.is_some());
+        Ok(if is_answer { Vec::new() } else { vec![self.ts.clone()] })
     }
 
     /// What a call brings, with the name of the message.
