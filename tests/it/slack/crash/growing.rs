@@ -34,9 +34,11 @@ const LINES: usize = 52;
 const SLOWLY: u64 = 40;
 /// How many mentions there are at most: each is a thread that every gateway catches up with.
 const MOST: usize = 30;
+/// How long after an answer a gateway still dies of it.
+const GRACE: Duration = Duration::from_secs(3);
 /// How often it is killed at a moment that nobody has chosen, within which time of an answer's beginning, in
 /// milliseconds.
-const RANDOM: usize = 4;
+const RANDOM: usize = 3;
 const MOMENTS: std::ops::Range<u64> = 0..2_500;
 
 /// People who ask for long answers, and the gateway that dies over them.
@@ -64,8 +66,9 @@ async fn every_answer_that_grows_is_one_message_in_the_end_whatever_dies() {
         // What is left half written is there at the next start, and that one dies over it.
         library.kill_at(&after, 0).await;
         library.kill_at(&settled[index % 2], 0).await;
-        library.kill_at(&before, index % 2).await;
-        library.kill_at(end, index % 2).await;
+        library.kill_at(&before, 0).await;
+        // What is owed comes first, and at once.
+        library.kill_at(end, library.owed()).await;
     }
     for point in &settled {
         library.in_peace().await;
@@ -116,12 +119,16 @@ impl Library {
         Self { mortal: Mortal { slack, home }, model, asked: Vec::new(), kills, left }
     }
 
-    /// The gateway is killed at this hit of this step, from 0; for a later one there are two answers that grow.
+    /// Alice asks until the gateway is killed at this hit of this step, from 0; for a later one she asks twice at once.
     async fn kill_at(&mut self, point: &str, hit: usize) {
         let Self { mortal, asked, kills, .. } = self;
         let asking = async {
             (0..=hit.min(1)).for_each(|_one| ask(&mortal.slack, asked));
-            std::future::pending().await
+            loop {
+                mortal.slack.wait_for(|world| owed(world, asked) == 0).await;
+                sleep(GRACE).await;
+                ask(&mortal.slack, asked);
+            }
         };
         mortal.kill_while(point, hit, asking).await.count(kills);
         self.look_around();
@@ -139,6 +146,11 @@ impl Library {
         self.look_around();
     }
 
+    /// How many mentions are not answered.
+    fn owed(&self) -> usize {
+        self.mortal.slack.look(|world| owed(world, &self.asked))
+    }
+
     /// Counts what a kill has left.
     fn look_around(&mut self) {
         let left = &mut self.left;
@@ -152,12 +164,8 @@ impl Library {
         let gateway = self.mortal.start(None).await.expect("nothing kills it");
         ask(&self.mortal.slack, &mut self.asked);
         let (slack, asked) = (&self.mortal.slack, &self.asked);
-        let answered = |world: &World| {
-            asked.iter().all(|(channel, root)| {
-                world.answers(channel, root).into_iter().any(|it| part(it).is_some())
-            })
-        };
-        let answered = timeout(PATIENCE, slack.wait_for(answered)).await;
+        let answered = slack.wait_for(|world| owed(world, asked) == 0);
+        let answered = timeout(PATIENCE, answered).await;
         answered.unwrap_or_else(|_| panic!("silence:\n{}", self.mortal.home.read_log()));
         self.mortal.settled().await;
         self.mortal.slack.wait_for(|world| world.unacked() == 0).await;
@@ -198,6 +206,14 @@ fn ask(slack: &Slack, asked: &mut Vec<Thread>) {
     let text = format!("<@{}> [[id:{}]]", slack.options().bot_user, asked.len());
     asked.push((channel, slack.user_message(Post::new(channel, ALICE, &text))));
     assert!(asked.len() <= MOST, "catching up with them takes more calls than Slack takes at once");
+}
+
+/// How many of these mentions are not answered.
+fn owed(world: &World, asked: &[Thread]) -> usize {
+    let is_owed = |(channel, root): &&Thread| {
+        !world.answers(channel, root).into_iter().any(|it| part(it).is_some())
+    };
+    asked.iter().filter(is_owed).count()
 }
 
 /// What the model says to a mention.
