@@ -1,10 +1,11 @@
 //! Answers that grow in their thread while they are written.
 //!
 //! What is shown on the way is a courtesy; the answer is what comes through the outbox, and there is never more than one
-//! message of it. So a message that grows is kept as a draft before any text is in it: it becomes the first part of the
+//! message of it. So a message that grows is kept as a draft before it is there: it becomes the first part of the
 //! answer, under the answer's id, or it is taken away, by this process or by the next.
 
 mod draft;
+mod left;
 mod message;
 
 use std::collections::HashMap;

@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 use tracing::debug;
 
 use super::draft::addition;
-use crate::channel::slack::event::{self, Speaker};
 use crate::channel::slack::fault::ApiError;
 use crate::channel::slack::id::ConversationId;
-use crate::channel::slack::json::{list, word};
+use crate::channel::slack::json::word;
 use crate::channel::slack::text::Outgoing;
 use crate::channel::slack::workspace::Workspace;
 use crate::model::{Conversation, ThreadId};
@@ -19,7 +18,7 @@ const CLOSED: [&str; 2] = ["message_not_in_streaming_state", "stopped_by_user"];
 /// How many calls are left for what must be done.
 const RESERVE: usize = 10;
 /// What stands before the name of the message after which one was begun, as long as nobody knows its own.
-const AFTER: &str = "after:";
+pub(super) const AFTER: &str = "after:";
 
 /// Where an answer grows.
 pub(super) struct At<'a> {
@@ -253,43 +252,6 @@ impl Message {
         Ok(())
     }
 
-    /// What of it may be there and is no answer, for that would carry the id of a row of the outbox. Of one whose name
-    /// nobody knows it is known that it is ours, and empty.
-    async fn left_there(&self, at: &At<'_>) -> Result<Vec<String>, ApiError> {
-        let channel = at.channel()?;
-        let (Some(thread), Some(ours)) = (&at.place.thread, at.workspace.ours()) else {
-            return Err(ApiError::failed("not connected"));
-        };
-        let nameless = self.ts.strip_prefix(AFTER);
-        let mut args = vec![
-            ("channel", channel.as_str()),
-            ("ts", thread.as_str()),
-            ("oldest", nameless.unwrap_or(&self.ts)),
-            ("inclusive", "true"),
-            ("include_all_metadata", "true"),
-            ("limit", "200"),
-        ];
-        if nameless.is_none() {
-            args.push(("latest", &self.ts));
-        }
-        let page = match at.workspace.ask("conversations.replies", &args).await {
-            Err(error) if !is_refused(&error) => return Err(error),
-            Err(_) if nameless.is_some() => return Ok(Vec::new()),
-            Err(_) => return Ok(vec![self.ts.clone()]),
-            Ok(page) => page,
-        };
-        let mut said = list(&page, "messages")
-            .filter_map(|json| event::Message::parse(json, Some(channel.clone())).ok())
-            .filter(|it| it.speaker(&ours.me) == Speaker::Me);
-        if nameless.is_some() {
-            let empty =
-                said.filter(|it| it.outbox.is_none() && it.text.is_empty() && it.files.is_empty());
-            return Ok(empty.map(|it| it.ts.to_string()).collect());
-        }
-        let is_answer = said.any(|it| it.ts.to_string() == self.ts && it.outbox.is_some());
-        Ok(if is_answer { Vec::new() } else { vec![self.ts.clone()] })
-    }
-
     /// What a call brings, with the name of the message.
     fn named(&self, at: &At<'_>, mut body: Value) -> Result<Value, ApiError> {
         if let Some(fields) = body.as_object_mut() {
@@ -301,7 +263,7 @@ impl Message {
 }
 
 impl At<'_> {
-    fn channel(&self) -> Result<ConversationId, ApiError> {
+    pub(super) fn channel(&self) -> Result<ConversationId, ApiError> {
         let channel = self.workspace.channel_of(&self.place.chat);
         channel.ok_or_else(|| ApiError::failed("not connected"))
     }
@@ -312,7 +274,7 @@ fn is_closed(error: &ApiError) -> bool {
 }
 
 /// Whether this message is refused, and not the token.
-fn is_refused(error: &ApiError) -> bool {
+pub(super) fn is_refused(error: &ApiError) -> bool {
     matches!(error, ApiError::Refused { .. }) && error.revoked().is_none()
 }
 
