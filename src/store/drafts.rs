@@ -9,7 +9,7 @@ use super::writer::name;
 use crate::model::{ChannelName, Conversation, MessageId};
 
 impl Store {
-    /// Keeps that a message is shown in a conversation.
+    /// Keeps that a message is shown in a conversation, instead of what was kept of it before.
     ///
     /// # Errors
     /// When it is not on disk.
@@ -18,7 +18,10 @@ impl Store {
         place: &Conversation,
         message: &MessageId,
     ) -> Result<(), StoreError> {
-        let sql = "INSERT OR IGNORE INTO drafts (chat_id, thread, message) VALUES (?1, ?2, ?3)";
+        let sql = &[
+            "DELETE FROM drafts WHERE chat_id = ?1 AND thread = ?2 AND message <> ?3",
+            "INSERT OR IGNORE INTO drafts (chat_id, thread, message) VALUES (?1, ?2, ?3)",
+        ];
         self.draft(name!("drafted", "keep a draft"), sql, place, message).await
     }
 
@@ -31,7 +34,7 @@ impl Store {
         place: &Conversation,
         message: &MessageId,
     ) -> Result<(), StoreError> {
-        let sql = "DELETE FROM drafts WHERE chat_id = ?1 AND thread = ?2 AND message = ?3";
+        let sql = &["DELETE FROM drafts WHERE chat_id = ?1 AND thread = ?2 AND message = ?3"];
         self.draft(name!("settled", "forget a draft"), sql, place, message).await
     }
 
@@ -58,14 +61,16 @@ impl Store {
     async fn draft(
         &self,
         name: super::writer::Name,
-        sql: &'static str,
+        sql: &'static [&'static str],
         place: &Conversation,
         message: &MessageId,
     ) -> Result<(), StoreError> {
         let (Conversation { chat, thread }, message) = (place.clone(), message.clone());
         self.write(name, move |connection| {
-            let values = params![chat, thread_key(thread.as_ref()), message];
-            connection.prepare_cached(sql)?.execute(values)?;
+            for sql in sql {
+                let values = params![chat, thread_key(thread.as_ref()), message];
+                connection.prepare_cached(sql)?.execute(values)?;
+            }
             Ok(())
         })
         .await

@@ -88,14 +88,14 @@ impl Progress {
         lock(&self.heard).put((channel.clone(), thread.cloned()), (ts, user), Instant::now());
     }
 
-    /// Who spoke last in a conversation.
-    pub(super) fn asker(
+    /// What was said last in a conversation, and by whom.
+    pub(super) fn asked(
         &self,
         channel: &ConversationId,
         thread: Option<&ThreadId>,
-    ) -> Option<UserId> {
+    ) -> Option<(Ts, UserId)> {
         let place = (channel.clone(), thread.cloned());
-        lock(&self.heard).get(&place, Instant::now()).map(|(_, user)| user.clone())
+        lock(&self.heard).get(&place, Instant::now()).cloned()
     }
 
     /// Says what is to be shown in a conversation.

@@ -1,10 +1,11 @@
 //! Answers that grow in their thread while they are written.
 //!
 //! What is shown on the way is a courtesy; the answer is what comes through the outbox, and there is never more than one
-//! message of it. So a message that grows is kept as a draft before any text is in it: it becomes the first part of the
+//! message of it. So a message that grows is kept as a draft before it is there: it becomes the first part of the
 //! answer, under the answer's id, or it is taken away, by this process or by the next.
 
 mod draft;
+mod left;
 mod message;
 
 use std::collections::HashMap;
@@ -28,8 +29,9 @@ use crate::model::{Activity, Conversation, MessageId};
 
 /// How many calls of each method are left for what must be done.
 const RESERVE: usize = 4;
-/// How many pieces all answers together bring in a minute: Slack takes a hundred.
-const PIECES: u32 = 80;
+/// How many pieces all answers together bring in a minute, two of them no fewer than one alone would: Slack takes a
+/// hundred.
+const PIECES: u32 = 84;
 
 /// The answers that grow in a workspace.
 #[derive(Default)]
@@ -186,17 +188,7 @@ impl Streams {
                 if text.is_empty() || !self.has_room(at) {
                     return;
                 }
-                let begun = message.begin(at).await;
-                if let (Ok(()), Ok(id)) = (&begun, message.ts.parse()) {
-                    match intake.drafted(at.place, &id).await {
-                        Ok(()) => lock(&growing.draft).show(),
-                        Err(NotKept { reason }) => {
-                            warn!(channel.name = "slack", reason, "a draft is not kept");
-                            lock(&growing.draft).forsaken = true;
-                        }
-                    }
-                }
-                begun
+                self.begin(at, growing, message, intake).await
             }
             State::Written => message.grow(at, &text).await,
         };
@@ -205,8 +197,8 @@ impl Streams {
         at.workspace.note(&error);
         match (&error, message.form) {
             (ApiError::Limited { after }, _) => message.rest(*after),
-            (_, Form::Nothing) => {
-                // Whether an empty message stands there now, only Slack knows; it is not asked for a second one.
+            (_, Form::Nothing | Form::Lost) => {
+                // Whether an empty message stands there now, is looked up at the end; there is no second one.
                 lock(&growing.draft).decline();
                 if error.is_about_the_app() {
                     info!(channel.name = "slack", %error, "answers are not shown as they grow");
@@ -215,6 +207,45 @@ impl Streams {
             }
             _ => message.rest(at.workspace.pace.wait(3)),
         }
+    }
+
+    /// Begins a message, which is kept as a draft before Slack is asked for it, and again under its name.
+    async fn begin(
+        &self,
+        at: &At<'_>,
+        growing: &Growing,
+        message: &mut Message,
+        intake: &dyn Intake,
+    ) -> Result<(), ApiError> {
+        message.announce(at)?;
+        if self.kept(at, growing, message, intake).await {
+            let begun = message.begin(at).await;
+            if message.form == Form::Nothing {
+                self.settle(at.place, message);
+            }
+            begun?;
+            if self.kept(at, growing, message, intake).await {
+                lock(&growing.draft).show();
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a draft; one that is not kept is forsaken.
+    async fn kept(
+        &self,
+        at: &At<'_>,
+        growing: &Growing,
+        message: &Message,
+        intake: &dyn Intake,
+    ) -> bool {
+        let Ok(id) = message.ts.parse() else { return true };
+        let kept = intake.drafted(at.place, &id).await;
+        if let Err(NotKept { reason }) = &kept {
+            warn!(channel.name = "slack", reason, "a draft is not kept");
+            lock(&growing.draft).forsaken = true;
+        }
+        kept.is_ok()
     }
 
     /// Whether one more may begin: its end must be as sure as its beginning.

@@ -10,6 +10,8 @@ use test_servers::slack::{Fault, Slack};
 use crate::crash::places::Place::{At, Commit};
 use crate::crash::places::{Place, points};
 
+mod growing;
+mod mortal;
 mod town;
 
 use town::{MAIN, MENTIONS, TEAM, Town};
@@ -48,9 +50,9 @@ const OWN: [Place; 8] = [
     Commit("outbox_failed"),
 ];
 
-/// Where this matrix kills.
+/// Where the matrices of Slack kill, besides all places that others come by.
 pub(crate) fn places() -> Vec<Place> {
-    OWN.to_vec()
+    [&OWN[..], &growing::OWN].concat()
 }
 
 /// Something that goes wrong at Slack's, or on the way there.
@@ -84,11 +86,11 @@ async fn every_mention_is_answered_once_in_its_thread_whatever_dies() {
         town.kill_at(&point, 0).await;
     }
     for point in points(&[Commit("outbox_doubtful")]) {
-        town.slack.fault(Fault::drop_after().on("chat.postMessage").first(1));
+        town.mortal.slack.fault(Fault::drop_after().on("chat.postMessage").first(1));
         town.kill_at(&point, 0).await;
     }
     for point in points(&[Commit("outbox_later")]) {
-        town.slack.fault(Fault::rate_limited(1).on("chat.postMessage").first(1));
+        town.mortal.slack.fault(Fault::rate_limited(1).on("chat.postMessage").first(1));
         town.kill_at(&point, 0).await;
     }
     town.kill_at_change("amend", |slack, ts| assert!(slack.edit(MAIN[0], ts, "changed"))).await;
@@ -99,7 +101,7 @@ async fn every_mention_is_answered_once_in_its_thread_whatever_dies() {
     for round in RANDOM / 2..RANDOM {
         town.kill_amid(TROUBLES[round % TROUBLES.len()]).await;
     }
-    let before = town.slack.look(|world| town.answered(world));
+    let before = town.mortal.slack.look(|world| town.answered(world));
     town.finish().await;
     town.everybody_is_content();
     town.the_store_is_whole();
@@ -108,12 +110,12 @@ async fn every_mention_is_answered_once_in_its_thread_whatever_dies() {
         "crash matrix, Slack: {MENTIONS} mentions in {} channels, each answered once in its thread, {before} of them \
          before the last kill; {kills} kills, at {points} points and {RANDOM} random moments; {} redeliveries; {:.1} s",
         MAIN.len() + TEAM.len(),
-        town.slack.look(|world| world
+        town.mortal.slack.look(|world| world
             .deliveries()
             .iter()
             .filter(|it| it.attempt > 0 && it.socket.is_some())
             .count()),
         begun.elapsed().as_secs_f64()
     );
-    town.slack.stop().await;
+    town.mortal.slack.stop().await;
 }

@@ -6,20 +6,19 @@ use serde_json::{Value, json};
 use tracing::debug;
 
 use super::draft::addition;
-use crate::channel::slack::event::{self, Speaker};
 use crate::channel::slack::fault::ApiError;
 use crate::channel::slack::id::ConversationId;
-use crate::channel::slack::json::{list, word};
+use crate::channel::slack::json::word;
 use crate::channel::slack::text::Outgoing;
 use crate::channel::slack::workspace::Workspace;
 use crate::model::{Conversation, ThreadId};
 
 /// Codes by which Slack says that it has ended the streaming itself: after its time, or because somebody pressed Stop.
 const CLOSED: [&str; 2] = ["message_not_in_streaming_state", "stopped_by_user"];
-/// Codes by which Slack says that it is not there.
-const GONE: [&str; 3] = ["channel_not_found", "message_not_found", "thread_not_found"];
 /// How many calls are left for what must be done.
 const RESERVE: usize = 10;
+/// What stands before the name of the message after which one was begun, as long as nobody knows its own.
+pub(super) const AFTER: &str = "after:";
 
 /// Where an answer grows.
 pub(super) struct At<'a> {
@@ -31,7 +30,7 @@ pub(super) struct At<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Message {
     pub(super) form: Form,
-    /// Its name; empty before it has one.
+    /// Its name; before it has one, where it is looked for, or empty.
     pub(super) ts: String,
     since: Instant,
     not_before: Instant,
@@ -46,6 +45,8 @@ pub(super) enum Form {
     Nothing,
     /// An earlier process has left it there, or it is not known what became of it: it may be an answer.
     Left,
+    /// It may be there, empty, and nobody was told its name.
+    Lost,
     /// It takes text at its end.
     Streams,
     /// It is a message like others, and can be replaced whole.
@@ -65,7 +66,8 @@ impl Default for Message {
 impl Message {
     /// One that an earlier process has left.
     pub(super) fn left(ts: &str) -> Self {
-        Self { form: Form::Left, ts: ts.to_owned(), stands: None, ..Self::default() }
+        let form = if ts.starts_with(AFTER) { Form::Lost } else { Form::Left };
+        Self { form, ts: ts.to_owned(), stands: None, ..Self::default() }
     }
 
     /// Whether it was left alone for long enough.
@@ -78,22 +80,36 @@ impl Message {
         self.not_before = self.not_before.max(Instant::now() + time);
     }
 
+    /// Notes where it is looked for, should nobody hear how it is called.
+    pub(super) fn announce(&mut self, at: &At<'_>) -> Result<(), ApiError> {
+        let (channel, thread) = (at.channel()?, at.place.thread.as_ref());
+        let asked = at.workspace.progress.asked(&channel, thread).map(|(ts, _)| ts.to_string());
+        let from = asked.or_else(|| thread.map(|thread| thread.as_str().to_owned()));
+        self.ts = format!("{AFTER}{}", from.unwrap_or_default());
+        Ok(())
+    }
+
     /// Begins an empty message.
     ///
     /// # Errors
-    /// When Slack does not do it.
+    /// When Slack does not do it, or does not say so.
     pub(super) async fn begin(&mut self, at: &At<'_>) -> Result<(), ApiError> {
         let (channel, thread) = (at.channel()?, at.place.thread.as_ref());
         let mut body =
             json!({ "channel": channel.as_str(), "thread_ts": thread.map(ThreadId::as_str) });
-        let who = at.workspace.progress.asker(&channel, thread);
-        if let (Some(fields), Some(who), Some(ours)) =
-            (body.as_object_mut(), who, at.workspace.ours())
+        let asked = at.workspace.progress.asked(&channel, thread);
+        if let (Some(fields), Some((_, who)), Some(ours)) =
+            (body.as_object_mut(), asked, at.workspace.ours())
         {
             fields.insert("recipient_user_id".to_owned(), who.as_str().into());
             fields.insert("recipient_team_id".to_owned(), ours.home.team.as_str().into());
         }
-        let answer = at.workspace.api.write("chat.startStream", &body).await?;
+        let answer = at.workspace.api.write("chat.startStream", &body).await;
+        let answer = answer.inspect_err(|error| {
+            if matches!(error, ApiError::Failed { .. }) {
+                self.form = Form::Lost;
+            }
+        })?;
         let ts = word(&answer, "ts").ok_or_else(|| ApiError::failed("a stream without a name"))?;
         (self.form, self.ts, self.since) = (Form::Streams, ts.to_owned(), Instant::now());
         at.workspace.progress.posted(&channel, thread);
@@ -208,15 +224,24 @@ impl Message {
     /// # Errors
     /// When Slack does not do it now.
     pub(super) async fn remove(&mut self, at: &At<'_>) -> Result<(), ApiError> {
-        if self.form == Form::Left {
+        if matches!(self.form, Form::Left | Form::Lost) {
             if at.channel().is_err() && at.workspace.ours().is_some() {
                 // It is for another workspace to look at.
                 self.ts.clear();
                 self.form = Form::Over;
                 return Ok(());
             }
-            self.form = if self.is_answer(at).await? { Form::Over } else { Form::Streams };
+            for ts in self.left_there(at).await? {
+                let form = Form::Streams;
+                Self { form, ts, ..self.clone() }.take_away(at).await?;
+            }
+            self.form = Form::Over;
         }
+        self.take_away(at).await
+    }
+
+    /// Takes it away, which is no answer.
+    async fn take_away(&mut self, at: &At<'_>) -> Result<(), ApiError> {
         if self.form == Form::Streams {
             match self.close(at, json!({})).await {
                 Err(error) if !is_refused(&error) => return Err(error),
@@ -236,36 +261,6 @@ impl Message {
         Ok(())
     }
 
-    /// Whether it carries the id of a row of the outbox.
-    async fn is_answer(&self, at: &At<'_>) -> Result<bool, ApiError> {
-        let channel = at.channel()?;
-        let (Some(thread), Some(ours)) = (&at.place.thread, at.workspace.ours()) else {
-            return Err(ApiError::failed("not connected"));
-        };
-        let args = [
-            ("channel", channel.as_str()),
-            ("ts", thread.as_str()),
-            ("oldest", &self.ts),
-            ("latest", &self.ts),
-            ("inclusive", "true"),
-            ("include_all_metadata", "true"),
-            ("limit", "10"),
-        ];
-        let page = match at.workspace.ask_once("conversations.replies", &args).await {
-            Err(error) if error.code().is_some_and(|code| GONE.contains(&code)) => {
-                return Ok(false);
-            }
-            page => page?,
-        };
-        let mut messages = list(&page, "messages")
-            .filter_map(|json| event::Message::parse(json, Some(channel.clone())).ok());
-        Ok(messages.any(|it| {
-            it.ts.to_string() == self.ts
-                && it.outbox.is_some()
-                && it.speaker(&ours.me) == Speaker::Me
-        }))
-    }
-
     /// What a call brings, with the name of the message.
     fn named(&self, at: &At<'_>, mut body: Value) -> Result<Value, ApiError> {
         if let Some(fields) = body.as_object_mut() {
@@ -277,7 +272,7 @@ impl Message {
 }
 
 impl At<'_> {
-    fn channel(&self) -> Result<ConversationId, ApiError> {
+    pub(super) fn channel(&self) -> Result<ConversationId, ApiError> {
         let channel = self.workspace.channel_of(&self.place.chat);
         channel.ok_or_else(|| ApiError::failed("not connected"))
     }
@@ -288,7 +283,7 @@ fn is_closed(error: &ApiError) -> bool {
 }
 
 /// Whether this message is refused, and not the token.
-fn is_refused(error: &ApiError) -> bool {
+pub(super) fn is_refused(error: &ApiError) -> bool {
     matches!(error, ApiError::Refused { .. }) && error.revoked().is_none()
 }
 

@@ -1,8 +1,6 @@
 //! A town whose people talk while the gateway dies, and what they hold it to.
 
 use std::collections::BTreeMap;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -10,10 +8,11 @@ use test_servers::slack::{ALICE, BOB, Conversation, Fault, Kind, Options, Post, 
 use tokio::time::{sleep, timeout};
 
 use super::Trouble;
+use super::mortal::{Kill, Mortal};
 use crate::crash::places::Place::Commit;
 use crate::crash::places::points;
-use crate::slack::real::{self, column, json};
-use crate::support::gateway::{Gateway, Home, PATIENCE};
+use crate::slack::real;
+use crate::support::gateway::PATIENCE;
 
 /// How many mentions there are, how many are said at once, and how many may be unanswered.
 pub(super) const MENTIONS: usize = 500;
@@ -31,11 +30,10 @@ const SEALED: &str = "C0SEALED1";
 /// Within which time of a start, in milliseconds, it is killed at a moment that nobody has chosen.
 const MOMENTS: std::ops::Range<u64> = 50..1_500;
 
-/// A workspace in which much is said, and the home of the gateway that dies in it.
+/// A workspace in which much is said, and the gateway that dies in it.
 pub(super) struct Town {
-    /// The workspace.
-    pub(super) slack: Slack,
-    home: Home,
+    /// The gateway in its workspace.
+    pub(super) mortal: Mortal,
     /// Where each mention was said, by its number.
     asked: Mutex<Vec<Thread>>,
     /// The answers as of the last look, and what there was to look at then.
@@ -67,33 +65,18 @@ impl Town {
         real::register(&home, &slack, "main", &MAIN).await;
         real::register(&home, &slack, "team", &TEAM).await;
         real::register(&home, &slack, "sealed", &[SEALED]).await;
-        Self {
-            slack,
-            home,
-            asked: Mutex::default(),
-            heard: Mutex::default(),
-            kills: BTreeMap::new(),
-        }
+        let (asked, heard, kills) = (Mutex::default(), Mutex::default(), BTreeMap::new());
+        Self { mortal: Mortal { slack, home }, asked, heard, kills }
     }
 
     /// Something is said in each channel before anything dies: where nothing ever was, nothing is caught up with.
     pub(super) async fn begin(&self) {
-        let gateway = self.start(None).await.expect("nothing kills it");
+        let gateway = self.mortal.start(None).await.expect("nothing kills it");
         for channel in MAIN.into_iter().chain(TEAM).chain([SEALED]) {
-            self.slack.user_message(Post::new(channel, BOB, "good morning"));
+            self.mortal.slack.user_message(Post::new(channel, BOB, "good morning"));
         }
-        self.slack.wait_for(|world| world.acked() >= 9 && world.unacked() == 0).await;
+        self.mortal.slack.wait_for(|world| world.acked() >= 9 && world.unacked() == 0).await;
         assert!(gateway.terminate().await.success());
-    }
-
-    /// Starts a gateway that dies at `failpoints`, and waits until it is connected unless it dies before that.
-    async fn start(&self, failpoints: Option<&str>) -> Result<Gateway, ExitStatus> {
-        let opened = self.slack.look(World::sockets_opened);
-        let mut gateway = self.home.start(failpoints).await?;
-        tokio::select! {
-            () = self.slack.wait_for(|world| world.sockets_opened() > opened) => Ok(gateway),
-            status = gateway.ended() => Err(status),
-        }
     }
 
     /// People talk until so many mentions are said and answered.
@@ -101,7 +84,7 @@ impl Town {
         loop {
             let said = self.asked().len();
             let enough = said.saturating_sub(if said < limit { OPEN - BATCH } else { 0 });
-            self.slack.wait_for(|world| self.answered(world) >= enough).await;
+            self.mortal.slack.wait_for(|world| self.answered(world) >= enough).await;
             if said >= limit {
                 return;
             }
@@ -122,15 +105,15 @@ impl Town {
     /// Alice mentions the bot, mostly at the top of a channel, where a thread begins with it.
     fn ask(&self, number: usize) {
         let channels = [&MAIN[..], &TEAM].concat();
-        let text = format!("<@{}> [[id:{number}]]", self.slack.options().bot_user);
+        let text = format!("<@{}> [[id:{number}]]", self.mortal.slack.options().bot_user);
         let mut asked = self.asked();
         let thread = if number % FOLLOW_UP == FOLLOW_UP - 1 {
             let (channel, root) = asked[fastrand::usize(..asked.len())].clone();
-            self.slack.user_message(Post::new(channel, ALICE, &text).in_thread(&root));
+            self.mortal.slack.user_message(Post::new(channel, ALICE, &text).in_thread(&root));
             (channel, root)
         } else {
             let channel = channels[number % channels.len()];
-            (channel, self.slack.user_message(Post::new(channel, ALICE, &text)))
+            (channel, self.mortal.slack.user_message(Post::new(channel, ALICE, &text)))
         };
         asked.push(thread);
     }
@@ -147,7 +130,7 @@ impl Town {
         if heard.0 != calls {
             let answers = self.answers(world);
             let twice = answers.values().find(|threads| threads.len() > 1);
-            assert_eq!(twice, None, "an answer came twice:\n{}", self.home.read_log());
+            assert_eq!(twice, None, "an answer came twice:\n{}", self.mortal.home.read_log());
             *heard = (calls, answers.len());
         }
         heard.1
@@ -170,37 +153,19 @@ impl Town {
     /// People talk until the gateway is killed at this hit of this step, from 0.
     pub(super) async fn kill_at(&mut self, point: &str, hit: usize) {
         self.ask_in_vain();
-        self.kill_while(point, hit, self.talk(MENTIONS)).await.count(&mut self.kills);
-    }
-
-    /// The gateway is killed at this hit of this step while something happens.
-    async fn kill_while(&self, point: &str, hit: usize, what: impl Future<Output = ()>) -> Kill {
-        let failpoints = format!("{point}={hit}*off->return");
-        let status = match self.start(Some(&failpoints)).await {
-            Err(status) => status,
-            Ok(mut gateway) => {
-                let ended = tokio::select! {
-                    status = timeout(PATIENCE, gateway.ended()) => status.ok(),
-                    () = what => None,
-                };
-                let log = || self.home.read_log();
-                ended.unwrap_or_else(|| panic!("not killed at {failpoints}:\n{}", log()))
-            }
-        };
-        assert_eq!(status.signal(), Some(9), "{point}: {status}:\n{}", self.home.read_log());
-        Kill(point.to_owned())
+        self.mortal.kill_while(point, hit, self.talk(MENTIONS)).await.count(&mut self.kills);
     }
 
     /// Something goes wrong, and soon after that the gateway is killed.
     pub(super) async fn kill_amid(&mut self, trouble: Trouble) {
         self.ask_in_vain();
-        let mut gateway = self.start(None).await.expect("nothing kills it yet");
-        trouble(&self.slack);
+        let mut gateway = self.mortal.start(None).await.expect("nothing kills it yet");
+        trouble(&self.mortal.slack);
         let moment = Duration::from_millis(fastrand::u64(MOMENTS));
         let limit = MENTIONS.min(self.asked().len() + BATCH);
         tokio::join!(sleep(moment), async { timeout(moment, self.talk(limit)).await.ok() });
         gateway.kill().await;
-        Kill("random moments".to_owned()).count(&mut self.kills);
+        Kill::at("random moments").count(&mut self.kills);
     }
 
     /// Somebody says a note that is kept, and then does something with it: the gateway is killed before that is
@@ -211,68 +176,59 @@ impl Town {
         change: fn(&Slack, &str),
     ) {
         let noted = async {
-            let ts = self.slack.user_message(Post::new(MAIN[0], BOB, operation));
+            let ts = self.mortal.slack.user_message(Post::new(MAIN[0], BOB, operation));
             let is_kept = |world: &World| {
                 world.deliveries().iter().any(|told| told.ts == ts && told.acked.is_some())
             };
-            self.slack.wait_for(is_kept).await;
-            change(&self.slack, &ts);
+            self.mortal.slack.wait_for(is_kept).await;
+            change(&self.mortal.slack, &ts);
             std::future::pending::<()>().await;
         };
         let [before, after] = points(&[Commit(operation)]).try_into().unwrap();
-        self.kill_while(&before, 0, noted).await.count(&mut self.kills);
-        self.kill_while(&after, 0, std::future::pending()).await.count(&mut self.kills);
+        self.mortal.kill_while(&before, 0, noted).await.count(&mut self.kills);
+        self.mortal.kill_while(&after, 0, std::future::pending()).await.count(&mut self.kills);
     }
 
     /// Somebody mentions the bot where it may not answer.
     pub(super) async fn kill_at_refusal(&mut self, point: &str) {
         let asked = async {
-            let text = format!("<@{}> are you there?", self.slack.options().bot_user);
-            self.slack.user_message(Post::new(SEALED, ALICE, &text));
+            let text = format!("<@{}> are you there?", self.mortal.slack.options().bot_user);
+            self.mortal.slack.user_message(Post::new(SEALED, ALICE, &text));
             std::future::pending::<()>().await;
         };
-        self.kill_while(point, 0, asked).await.count(&mut self.kills);
+        self.mortal.kill_while(point, 0, asked).await.count(&mut self.kills);
     }
 
     /// Lets people say the rest undisturbed, and waits until the gateway has nothing left to do.
     pub(super) async fn finish(&self) {
-        self.slack.clear_faults();
-        self.slack.fault(Fault::error("is_archived").on("chat.postMessage").in_channel(SEALED));
-        let gateway = self.start(None).await.expect("nothing kills it");
+        self.mortal.slack.clear_faults();
+        self.mortal
+            .slack
+            .fault(Fault::error("is_archived").on("chat.postMessage").in_channel(SEALED));
+        let gateway = self.mortal.start(None).await.expect("nothing kills it");
         let talked = timeout(PATIENCE * 2, self.talk(MENTIONS)).await;
-        talked.unwrap_or_else(|_| panic!("silence:\n{}", self.home.read_log()));
-        let settled = async {
-            loop {
-                let status = json(&self.home, &["status", "--json"]).await;
-                let (live, store) = (&status["live"], &status["store"]);
-                let idle = live["runs"].as_array().unwrap().is_empty();
-                if idle && store["outbox_pending"] == 0 && store["waiting_conversations"] == 0 {
-                    return;
-                }
-            }
-        };
-        let settled = timeout(PATIENCE, settled).await;
-        settled.unwrap_or_else(|_| panic!("it does not settle:\n{}", self.home.read_log()));
+        talked.unwrap_or_else(|_| panic!("silence:\n{}", self.mortal.home.read_log()));
+        self.mortal.settled().await;
         // Edits that were not acked come again.
-        self.slack.wait_for(|world| world.unacked() == 0).await;
+        self.mortal.slack.wait_for(|world| world.unacked() == 0).await;
         assert!(gateway.terminate().await.success());
     }
 
     /// Every mention has one answer, in its thread, and in a thread they stand in order.
     pub(super) fn everybody_is_content(&self) {
         let asked = self.asked();
-        let answers = self.slack.look(|world| self.answers(world));
+        let answers = self.mortal.slack.look(|world| self.answers(world));
         for (number, thread) in asked.iter().enumerate() {
             let found = answers.get(&number).cloned().unwrap_or_default();
             assert_eq!(
                 found,
                 std::slice::from_ref(thread),
                 "mention {number}:\n{}",
-                self.home.read_log()
+                self.mortal.home.read_log()
             );
         }
         assert_eq!(answers.len(), MENTIONS);
-        self.slack.look(|world| {
+        self.mortal.slack.look(|world| {
             for (channel, root) in asked.iter() {
                 let told = world.answers(channel, root);
                 let told: Vec<_> = told.iter().flat_map(|answer| ids(answer.text())).collect();
@@ -284,7 +240,7 @@ impl Town {
 
     /// Nothing is open in the store, nothing is there twice, and it holds what was said and changed.
     pub(super) fn the_store_is_whole(&self) {
-        let all = |sql: &str| column(&self.home, sql);
+        let all = |sql: &str| self.mortal.column(sql);
         assert_eq!(all("PRAGMA integrity_check"), ["ok"]);
         assert_eq!(all("SELECT \"table\" FROM pragma_foreign_key_check"), [""; 0]);
         assert_eq!(all("SELECT state FROM runs WHERE state IN ('claimed', 'running')"), [""; 0]);
@@ -298,16 +254,6 @@ impl Town {
             "SELECT content FROM messages WHERE chat_id LIKE '%MAIN001' AND sender_name = 'bob' ORDER BY seq",
         );
         assert_eq!(notes, ["good morning", "changed", ""]);
-    }
-}
-
-/// A kill that was come by.
-#[must_use]
-struct Kill(String);
-
-impl Kill {
-    fn count(self, kills: &mut BTreeMap<String, usize>) {
-        *kills.entry(self.0).or_default() += 1;
     }
 }
 
