@@ -322,12 +322,16 @@ async fn files_of_those_who_may_not_ask_are_named_and_not_fetched() {
     office.slack.add_user(User::new("U0GUEST01", "guest").guest());
     let file = |user: &str| Post::new(GENERAL, user, "psst").file("a", "text/plain", "x");
     office.slack.user_message(file("U0GUEST01"));
-    let refused = "[file: a, text/plain: not fetched: whoever sent it may not ask the assistant]</";
-    assert!(office.told(office.asking("what?")).await.contains(refused));
+    office.told(office.asking("what?")).await;
+    let sql = "SELECT content FROM messages WHERE content LIKE 'psst%'";
+    let refused =
+        "psst\n[file: a, text/plain: not fetched: whoever sent it may not ask the assistant]";
+    assert_eq!(office.kept(sql), [refused]);
     assert_eq!((office.downloads(), office.names("team/files").len()), (0, 0));
     office.inhouse.json(&["group", "set", "team", "--allow-sender", ALICE, "--json"]).await;
     office.slack.user_message(file(BOB));
-    assert!(office.told(office.asking("and?")).await.contains(refused));
+    office.told(office.asking("and?")).await;
+    assert_eq!(office.kept(sql), [refused, refused]);
     assert_eq!(office.downloads(), 0);
     office.close().await;
 }
