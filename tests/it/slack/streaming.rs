@@ -93,7 +93,7 @@ async fn office_with(options: Options, pens: usize, pace: Pace) -> (Office, Vec<
 }
 
 /// What a message shows, whether it was streamed or stands in a block.
-fn shown(message: &Message) -> String {
+pub(super) fn shown(message: &Message) -> String {
     match message.json()["blocks"][0]["text"].as_str() {
         Some(text) => text.to_owned(),
         None => message.text().to_owned(),
