@@ -259,7 +259,9 @@ impl Progress {
                 json!({ "channel": channel.as_str(), "timestamp": message, "name": REACTION });
             reacted = match workspace.api.write(method, &body).await {
                 Ok(_) | Err(ApiError::Refused { .. }) => !text.is_empty(),
-                Err(_) => reacted,
+                Err(ApiError::Limited { .. }) => reacted,
+                // It may stand there: it is taken away in the end.
+                Err(ApiError::Failed { .. }) => true,
             };
         }
         let shown = (!text.is_empty()).then(|| (text, Instant::now()));
