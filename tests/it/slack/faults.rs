@@ -13,6 +13,7 @@ use test_servers::slack::{
     ALICE, BOB, DOWNLOAD, Fault, GENERAL, Message, Options, Post, Slack, UPLOAD, World,
 };
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use super::streaming::{led, shown};
 use super::{Office, pace, tokens};
@@ -245,7 +246,7 @@ async fn methods() -> Vec<(Day, String)> {
 
 /// Lives through the days of all methods beside each other, each with this going wrong with its method, and checks.
 async fn each_with(fault: Fault, pace: Pace, check: fn(Day, &str, &Office)) {
-    let beside = Arc::new(Semaphore::new(BESIDE));
+    let (tasks, beside) = (TaskTracker::new(), Arc::new(Semaphore::new(BESIDE)));
     let days = methods().await.into_iter().map(|(day, method)| {
         let beside = beside.clone();
         let fault = fault.clone().on(&method).first(1);
@@ -256,7 +257,7 @@ async fn each_with(fault: Fault, pace: Pace, check: fn(Day, &str, &Office)) {
             check(day, &method, &office);
             office.close().await;
         };
-        (name, tokio::spawn(lived))
+        (name, tasks.spawn(lived))
     });
     let mut failed = Vec::new();
     for (name, day) in days.collect::<Vec<_>>() {
