@@ -259,9 +259,8 @@ impl Progress {
                 json!({ "channel": channel.as_str(), "timestamp": message, "name": REACTION });
             reacted = match workspace.api.write(method, &body).await {
                 Ok(_) | Err(ApiError::Refused { .. }) => !text.is_empty(),
-                Err(ApiError::Limited { .. }) => reacted,
-                // It may stand there: it is taken away in the end.
-                Err(ApiError::Failed { .. }) => true,
+                // In doubt it stands there, and is taken away in the end.
+                Err(error) => reacted || matches!(error, ApiError::Failed { .. }),
             };
         }
         let shown = (!text.is_empty()).then(|| (text, Instant::now()));
