@@ -1,5 +1,7 @@
 //! Answers as people see them: they grow, they come in parts, they are stopped, and they follow what was changed.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use test_servers::model::{Fault, Script, Turn};
 use test_servers::slack::{ALICE, GENERAL, World};
@@ -47,6 +49,10 @@ async fn an_answer_grows_and_a_long_one_comes_in_parts_and_nothing_of_either_is_
         assert!(answered(world, GENERAL, &ts).is_empty(), "half an answer passes for one");
         message.ts().to_owned()
     });
+    // What was written by then is seen soon, also while the model thinks about what comes next.
+    let called = |method| firm.slack.look(|world| world.calls(method)[0].at);
+    let blank = called("chat.appendStream") - called("chat.startStream");
+    assert!(blank < Duration::from_secs(6), "people looked at an empty message for {blank:?}");
     firm.model.gate("half").open();
     assert_eq!(firm.answers(&ts, 1).await, [tale.as_str()]);
 
