@@ -267,7 +267,8 @@ impl Progress {
                 json!({ "channel": channel.as_str(), "timestamp": message, "name": REACTION });
             reacted = match workspace.api.write(method, &body).await {
                 Ok(_) | Err(ApiError::Refused { .. }) => !text.is_empty(),
-                Err(_) => reacted,
+                // In doubt it stands there, and is taken away in the end.
+                Err(error) => reacted || matches!(error, ApiError::Failed { .. }),
             };
         }
         let shown = (!text.is_empty()).then(|| (text, Instant::now()));

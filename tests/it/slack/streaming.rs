@@ -9,35 +9,46 @@ use test_servers::slack::{ALICE, Fault, GENERAL, Message, Options, Post, Slack, 
 use tokio::sync::mpsc;
 
 use super::{Office, pace};
-use crate::inside::{done, input, leave};
+use crate::inside::{done, input, leave, take};
 
 /// What an agent is told to do next.
 enum Act {
     Write(String),
     Tool,
+    Ask(Value),
     Answer(String),
     Vanish,
 }
 
 /// The hand that leads the agent of the next run.
-struct Pen(mpsc::UnboundedSender<Act>);
+pub(super) struct Pen(mpsc::UnboundedSender<Act>);
 
 impl Pen {
-    fn write(&self, text: &str) {
+    pub(super) fn write(&self, text: &str) {
         self.0.send(Act::Write(text.to_owned())).unwrap();
     }
 
-    fn tool(&self) {
+    pub(super) fn tool(&self) {
         self.0.send(Act::Tool).unwrap();
     }
 
-    fn answer(&self, text: &str) {
+    /// The agent asks the gateway for something, and waits until it is told what came of it.
+    pub(super) fn ask(&self, request: Value) {
+        self.0.send(Act::Ask(request)).unwrap();
+    }
+
+    /// The agent breaks down.
+    pub(super) fn vanish(&self) {
+        self.0.send(Act::Vanish).unwrap();
+    }
+
+    pub(super) fn answer(&self, text: &str) {
         self.0.send(Act::Answer(text.to_owned())).unwrap();
     }
 }
 
-/// A sandbox whose first runs are led by these pens, in the order in which they begin.
-fn led(pens: usize) -> (FakeSandbox, Vec<Pen>) {
+/// A sandbox whose first runs are led by these pens, in the order in which they begin; the others say `unled`.
+pub(super) fn led(pens: usize) -> (FakeSandbox, Vec<Pen>) {
     let (mut hands, mut ends) = (Vec::new(), Vec::new());
     for _ in 0..pens {
         let (hand, end) = mpsc::unbounded_channel();
@@ -63,6 +74,13 @@ fn led(pens: usize) -> (FakeSandbox, Vec<Pen>) {
                         Some(Act::Write(delta)) => json!({ "type": "text", "delta": delta }),
                         Some(Act::Tool) => {
                             json!({ "type": "tool", "name": "bash", "summary": "ls" })
+                        }
+                        Some(Act::Ask(request)) => {
+                            count += 1;
+                            let name = format!("{run}-{count}.json");
+                            leave(&inside.ipc().join("messages"), &name, &request.to_string());
+                            take(inside.ipc().join("replies").join(name)).await;
+                            continue;
                         }
                         Some(Act::Answer(text)) => {
                             leave(&inside.ipc(), "done.json", &done(run, &text, None));
@@ -324,7 +342,7 @@ async fn a_run_that_is_stopped_or_fails_leaves_nothing_half_said() {
     let ts = office.mention("again");
     pens[1].write("First.\n");
     office.grows_to(&ts, "First.\n").await;
-    pens[1].0.send(Act::Vanish).unwrap();
+    pens[1].vanish();
     office.ends_with(&ts, &["unled"]).await;
     office.close().await;
 }

@@ -6,8 +6,13 @@ use test_servers::slack::{ALICE, DM, GENERAL, Options, Post, Slack, World};
 use tokio::time::timeout;
 
 use super::real::{self, json, state};
-use crate::support::gateway::{Home, PATIENCE};
+use super::streaming::shown;
+use crate::support::gateway::{Gateway, Home, PATIENCE};
 
+mod answers;
+mod away;
+mod files;
+mod people;
 mod refused;
 
 /// A workspace, a model, and the home of a gateway between them.
@@ -20,22 +25,49 @@ struct Firm {
 impl Firm {
     /// A firm whose agents run in sandboxes of this kind, registered in [`GENERAL`] and in the messages to [`ALICE`].
     async fn found(kind: &str) -> Self {
+        let firm = Self::build(Script::tool()).await.with("SANDBOX", kind);
+        real::register(&firm.home, &firm.slack, "main", &[GENERAL]).await;
+        real::register(&firm.home, &firm.slack, "alice", &[DM]).await;
+        firm
+    }
+
+    /// A firm that is registered nowhere, with the model that this script is.
+    async fn build(script: Script) -> Self {
         let options = Options { patience: PATIENCE, ..Options::default() };
-        let (slack, model) = tokio::join!(Slack::start(options), Server::start(Script::tool()));
+        let (slack, model) = tokio::join!(Slack::start(options), Server::start(script));
         let (slack, model) = (slack.unwrap(), model.unwrap());
         let home = real::home(&slack)
-            .with("SANDBOX", kind)
             .with("ANTHROPIC_API_KEY", "sk-test-canary")
             .with("ANTHROPIC_BASE_URL", &model.url());
-        real::register(&home, &slack, "main", &[GENERAL]).await;
-        real::register(&home, &slack, "alice", &[DM]).await;
         Self { slack, model, home }
+    }
+
+    /// With this variable in the gateway's environment.
+    fn with(mut self, name: &str, value: &str) -> Self {
+        self.home = self.home.with(name, value);
+        self
+    }
+
+    /// Starts the gateway and waits until it is connected.
+    async fn open(&self) -> Gateway {
+        let gateway = self.home.start(None).await.unwrap();
+        self.until(|world| world.sockets() == 1).await;
+        gateway
+    }
+
+    /// A person mentions the bot in a channel.
+    fn asking(&self, channel: &str, user: &str, text: &str) -> Post {
+        Post::new(channel, user, &format!("<@{}> {text}", self.slack.options().bot_user))
+    }
+
+    /// Alice mentions the bot in [`GENERAL`].
+    fn ask(&self, text: &str) -> String {
+        self.slack.user_message(self.asking(GENERAL, ALICE, text))
     }
 
     /// Alice has the bot run a command, in a thread or at the top of the channel; returns the message's ts.
     fn mention(&self, command: &str, thread: Option<&str>) -> String {
-        let text = format!("<@{}> [[bash:{command}]]", self.slack.options().bot_user);
-        let post = Post::new(GENERAL, ALICE, &text);
+        let post = self.asking(GENERAL, ALICE, &format!("[[bash:{command}]]"));
         self.slack.user_message(match thread {
             Some(thread) => post.in_thread(thread),
             None => post,
@@ -48,14 +80,15 @@ impl Firm {
         waited.unwrap_or_else(|_| panic!("it does not come to that:\n{}", self.home.read_log()));
     }
 
-    /// The texts that the bot has said in a thread, once there are so many.
+    /// The answers in a thread of [`GENERAL`], once there are so many.
     async fn answers(&self, thread: &str, count: usize) -> Vec<String> {
-        self.until(|world| world.answers(GENERAL, thread).len() >= count).await;
-        let texts = |world: &World| {
-            let answers = world.answers(GENERAL, thread);
-            answers.iter().map(|answer| answer.text().to_owned()).collect()
-        };
-        self.slack.look(texts)
+        self.answers_in(GENERAL, thread, count).await
+    }
+
+    /// The answers in a thread, once there are so many.
+    async fn answers_in(&self, channel: &str, thread: &str, count: usize) -> Vec<String> {
+        self.until(|world| answered(world, channel, thread).len() >= count).await;
+        self.slack.look(|world| answered(world, channel, thread))
     }
 
     /// Lets the commands of the main group go on that wait for it.
@@ -67,6 +100,12 @@ impl Firm {
     fn latest_request(&self) -> String {
         self.model.requests().last().unwrap().body["messages"].to_string()
     }
+}
+
+/// The texts of the messages in a thread that are answers: one that still grows is not, it has no name yet.
+fn answered(world: &World, channel: &str, thread: &str) -> Vec<String> {
+    let answers = world.answers(channel, thread).into_iter();
+    answers.filter(|message| message.json()["metadata"].is_object()).map(shown).collect()
 }
 
 /// A command that waits until it may go on.
@@ -93,8 +132,7 @@ in_both_kinds!(
 
 async fn a_mention_a_thread_and_a_direct_message_are_answered_once_each(kind: &str) {
     let firm = Firm::found(kind).await;
-    let gateway = firm.home.start(None).await.unwrap();
-    firm.until(|world| world.sockets() == 1).await;
+    let gateway = firm.open().await;
 
     let ts = firm.mention(WAIT, None);
     firm.until(|world| world.status(GENERAL, &ts).contains("bash")).await;
@@ -138,8 +176,7 @@ async fn a_mention_a_thread_and_a_direct_message_are_answered_once_each(kind: &s
 
 async fn a_gateway_that_stops_answers_when_it_is_back(kind: &str) {
     let firm = Firm::found(kind).await;
-    let gateway = firm.home.start(None).await.unwrap();
-    firm.until(|world| world.sockets() == 1).await;
+    let gateway = firm.open().await;
     let ts = firm.mention(WAIT, None);
     firm.until(|world| world.status(GENERAL, &ts).contains("bash")).await;
     assert!(gateway.terminate().await.success());

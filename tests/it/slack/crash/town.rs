@@ -140,7 +140,9 @@ impl Town {
     fn answers(&self, world: &World) -> BTreeMap<usize, Vec<Thread>> {
         let mut answers = BTreeMap::<usize, Vec<Thread>>::new();
         for channel in MAIN.into_iter().chain(TEAM) {
-            for message in world.said(channel) {
+            // What still grows is no answer: it has no name yet.
+            let said = world.said(channel).into_iter();
+            for message in said.filter(|message| message.json()["metadata"].is_object()) {
                 let root = message.thread_ts().unwrap_or_default().to_owned();
                 for id in ids(message.text()) {
                     answers.entry(id).or_default().push((channel, root.clone()));

@@ -16,8 +16,7 @@ async fn is_refused_in_the_middle_of_a_run(
     befall: impl AsyncFnOnce(&Slack),
 ) {
     let firm = Firm::found("bubblewrap").await;
-    let gateway = firm.home.start(None).await.unwrap();
-    firm.until(|world| world.sockets() == 1).await;
+    let gateway = firm.open().await;
     let ts = firm.mention(WAIT, None);
     firm.until(|world| world.status(GENERAL, &ts).contains("bash")).await;
     befall(&firm.slack).await;
@@ -84,8 +83,7 @@ async fn an_answer_that_is_too_long_for_slack_all_the_same_is_said_and_no_loop()
 async fn what_nobody_understands_is_acked_and_logged_once_and_no_text_is_lost_beside_it() {
     let firm = Firm::found("bubblewrap").await;
     register(&firm.home, &firm.slack, "odd", &[test_servers::slack::PRIVATE]).await;
-    let gateway = firm.home.start(None).await.unwrap();
-    firm.until(|world| world.sockets() == 1).await;
+    let gateway = firm.open().await;
     for number in 0..5 {
         firm.slack.emit(&serde_json::json!({ "type": "a_new_kind_of_event", "n": number }));
         firm.slack.frame(r#"{"type":"a_new_kind_of_frame","secret":"canary"}"#);
