@@ -11,9 +11,9 @@ pub mod fake;
 mod registry;
 #[cfg(feature = "slack")]
 pub mod slack;
+mod state;
 pub(crate) mod terminal;
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::model::{Content, Found, Kept, Mark, RunEnd, SentFile};
 pub(crate) use registry::Channels;
+pub use state::ChannelState;
 
 use crate::model::{
     Activity, Attachment, ChannelName, ChatId, Conversation, GroupName, Incoming, Message,
@@ -255,52 +256,4 @@ pub enum SendError {
         /// Why, for the people of its chat, when it is about this message alone; `None` where the chat takes nothing.
         for_chat: Option<String>,
     },
-}
-
-/// The state of a channel's connection, as `status` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ChannelState {
-    /// Not connected yet.
-    Connecting,
-    /// Connected.
-    Up {
-        /// Since when.
-        since: Timestamp,
-    },
-    /// Connected to some of the places that it serves.
-    Partly {
-        /// Since when.
-        since: Timestamp,
-        /// What is wrong with another.
-        reason: String,
-    },
-    /// Lost, and to be tried again.
-    BackingOff {
-        /// When.
-        until: Timestamp,
-        /// Why.
-        reason: String,
-    },
-    /// A person has to link the device.
-    NeedsPairing,
-    /// The platform does not want us; trying again is useless.
-    Refused {
-        /// Why.
-        reason: String,
-    },
-}
-
-impl fmt::Display for ChannelState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connecting => f.write_str("connecting"),
-            Self::Up { since } => write!(f, "up since {since:.0}"),
-            Self::Partly { since, reason } => write!(f, "up since {since:.0}, but {reason}"),
-            Self::BackingOff { until, reason } => {
-                write!(f, "backing off until {until:.0}: {reason}")
-            }
-            Self::NeedsPairing => f.write_str("needs pairing"),
-            Self::Refused { reason } => write!(f, "refused: {reason}"),
-        }
-    }
 }

@@ -7,6 +7,7 @@ mod arrivals;
 mod channels;
 mod desk;
 mod ledger;
+mod report;
 mod stop;
 mod watch;
 

@@ -10,7 +10,7 @@ use tracing::warn;
 
 use crate::broker::Broker;
 use crate::channel::terminal::{self, wire::WelcomeInfo};
-use crate::channel::{Channel, Intake, Kept, NotKept, Room};
+use crate::channel::{Intake, Kept, NotKept, Room};
 use crate::config::Settings;
 use crate::failpoint::fail_point;
 use crate::model::{
@@ -24,9 +24,7 @@ use crate::store::{Store, StoreError, Unseen};
 use crate::trigger::{Place, Rule, Trigger};
 
 use super::arrivals::{self, Books, Sink};
-
-/// The most conversations in the queue that are named.
-const MOST_QUEUED: usize = 100;
+use super::report;
 
 /// Takes messages in and answers questions about the gateway.
 pub(super) struct Desk {
@@ -252,12 +250,12 @@ impl terminal::Desk for Desk {
             })
             .collect();
         json!({
-            "channels": channels(&staff),
+            "channels": report::channels(&staff.runs.channels),
             "sandbox": { "ready": ready, "line": line, "problem": state.problem(), "weaknesses": state.weaknesses() },
             "broker": self.broker.state().to_json(),
             "runs": runs,
             "queued": staff.queue.len(),
-            "queue": queue(&staff),
+            "queue": report::queue(&staff.queue),
             "warm": staff.runs.shelf.warm_count(),
             "stuck": staff.runs.opener.reaper.troubles(),
             "disk_full": self.store.is_full(),
@@ -293,16 +291,4 @@ async fn give_up(staff: Staff, router: Arc<Notify>, hold: Hold) {
     // It was said that it waits.
     staff.runs.channels.show(&conversation, &Activity::Idle).await;
     router.notify_one();
-}
-
-/// The first conversations in the queue.
-fn queue(staff: &Staff) -> Vec<String> {
-    let first = staff.queue.waiting(MOST_QUEUED).into_iter();
-    first.map(|waiting| waiting.conversation.to_string()).collect()
-}
-
-/// The channels and the state of their connections.
-fn channels(staff: &Staff) -> Vec<Value> {
-    let state = |channel: &Arc<dyn Channel>| json!({ "name": channel.name().as_str(), "state": channel.state().to_string() });
-    staff.runs.channels.iter().map(state).collect()
 }

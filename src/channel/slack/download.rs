@@ -5,6 +5,8 @@
 //! alone; one whose files cannot be had is kept with a note in their place. Files of those who may not ask the assistant are
 //! not fetched, nor is more than a group may be sent in a day.
 
+mod naming;
+
 use std::io;
 use std::time::Duration;
 
@@ -24,8 +26,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 
+use self::naming::{address, name};
+pub(super) use self::naming::{name_again, name_all};
 use super::api;
-use super::event::{File, FileSource, Message};
+use super::event::{File, Message};
 use super::intake::Inlet;
 use crate::channel::{FileSink, NotKept, Room};
 use crate::config::SlackTokens;
@@ -214,80 +218,6 @@ impl Inlet<'_> {
             warn!(channel.name = "slack", %error, "a file was not fetched");
         }
         fetched
-    }
-}
-
-/// Names the files of a message of a thread's beginning in its text: none of them is fetched.
-pub(super) fn name_all(message: &Message, text: &mut String) {
-    for (number, file) in message.files.iter().enumerate() {
-        let missing = address(number, file).err().unwrap_or_else(|| never(BEFORE));
-        name(file, Some(&missing), text);
-    }
-}
-
-/// Names the files that a changed message has now in its text, with what was said of them before; returns those of the
-/// kept ones that it still has.
-pub(super) fn name_again(
-    message: &Message,
-    before: &model::Message,
-    text: &mut String,
-) -> Vec<Attachment> {
-    let mut there = before.attachments.clone();
-    let mut left = Vec::new();
-    for file in &message.files {
-        let missing = if file.source == FileSource::Gone {
-            address(0, file).err()
-        } else if let Some(at) = there.iter().position(|there| is_of(there, file)) {
-            left.push(there.remove(at));
-            None
-        } else {
-            Some(never(reason(file, &before.text).unwrap_or_else(|| SINCE.to_owned())))
-        };
-        name(file, missing.as_ref(), text);
-    }
-    left
-}
-
-/// Whether a file that was fetched is this one.
-fn is_of(fetched: &Attachment, file: &File) -> bool {
-    match (&fetched.id, &file.id) {
-        (Some(one), Some(other)) => one == other,
-        _ => fetched.name == one_line(&file.name, MOST_NAME),
-    }
-}
-
-/// Why a file was not fetched, as a text says that names it.
-fn reason(file: &File, text: &str) -> Option<String> {
-    let named = format!("[file: {}", one_line(&file.name, MOST_NAME));
-    let mut lines = text.lines().rev().filter_map(|line| line.strip_prefix(&named));
-    let reason =
-        |line: &str| Some(line.strip_suffix(']')?.split_once(": not fetched: ")?.1.to_owned());
-    lines.find_map(reason)
-}
-
-/// Adds a line that names a file, and says why it is nowhere to be found.
-fn name(file: &File, missing: Option<&Missing>, text: &mut String) {
-    let kind = file.kind.as_deref().map(|kind| format!(", {}", one_line(kind, 100)));
-    let said = file.transcript.as_deref().map(|said| format!(": {}", one_line(said, MOST_SAID)));
-    let missing = missing.map(|missing| format!(": not fetched: {missing}"));
-    let parts = [kind, said, missing].map(Option::unwrap_or_default).concat();
-    let line = if text.is_empty() { "" } else { "\n" };
-    text.push_str(&format!("{line}[file: {}{parts}]", one_line(&file.name, MOST_NAME)));
-}
-
-/// Where a file is to be fetched from, or why it is not.
-fn address(number: usize, file: &File) -> Result<&str, Missing> {
-    match &file.source {
-        FileSource::Gone => Err(never("it was deleted")),
-        FileSource::External(url) => Err(never(format!("it lies at {}", one_line(url, 500)))),
-        FileSource::AskFor => Err(never("Slack does not say where it is")),
-        FileSource::Url(_) if number >= MOST_FILES => {
-            Err(never(format!("only the first {MOST_FILES} files of a message are")))
-        }
-        FileSource::Url(_) if file.bytes.is_some_and(|bytes| bytes > MOST_BYTES) => {
-            Err(too_large())
-        }
-        FileSource::Url(url) => Ok(url),
     }
 }
 

@@ -5,6 +5,8 @@
 //! waits for any of this. An app that is declared as an agent also tells Slack that it is at work: then people have a
 //! Stop button there.
 
+mod sign;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,20 +19,18 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use self::sign::{Sign, in_words};
 use super::cache::Cache;
 use super::fault::ApiError;
 use super::id::{ConversationId, Ts, UserId};
 use super::workspace::Workspace;
 use crate::model::{Activity, ThreadId};
-use crate::text::one_line;
 
 /// The reaction in place of a status.
 const REACTION: &str = "eyes";
 /// How many conversations it is remembered of what was said there last, and for how long.
 const MOST_HEARD: usize = 5_000;
 const HEARD_FOR: Duration = Duration::from_secs(24 * 60 * 60);
-/// The longest status, in characters.
-const MOST_STATUS: usize = 100;
 
 /// Where work is shown: a chat, and a thread of it.
 type Place = (ConversationId, Option<ThreadId>);
@@ -45,24 +45,6 @@ pub(super) struct Progress {
     only_reactions: AtomicBool,
     /// Slack has no Stop button for this app.
     no_button: AtomicBool,
-}
-
-/// One sign.
-#[derive(Debug, Clone, PartialEq)]
-struct Sign {
-    /// What is to be shown; `None`: nothing any more.
-    wanted: Option<String>,
-    /// What is shown, since when.
-    shown: Option<(String, Instant)>,
-    /// What it stands under.
-    under: String,
-    /// What the reaction is to.
-    message: String,
-    reacted: bool,
-    /// The work goes on.
-    at_work: bool,
-    /// There is a Stop button.
-    button: bool,
 }
 
 impl Default for Progress {
@@ -274,32 +256,6 @@ impl Progress {
         let shown = (!text.is_empty()).then(|| (text, Instant::now()));
         (shown, reacted)
     }
-}
-
-impl Sign {
-    fn is_due(&self, now: Instant, renew: Duration) -> bool {
-        match (&self.wanted, &self.shown) {
-            (None, shown) => shown.is_some() || self.reacted,
-            (Some(_), None) => true,
-            (Some(wanted), Some((shown, since))) => {
-                wanted != shown || now.duration_since(*since) >= renew
-            }
-        }
-    }
-}
-
-/// What is shown of an activity, after the app's name; `None`: nothing.
-fn in_words(activity: &Activity) -> Option<String> {
-    let words = match activity {
-        Activity::Idle => return None,
-        Activity::Working => "is thinking…".to_owned(),
-        Activity::Text { .. } => "is writing…".to_owned(),
-        Activity::Queued { ahead: 0 } => "is about to begin…".to_owned(),
-        Activity::Queued { ahead } => format!("will begin soon: {ahead} ahead…"),
-        Activity::Tool { name, .. } => format!("is using {name}…"),
-        Activity::Waiting { reason } => format!("is waiting: {reason}"),
-    };
-    Some(one_line(&words, MOST_STATUS))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

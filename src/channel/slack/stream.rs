@@ -108,9 +108,12 @@ impl Streams {
     ) {
         let work = async {
             while !stop.is_cancelled() {
+                // What grows is looked at again by itself: one that has just begun has text waiting.
+                let quiet = lock(&self.growing).is_empty();
+                let pause = if quiet { workspace.pace.forsaken / 4 } else { workspace.pace.grow };
                 tokio::select! {
                     () = self.news.notified() => {}
-                    () = sleep(workspace.pace.forsaken / 4) => {}
+                    () = sleep(pause) => {}
                     () = stop.cancelled() => {}
                 }
                 self.turn(workspace, intake).await;
