@@ -18,7 +18,7 @@ use crate::clock::SharedClock;
 use crate::failpoint::fail_point;
 use crate::ipc::Outgoing;
 use crate::model::{ChannelName, Conversation, Receipt};
-use crate::store::{self, OutboxRow, OutboxState, Setback, Store, StoreError};
+use crate::store::{self, Again, OutboxRow, OutboxState, Setback, Store, StoreError};
 
 /// The most conversations of one channel that are sent to at the same time.
 const AT_ONCE: usize = 16;
@@ -251,19 +251,22 @@ impl Outbox {
             return Ok(());
         }
         let now = self.clock.now();
-        let again = after(now, back_off(row.attempts));
+        let pause = after(now, back_off(row.attempts));
+        let again = |named: Option<Timestamp>| named.map_or(Again::After(pause), Again::When);
         store::patiently(UNWRITABLE, stop, async || match &error {
             SendError::Absent => {
                 self.store.outbox_absent(row.id, row.state, after(now, ABSENT)).await
             }
             SendError::Later { retry_at, .. } => {
-                self.store.outbox_later(row.id, retry_at.unwrap_or(again), &reason).await
+                self.store.outbox_later(row.id, again(*retry_at), &reason).await
             }
             // The row stays marked, so that it is looked up before it is sent again.
             SendError::Doubtful { retry_at, .. } => {
-                self.store.outbox_doubtful(row.id, retry_at.unwrap_or(again), &reason).await
+                self.store.outbox_doubtful(row.id, again(*retry_at), &reason).await
             }
-            SendError::Begun { .. } => self.store.outbox_doubtful(row.id, again, &reason).await,
+            SendError::Begun { .. } => {
+                self.store.outbox_doubtful(row.id, again(None), &reason).await
+            }
             SendError::Refused { .. } => self.store.outbox_failed(row.id, &reason, None).await,
         })
         .await

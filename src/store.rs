@@ -45,7 +45,7 @@ use crate::clock::SharedClock;
 
 pub(crate) use self::error::StoreError;
 pub(crate) use self::groups::{ChatRow, GroupChats};
-pub(crate) use self::outbox::{Listed, NewOutboxRow, OutboxRow, OutboxState};
+pub(crate) use self::outbox::{Again, Listed, NewOutboxRow, OutboxRow, OutboxState};
 pub(crate) use self::requests::{Effect, Registration, RequestKey, StoredReply};
 pub(crate) use self::router::{News, Unseen};
 pub(crate) use self::runs::{ClaimRun, Claimed, FinishRun, RunRow, RunState};

@@ -67,6 +67,8 @@ async fn a_look_up_is_an_attempt_unless_the_platform_names_a_time() {
         let row = row().await;
         if let Some(at) = retry_at {
             assert_eq!((row.state, row.not_before), (OutboxState::Sending, Some(at)));
+            // It has not failed, however often it was put off.
+            assert_eq!(row.attempts, 1);
         } else {
             assert_eq!((row.state, looked), (OutboxState::Failed, ATTEMPTS - 1));
         }

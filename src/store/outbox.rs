@@ -5,6 +5,8 @@
 mod files;
 mod progress;
 
+pub(crate) use progress::Again;
+
 use std::path::PathBuf;
 
 use jiff::Timestamp;

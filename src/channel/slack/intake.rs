@@ -33,7 +33,7 @@ const MOST_AHEAD: usize = 256;
 const AHEAD_FOR: Duration = Duration::from_secs(15 * 60);
 /// How many lanes there are before those that nobody is in are cleared away.
 const MOST_LANES: usize = 1_000;
-/// How many kinds of what means nothing to us are named in the log.
+/// How many kinds of what means nothing to us, and chats that belong to nobody, are named in the log.
 const MOST_ODD: usize = 100;
 
 /// Where a workspace's messages are handed over.
@@ -212,6 +212,13 @@ impl<'a> Inlet<'a> {
             self.workspace.chat_name(&message.chat).await
         };
         self.intake.note(chat, name, message.ts.time()).await?;
+        let mut odd = lock(&self.odd);
+        if odd.len() < MOST_ODD && odd.insert(chat.to_string()) {
+            info!(
+                channel.name = "slack", chat.id = %chat,
+                "somebody wrote in a chat that belongs to no group; `hermitcrab group chats` lists it"
+            );
+        }
         Ok(Kept::Unregistered)
     }
 

@@ -106,7 +106,7 @@ impl Workspace {
             doubts.put(id.clone(), held.saturating_add(1), now);
             return Err(error);
         }
-        warn!(channel.name = "slack", %error, "it is not known who wrote a message, so it is kept as a stranger's");
+        warn!(channel.name = "slack", user.id = %id, %error, "it is not known who wrote a message, so it is kept as a stranger's");
         Ok(None)
     }
 
@@ -133,7 +133,7 @@ impl Workspace {
             }
             // That our token is no good says nothing of anybody.
             Err(error @ ApiError::Refused { .. }) if error.revoked().is_none() => {
-                warn!(channel.name = "slack", %error, "Slack does not say who somebody is");
+                warn!(channel.name = "slack", user.id = %id, %error, "Slack does not say who somebody is");
                 None
             }
             Err(error) => return Err(error),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::sleep;
+use tracing::warn;
 
 use super::api::Api;
 use super::download::Downloads;
@@ -242,7 +243,16 @@ impl Workspace {
     /// Takes note of an answer by which Slack turns the bot's token away.
     pub(super) fn note(&self, error: &ApiError) {
         if let Some(code) = error.revoked() {
-            lock(&self.standing).refused = Some(code.to_owned());
+            let before = lock(&self.standing).refused.replace(code.to_owned());
+            if before.is_none() {
+                let workspace = self.label();
+                warn!(
+                    channel.name = "slack",
+                    workspace,
+                    reason = code,
+                    "Slack turns the bot's token away"
+                );
+            }
             self.turned_away.notify_one();
         }
     }

@@ -10,6 +10,25 @@ use crate::store::error::{Step, StoreError};
 use crate::store::values::{Millis, thread_key};
 use crate::store::writer::name;
 
+/// When a row is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// After a pause of ours: it was an attempt.
+    After(Timestamp),
+    /// When the platform wants to be asked: it has not failed, and that counts as no attempt.
+    When(Timestamp),
+}
+
+impl Again {
+    /// The time, and how many attempts are taken back.
+    fn parts(self) -> (Millis, u32) {
+        match self {
+            Self::After(at) => (Millis(at), 0),
+            Self::When(at) => (Millis(at), 1),
+        }
+    }
+}
+
 impl Store {
     /// Notes that a row is being sent; from now on the platform may have it.
     ///
@@ -48,22 +67,23 @@ impl Store {
         .await
     }
 
-    /// Puts a row back until `not_before`. Nothing changes for one that is settled.
+    /// Puts a row back until it is tried again. Nothing changes for one that is settled.
     ///
     /// # Errors
     /// [`StoreError::NotThere`].
     pub(crate) async fn outbox_later(
         &self,
         id: OutboxId,
-        not_before: Timestamp,
+        again: Again,
         error: &str,
     ) -> Result<(), StoreError> {
-        let error = error.to_owned();
+        let (error, (at, back)) = (error.to_owned(), again.parts());
         let name = name!("outbox_later", "put a message off");
         self.write(name, move |connection| {
-            let sql = "UPDATE outbox SET state = 'pending', not_before = ?2, error = ?3
+            let sql = "UPDATE outbox SET state = 'pending', not_before = ?2, error = ?3,
+                           attempts = max(attempts - ?4, 0)
                        WHERE id = ?1 AND state IN ('pending', 'sending')";
-            changed(connection, id, sql, params![id, Millis(not_before), error]).map(|_changed| ())
+            changed(connection, id, sql, params![id, at, error, back]).map(|_changed| ())
         })
         .await
     }
@@ -90,23 +110,23 @@ impl Store {
         .await
     }
 
-    /// Notes that nobody knows whether a row arrived: it is to be looked up before it is sent again, and not before
-    /// this time.
+    /// Notes that nobody knows whether a row arrived: it is to be looked up before it is sent again.
     ///
     /// # Errors
     /// [`StoreError::NotThere`].
     pub(crate) async fn outbox_doubtful(
         &self,
         id: OutboxId,
-        not_before: Timestamp,
+        again: Again,
         error: &str,
     ) -> Result<(), StoreError> {
-        let error = error.to_owned();
+        let (error, (at, back)) = (error.to_owned(), again.parts());
         let name = name!("outbox_doubtful", "note that it is unknown whether a message arrived");
         self.write(name, move |connection| {
-            let sql = "UPDATE outbox SET not_before = ?2, error = ?3
+            let sql = "UPDATE outbox SET not_before = ?2, error = ?3,
+                           attempts = max(attempts - ?4, 0)
                        WHERE id = ?1 AND state = 'sending'";
-            changed(connection, id, sql, params![id, Millis(not_before), error]).map(|_changed| ())
+            changed(connection, id, sql, params![id, at, error, back]).map(|_changed| ())
         })
         .await
     }

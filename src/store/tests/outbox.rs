@@ -10,7 +10,7 @@ use crate::model::{
     ChannelName, Content, Conversation, GroupName, OutboxId, Receipt, SandboxId, Seq, Usage,
 };
 use crate::store::{
-    Effect, Listed, NewOutboxRow, OutboxState, RequestKey, Store, StoreError, StoredReply,
+    Again, Effect, Listed, NewOutboxRow, OutboxState, RequestKey, Store, StoreError, StoredReply,
 };
 
 fn slack(chat: &str) -> Conversation {
@@ -88,7 +88,7 @@ async fn a_pause_holds_up_its_own_conversation_only() {
     let (now, later) = (home.clock.now(), home.clock.now() + Duration::from_secs(30));
     assert_eq!(store.outbox_next_at(&channel).await.unwrap(), Some(now));
     store.outbox_sending(OutboxId(1)).await.unwrap();
-    store.outbox_later(OutboxId(1), later, "429").await.unwrap();
+    store.outbox_later(OutboxId(1), Again::After(later), "429").await.unwrap();
     assert_eq!(due(&store, "slack").await, [3]);
     store.outbox_sent(OutboxId(3), &Receipt { external_id: None }).await.unwrap();
     assert_eq!(due(&store, "slack").await, [0; 0]);
@@ -115,10 +115,10 @@ async fn a_doubtful_row_stays_marked_and_waits_to_be_looked_up() {
     }
     let channel = "slack".parse::<ChannelName>().unwrap();
     let later = home.clock.now() + Duration::from_secs(30);
-    store.outbox_doubtful(OutboxId(1), later, "not being sent").await.unwrap();
+    store.outbox_doubtful(OutboxId(1), Again::After(later), "not being sent").await.unwrap();
     assert_eq!(row(&store, 1).await.error, None);
     store.outbox_sending(OutboxId(1)).await.unwrap();
-    store.outbox_doubtful(OutboxId(1), later, "broken pipe").await.unwrap();
+    store.outbox_doubtful(OutboxId(1), Again::After(later), "broken pipe").await.unwrap();
     assert_eq!(due(&store, "slack").await, [0; 0]);
     assert_eq!(store.outbox_next_at(&channel).await.unwrap(), Some(later));
     let doubtful = row(&store, 1).await;
@@ -148,9 +148,9 @@ async fn what_is_settled_stays_so() {
     let again = store.outbox_sending(id).await;
     assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
     store.outbox_sent(id, &Receipt { external_id: Some("x".to_owned()) }).await.unwrap();
-    store.outbox_later(id, home.clock.now(), "late").await.unwrap();
+    store.outbox_later(id, Again::After(home.clock.now()), "late").await.unwrap();
     store.outbox_absent(id, OutboxState::Pending, home.clock.now()).await.unwrap();
-    store.outbox_doubtful(id, home.clock.now(), "late").await.unwrap();
+    store.outbox_doubtful(id, Again::After(home.clock.now()), "late").await.unwrap();
     store.outbox_arrived(vec![main_chat()]).await.unwrap();
     store.outbox_failed(id, "late", Some("too late".to_owned())).await.unwrap();
     assert_eq!(store.outbox(9, Listed::All).await.unwrap(), [sent]);
