@@ -19,7 +19,7 @@ pub(crate) enum Place {
 use Place::{At, Commit};
 
 /// What no message comes by, and why.
-const ELSEWHERE: [(Place, &str); 3] = [
+const ELSEWHERE: [(Place, &str); 4] = [
     (
         Commit("prune"),
         "ten minutes after the start, and then daily; it concerns no message that waits",
@@ -29,6 +29,10 @@ const ELSEWHERE: [(Place, &str); 3] = [
         "only a channel that takes a file in steps; `slack/files_out.rs` kills there",
     ),
     (Commit("outbox_begun"), "the same"),
+    (
+        Commit("note"),
+        "only that there is a chat of no group: nothing of it is kept, and its next message notes it again",
+    ),
 ];
 
 impl Place {
