@@ -326,7 +326,8 @@ async fn what_may_not_be_looked_up_keeps_no_answer_back_and_is_no_loop() {
 /// Nobody knows whether they are guests, so they count as such; but what they say is not lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_whom_slack_says_nothing_what_they_say_is_kept_and_not_answered() {
-    for code in ["missing_scope", "user_not_found"] {
+    // What the app may not do is tried again with each event, so that a scope that was added counts at once.
+    for (code, most) in [("missing_scope", 6), ("user_not_found", 3)] {
         let impatient = Options::default().impatient(Duration::from_millis(300), 20);
         let slack = Slack::start(impatient).await.unwrap();
         slack.fault(Fault::error(code).on("users.info"));
@@ -343,7 +344,7 @@ async fn of_whom_slack_says_nothing_what_they_say_is_kept_and_not_answered() {
         assert_eq!(kept, ["@Andy hello 0", "@Andy hello 1", "@Andy hello 2"], "{code}");
         office.slack.look(|world| {
             assert!(world.said(GENERAL).is_empty(), "{code}");
-            assert!(world.count("users.info") <= 3, "{} questions", world.count("users.info"));
+            assert!(world.count("users.info") <= most, "{} questions", world.count("users.info"));
         });
         office.close().await;
     }
