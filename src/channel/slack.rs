@@ -16,6 +16,7 @@ pub(crate) mod id;
 mod intake;
 mod json;
 mod limit;
+mod lock;
 pub(crate) mod manifest;
 mod names;
 mod pace;

@@ -8,7 +8,7 @@ use hermitcrab::sandbox::fake::FakeSandbox;
 use serde_json::Value;
 use test_servers::slack::{ALICE, GENERAL, PRIVATE, Post, Slack};
 
-use crate::inside::{Inhouse, bounds, home, obliging};
+use crate::inside::{Inhouse, bounds, done, home, input, leave, obliging};
 
 mod burst;
 mod catch_up;
@@ -123,6 +123,21 @@ impl Office {
         self.inhouse.gateway.stop().await;
         self.slack.stop().await;
     }
+}
+
+/// A sandbox whose agents answer with this.
+fn saying(text: String) -> FakeSandbox {
+    let sandbox = FakeSandbox::new();
+    sandbox.always(move |inside| {
+        let text = text.clone();
+        async move {
+            loop {
+                let run = input(&inside.ipc(), "prompt").await["run"].as_u64().unwrap();
+                leave(&inside.ipc(), "done.json", &done(run, &text, None));
+            }
+        }
+    });
+    sandbox
 }
 
 /// The lines of `.env` for a workspace.

@@ -12,8 +12,9 @@ use super::catch_up::messages;
 use super::event::Message;
 use super::fault::ApiError;
 use super::id::{ConversationId, Ts};
-use super::intake::{Inlet, Origin, lock, unread};
+use super::intake::{Inlet, Origin, unread};
 use super::limit::Haste;
+use super::lock::lock;
 use crate::channel::NotKept;
 
 /// How many messages before the mention are kept, beside the root.

@@ -36,8 +36,9 @@ pub(super) use self::read::messages;
 use super::event::Message;
 use super::fault::ApiError;
 use super::id::{ConversationId, Ts};
-use super::intake::{Inlet, Origin, lock, unread};
+use super::intake::{Inlet, Origin, unread};
 use super::limit::Haste;
+use super::lock::lock;
 use crate::channel::{Kept, Mark, NotKept};
 
 /// What is still to be fetched, by chat.

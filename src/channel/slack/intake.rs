@@ -5,7 +5,7 @@
 //! lost; it is one message, named by its chat and its time.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -18,6 +18,7 @@ use super::event::{ChatKind, Envelope, Event, Message, Payload, Speaker};
 use super::fault::ApiError;
 use super::id::{ConversationId, Ts, UserId};
 use super::limit::Haste;
+use super::lock::lock;
 use super::people;
 use super::text::{Readable, Reader};
 use super::workspace::Workspace;
@@ -332,9 +333,4 @@ pub(super) fn thread(message: &Message, mentioned: bool, direct: bool) -> Option
 /// A message that cannot be read now is not kept: Slack brings it again.
 pub(super) fn unread(error: ApiError) -> NotKept {
     NotKept { reason: format!("Slack does not say what belongs to it: {error}") }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these locks guard is whole between any two statements.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

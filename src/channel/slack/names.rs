@@ -1,7 +1,7 @@
 //! Who people are and what chats are called: asked of Slack once in a while, and remembered.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
@@ -11,6 +11,7 @@ use super::event::Message;
 use super::fault::ApiError;
 use super::id::{ConversationId, UserId};
 use super::json::word;
+use super::lock::lock;
 use super::people::{self, People, Person};
 use super::text::{Named, Names, named};
 use super::workspace::Workspace;
@@ -178,9 +179,4 @@ impl Workspace {
         }
         known
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is remembered is replaced whole, so what a poisoned lock guards is whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

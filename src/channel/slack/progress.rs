@@ -8,8 +8,8 @@
 mod sign;
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -23,6 +23,7 @@ use self::sign::{Sign, in_words};
 use super::cache::Cache;
 use super::fault::ApiError;
 use super::id::{ConversationId, Ts, UserId};
+use super::lock::lock;
 use super::workspace::Workspace;
 use crate::model::{Activity, ThreadId};
 
@@ -256,9 +257,4 @@ impl Progress {
         let shown = (!text.is_empty()).then(|| (text, Instant::now()));
         (shown, reacted)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these locks guard is whole between any two statements.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,7 +10,7 @@ mod message;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -22,6 +22,7 @@ use tracing::{debug, info, warn};
 use self::draft::{Draft, State};
 use self::message::{At, Form, Message};
 use super::fault::ApiError;
+use super::lock::lock;
 use super::text::Outgoing;
 use super::workspace::Workspace;
 use crate::channel::{Intake, NotKept};
@@ -341,9 +342,4 @@ impl Growing {
     fn new(message: Message) -> Self {
         Self { draft: Mutex::default(), message: tokio::sync::Mutex::new(message) }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these locks guard is whole between any two statements.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
 //! One workspace: who we are in it, how the connection stands, and what is remembered of it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -15,6 +15,7 @@ use super::fault::ApiError;
 use super::id::{ConversationId, TeamId};
 use super::json::parsed;
 use super::limit::Haste;
+use super::lock::lock;
 use super::names::Directory;
 use super::pace::Pace;
 use super::people::Home;
@@ -292,9 +293,4 @@ impl Ours {
 /// The workspace and the Slack channel that a chat's name consists of.
 pub(super) fn parts(chat: &ChatId) -> Option<(&str, &str)> {
     chat.local().split_once('/')
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these locks guard is whole between any two statements.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

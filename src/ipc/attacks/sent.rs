@@ -22,13 +22,13 @@ struct Home {
 impl Home {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        for folder in ["store", "groups/family/out", "groups/work"] {
+        for folder in ["store", "groups/family/out", "groups/office"] {
             fs::create_dir_all(root.path().join(folder)).unwrap();
         }
         let files = Outgoing::open(root.path(), &HashSet::new()).unwrap();
         let home = Self { root, files };
         fs::write(home.at("out/report.txt"), "as it was").unwrap();
-        fs::write(home.root.path().join("groups/work/secret"), SECRET).unwrap();
+        fs::write(home.root.path().join("groups/office/secret"), SECRET).unwrap();
         home
     }
 
@@ -81,10 +81,10 @@ fn a_file_is_copied_as_it_is_and_stays_so() {
 #[test]
 fn cve_2026_56692_a_link_in_the_way_of_a_file_is_not_followed() {
     let home = Home::new();
-    let secret = home.root.path().join("groups/work/secret");
+    let secret = home.root.path().join("groups/office/secret");
     symlink(&secret, home.at("link")).unwrap();
     symlink("out/report.txt", home.at("harmless")).unwrap();
-    symlink(home.root.path().join("groups/work"), home.at("folder")).unwrap();
+    symlink(home.root.path().join("groups/office"), home.at("folder")).unwrap();
     symlink("/proc/self/root", home.at("root")).unwrap();
     let beyond = format!("root{}", secret.display());
     let kind = || RejectReason::Kind;
@@ -94,8 +94,8 @@ fn cve_2026_56692_a_link_in_the_way_of_a_file_is_not_followed() {
         ("folder/secret", RejectReason::NotThere),
         (beyond.as_str(), RejectReason::NotThere),
         ("/proc/self/environ", RejectReason::Outside),
-        ("../work/secret", RejectReason::Outside),
-        ("out/../../work/secret", RejectReason::Outside),
+        ("../office/secret", RejectReason::Outside),
+        ("out/../../office/secret", RejectReason::Outside),
         ("/workspace/group/../ipc/done.json", RejectReason::Outside),
         ("/workspace/groups/x", RejectReason::Outside),
         ("", RejectReason::Outside),
@@ -110,7 +110,8 @@ fn cve_2026_56692_a_link_in_the_way_of_a_file_is_not_followed() {
     }
     // Where the group's whole folder is no folder any more, nothing is found either.
     fs::rename(home.at(""), home.root.path().join("groups/elsewhere")).unwrap();
-    symlink(home.root.path().join("groups/work"), home.root.path().join("groups/family")).unwrap();
+    symlink(home.root.path().join("groups/office"), home.root.path().join("groups/family"))
+        .unwrap();
     assert_eq!(home.copy("secret"), Err(RejectReason::NotThere));
     assert_eq!(home.copies(), 0);
 }
@@ -124,7 +125,7 @@ fn only_plain_files_of_a_bounded_size_are_sent() {
     drop(UnixListener::bind(home.at("socket")).unwrap());
     assert_eq!(home.copy("socket"), rejected(RejectReason::Kind));
     assert_eq!(home.copy("out"), rejected(RejectReason::Kind));
-    fs::hard_link(home.root.path().join("groups/work/secret"), home.at("hard")).unwrap();
+    fs::hard_link(home.root.path().join("groups/office/secret"), home.at("hard")).unwrap();
     assert_eq!(home.copy("hard"), rejected(RejectReason::HardLink));
     File::create(home.at("huge")).unwrap().set_len(MAX_SENT_BYTES + 1).unwrap();
     assert_eq!(home.copy("huge"), Err(RejectReason::TooLarge));

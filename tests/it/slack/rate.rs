@@ -4,7 +4,7 @@ use hermitcrab::channel::slack::Pace;
 use hermitcrab::sandbox::fake::FakeSandbox;
 use test_servers::slack::{ALICE, Fault, GENERAL, Limits, Options, Post, Slack, World};
 
-use super::{Office, pace};
+use super::{Office, pace, saying};
 use crate::inside::{done, input, leave, obliging};
 
 /// A pace that keeps to what Slack documents, and waits for nothing else.
@@ -76,16 +76,7 @@ fn old(ts: &str) -> u64 {
 async fn a_doubt_in_the_middle_of_a_long_answer_waits_as_long_as_slack_wants() {
     let text: String =
         (0..45).map(|n| format!("{n}: {}\n\n", "All work and no play. ".repeat(40))).collect();
-    let sandbox = FakeSandbox::new();
-    sandbox.always(move |inside| {
-        let text = text.clone();
-        async move {
-            loop {
-                let run = input(&inside.ipc(), "prompt").await["run"].as_u64().unwrap();
-                leave(&inside.ipc(), "done.json", &done(run, &text, None));
-            }
-        }
-    });
+    let sandbox = saying(text.clone());
     let slack = Slack::start(Options::default()).await.unwrap();
     slack.fault(Fault::rate_limited(3).on("chat.postMessage").after(1).first(1));
     let office = Office::open_with(slack, sandbox, pace()).await;

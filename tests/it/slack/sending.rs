@@ -6,21 +6,12 @@ use hermitcrab::sandbox::fake::FakeSandbox;
 use serde_json::Value;
 use test_servers::slack::{ALICE, BOB, DM, Fault, GENERAL, Options, PRIVATE, Post, Slack, User};
 
-use super::{Office, pace};
+use super::{Office, pace, saying};
 use crate::inside::{done, input, leave};
 
 /// A gateway whose agents answer with this.
 async fn office_that_says(text: String) -> Office {
-    let sandbox = FakeSandbox::new();
-    sandbox.always(move |inside| {
-        let text = text.clone();
-        async move {
-            loop {
-                let run = input(&inside.ipc(), "prompt").await["run"].as_u64().unwrap();
-                leave(&inside.ipc(), "done.json", &done(run, &text, None));
-            }
-        }
-    });
+    let sandbox = saying(text);
     let office =
         Office::open_with(Slack::start(Options::default()).await.unwrap(), sandbox, pace());
     let office = office.await;
